@@ -1,0 +1,149 @@
+"""Every hyper-parameter, in frozen structures: read from TOML, saved in run folders and in the weights."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from bdflow.errors import BDFlowError
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Immutable, keyword-only, and strict about names."""
+
+
+class ModelConfig(Frozen):
+    """The network. The defaults are the paper's; ``scale`` and ``blocks`` tell its four models apart.
+
+    Attributes:
+        scale: How many times smaller each way, a power of two.
+        blocks: InvBlocks a level; one number for all levels or one for each, finest level first.
+        features: Width of phi, rho and eta; likewise. With dense blocks, their growth.
+        kept: Channels that go on after each level but the last, finest first; the others join Z.
+            Empty: all go on, as in the paper.
+        split: Channels of u1 in every InvBlock: the 3 of the image (paper), or all that are kept.
+        block: Residual blocks of three convolutions (paper) or IRN's dense blocks of five.
+        coupling: ``additive``: u1 + phi(u2), Eq. 1 and IRN; ``affine``: as printed in Eq. 6.
+        wavelet: What halves the picture at each level.
+        clamp: Scales are exp(clamp * (2 sigmoid(r) - 1)), so they are never zero.
+        boundary_bits: Bits of a sample of B, 1 to 3; 0 drops B (its channel joins Z).
+        latent_variance: sigma^2 of the prior of Z.
+    """
+
+    scale: int = 8
+    blocks: int | tuple[int, ...] = 2
+    features: int | tuple[int, ...] = 64
+    kept: tuple[int, ...] = ()
+    split: Literal["image", "kept"] = "image"
+    block: Literal["residual", "dense"] = "residual"
+    coupling: Literal["additive", "affine"] = "additive"
+    wavelet: Literal["haar", "cdf53"] = "haar"
+    clamp: float = 1.0
+    boundary_bits: int = 1
+    latent_variance: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.scale < 2 or self.scale & (self.scale - 1):
+            raise ValueError(f"scale must be a power of two from 2 on, not {self.scale}")
+        if not 0 <= self.boundary_bits <= 3:
+            raise ValueError(f"boundary_bits must be 0 to 3, not {self.boundary_bits}")
+        for name in ("blocks", "features"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.levels:
+                raise ValueError(f"{name} needs one number for each of the {self.levels} levels")
+        if self.kept and len(self.kept) != self.levels - 1:
+            raise ValueError(f"kept needs {self.levels - 1} numbers: one for each level but the last")
+
+    @property
+    def levels(self) -> int:
+        """n of scale = 2^n."""
+        return self.scale.bit_length() - 1
+
+
+class MaskConfig(Frozen):
+    """Algorithm 1, the boundary-aware mask. ``threshold`` is on the 0..255 scale of Sobel magnitudes."""
+
+    sigma: float = 1.0
+    magnitude: Literal["1-norm", "2-norm", "max-norm"] = "2-norm"
+    suppress: bool = True
+    threshold: float = 50.0
+
+
+class LossConfig(Frozen):
+    """Weights of Eq. 7-11 (the paper's by default; every norm is a mean over elements).
+
+    ``weight_from`` is alpha of Eq. 4: the share of training after which B_s weights the pixels (1: never).
+    ``lpips_from`` is the share after which LPIPS joins. ``sample_sigma`` is the spread of the Z that the
+    backward pass draws; 0 restores from Z = 0 as the shipped models do.
+    """
+
+    forward: float = 2.0
+    backward: float = 2.0
+    lpips: float = 1.0
+    boundary: float = 16.0
+    latent: float = 4.0
+    backward_norm: Literal["l1", "l2"] = "l1"
+    weight_from: float = 0.3
+    lpips_from: float = 0.0
+    sample_sigma: float = 0.0
+
+
+class DataConfig(Frozen):
+    """Crops of pictures. ``cache_gb`` bounds the memory that decoded pictures may take."""
+
+    crop: int = 144
+    batch_size: int = 16
+    flip: bool = True
+    rotate: bool = False
+    validation: int = 8
+    validation_size: int = 512
+    exclude: tuple[str, ...] = ()
+    cache_gb: float = 4.0
+
+
+class OptimConfig(Frozen):
+    """Adam and cosine, as in the paper; steps, warm-up, clipping and averaging are ours."""
+
+    steps: int = 500_000
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: int = 0
+    gradient_clip: float = 10.0
+    ema: float = 0.0
+    seed: int = 0
+
+
+class TrainConfig(Frozen):
+    """One training run."""
+
+    name: str
+    model: ModelConfig = ModelConfig()
+    mask: MaskConfig = MaskConfig()
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    validate_every: int = 500
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        if self.data.crop % self.model.scale:
+            raise ValueError(f"crop {self.data.crop} must be a multiple of the scale {self.model.scale}")
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a TOML file; a wrong key, type or value gives one line that names it."""
+    path = Path(path)
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), TrainConfig)
+    except OSError as error:
+        raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise BDFlowError(f"{path}: {error}") from None
+
+
+def to_dict(config: Frozen) -> dict[str, Any]:
+    """Plain dictionaries, lists and numbers, ready for JSON."""
+    result: dict[str, Any] = msgspec.to_builtins(config)
+    return result

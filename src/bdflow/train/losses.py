@@ -1,0 +1,104 @@
+"""The five-term loss (Eq. 7-11)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from bdflow.train.config import LossConfig, MaskConfig
+from bdflow.train.mask import boundary_mask, boundary_steps, boundary_weight
+from bdflow.train.model import BDFlow, quantize
+
+DEFAULT_MASK = MaskConfig()
+
+
+def bicubic_down(x: Tensor, scale: int) -> Tensor:
+    """The target of Y: antialiased bicubic (a = -0.5, as Pillow's and MATLAB's), clipped to [0, 1]."""
+    size = (x.shape[-2] // scale, x.shape[-1] // scale)
+    return interpolate(x, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def forward_loss(y: Tensor, target: Tensor) -> Tensor:
+    """Eq. 8 without its weight: mean square of Y's error."""
+    return (y - target).square().mean()
+
+
+def backward_loss(restored: Tensor, x: Tensor, weight: Tensor | float, norm: str = "l1") -> Tensor:
+    """Eq. 9: mean absolute error (or square) under the pixel weight lambda_BAW."""
+    error = restored - x
+    return (weight * (error.abs() if norm == "l1" else error.square())).mean()
+
+
+def boundary_loss(boundary: Tensor, mask: Tensor) -> Tensor:
+    """Eq. 10 without its weight: mean square of B's error."""
+    return (boundary - mask).square().mean()
+
+
+def latent_loss(latent: Tensor, variance: float) -> Tensor:
+    """Eq. 11 without its weight: mean negative log-likelihood of Z under N(0, variance)."""
+    return 0.5 * (latent.square().mean() / variance + math.log(2 * math.pi * variance))
+
+
+def restore(
+    model: BDFlow, y: Tensor, boundary: Tensor | None, sigma: float = 0.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Round Y to 8 bits and B to its own, then invert with Z = 0 or Z drawn from N(0, sigma^2)."""
+    if boundary is not None:
+        boundary = quantize(boundary, 2**model.config.boundary_bits)
+    latent = None
+    if sigma:
+        shape = (y.shape[0], model.latent_channels, *y.shape[-2:])
+        latent = sigma * torch.randn(shape, generator=generator, device=y.device)
+    return model.inverse(quantize(y, 256), boundary, latent)
+
+
+class Objective(nn.Module):
+    """Eq. 7 as a module, so that one call covers both directions of the flow on any number of devices.
+
+    Args:
+        model: The network; its parameters are this module's.
+        loss: Weights and schedules.
+        mask: Parameters of the boundary-aware mask.
+        lpips: The perceptual distance; needed where its weight is not zero.
+    """
+
+    def __init__(
+        self, model: BDFlow, loss: LossConfig, mask: MaskConfig = DEFAULT_MASK, lpips: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.model, self.lpips, self.loss, self.mask = model, lpips, loss, mask
+        if loss.lpips and lpips is None:
+            raise ValueError("the loss weighs LPIPS, but no LPIPS module was given")
+
+    def forward(
+        self, images: Tensor, progress: float = 1.0, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The weighted terms, and their sum under ``"total"``.
+
+        Args:
+            images: uint8 ``(N, 3, H, W)``. (Not floats: a mixed-precision wrapper would halve them.)
+            progress: Share of the training that is done, for the schedules of BAW and LPIPS.
+            generator: Draws Z where ``loss.sample_sigma`` is not zero.
+        """
+        model, loss = self.model, self.loss
+        scale, bits = model.config.scale, model.config.boundary_bits
+        x = images.to(memory_format=torch.channels_last).float() / 255
+        y, boundary, latent = model(x)
+        restored = restore(model, y, boundary, loss.sample_sigma, generator)
+        terms = {"forward": loss.forward * forward_loss(y, bicubic_down(x, scale))}
+        weight: Tensor | float = loss.backward
+        has_mask = boundary is not None and loss.boundary > 0
+        if has_mask or progress >= loss.weight_from:
+            with torch.no_grad():
+                sparse = boundary_steps(x, self.mask).sparse
+                weight = boundary_weight(sparse, loss.backward, progress, loss.weight_from)
+        if boundary is not None and has_mask:
+            terms["boundary"] = loss.boundary * boundary_loss(boundary, boundary_mask(sparse, scale, bits))
+        terms["backward"] = backward_loss(restored, x, weight, loss.backward_norm)
+        if self.lpips is not None and loss.lpips and progress >= loss.lpips_from:
+            terms["lpips"] = loss.lpips * self.lpips(restored, x).mean()
+        if loss.latent:
+            terms["latent"] = loss.latent * latent_loss(latent, model.config.latent_variance)
+        terms["total"] = torch.stack(list(terms.values())).sum()
+        return terms

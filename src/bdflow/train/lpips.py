@@ -1,0 +1,74 @@
+"""LPIPS v0.1 on AlexNet (Zhang et al., CVPR 2018), without torchvision."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, relu
+
+from bdflow.errors import BDFlowError
+
+FILE = "lpips_alexnet_features_and_lins.npz"
+_CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1),
+          (10, 256, 256, 3, 1, 1))  # fmt: skip
+
+
+def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
+    """The metric's weights under torchvision's and LPIPS's key names.
+
+    Looked for in ``data`` and ``$BDFLOW_DATA`` (``metrics/lpips_alexnet_features_and_lins.npz``), then in
+    the standard torch cache: that file, or torchvision's ``alexnet-owt-*.pth`` with LPIPS's ``alex.pth``.
+
+    Raises:
+        BDFlowError: They are in none of these places.
+    """
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    roots = [Path(root) / "metrics" for root in (data, os.environ.get("BDFLOW_DATA")) if root]
+    for root in (*roots, cache):
+        if (root / FILE).is_file():
+            with np.load(root / FILE, allow_pickle=False) as arrays:
+                return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    parts = [*sorted(cache.glob("alexnet-owt-*.pth"))[:1], cache / "alex.pth"]
+    if len(parts) == 2 and parts[1].is_file():
+        return {k: v for part in parts for k, v in torch.load(part, weights_only=True).items()}
+    raise BDFlowError(f"LPIPS weights not found: put {FILE} into $BDFLOW_DATA/metrics or {cache}")
+
+
+class LPIPS(nn.Module):
+    """Learned perceptual distance: 0 for equal pictures, about 0.7 for unlike ones."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        weights = find_weights() if weights is None else weights
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, k, s, p) for _, i, o, k, s, p in _CONVS)
+        self.heads = nn.ModuleList(nn.Conv2d(o, 1, 1, bias=False) for _, _, o, *_ in _CONVS)
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+        for index, (number, *_) in enumerate(_CONVS):
+            conv = {k: weights[f"features.{number}.{k}"] for k in ("weight", "bias")}
+            self.convs[index].load_state_dict(conv)
+            self.heads[index].load_state_dict({"weight": weights[f"lin{index}.model.1.weight"]})
+        self.requires_grad_(False).eval()
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The five activations of AlexNet, each normalised over its channels."""
+        x = (2 * x - 1 - self.shift) / self.scale
+        out = []
+        for index, conv in enumerate(self.convs):
+            x = relu(conv(max_pool2d(x, 3, 2) if index in (1, 2) else x))
+            f = x.float()
+            out.append(f / ((f * f).sum(1, keepdim=True).sqrt() + 1e-10))
+        return out
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances ``(N,)`` of ``a`` and ``b``, both ``(N, 3, H, W)`` in [0, 1], 31 pixels or more a side."""
+        distance = a.new_zeros(a.shape[0])
+        for head, fa, fb in zip(self.heads, self.features(a), self.features(b), strict=True):
+            distance = distance + head((fa - fb) ** 2).float().mean((1, 2, 3))
+        return distance

@@ -1,0 +1,138 @@
+"""BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from bdflow.train.config import ModelConfig
+from bdflow.train.flow import DenseBlock, InvBlock, ResidualBlock
+from bdflow.train.wavelets import CDF53, Haar
+
+
+class Level(nn.Module):
+    """One halving: a wavelet, then InvBlocks on all its channels. The first ``kept`` channels go on."""
+
+    def __init__(self, config: ModelConfig, index: int, inputs: int, kept: int) -> None:
+        super().__init__()
+        blocks = config.blocks if isinstance(config.blocks, int) else config.blocks[index]
+        features = config.features if isinstance(config.features, int) else config.features[index]
+        block = {"residual": ResidualBlock, "dense": DenseBlock}[config.block]
+        make_block = partial(lambda i, o, f: block(i, o, f), f=features)
+        split = 3 if config.split == "image" else min(kept, 3 * inputs)
+        self.wavelet = {"haar": Haar, "cdf53": CDF53}[config.wavelet]()
+        self.blocks = nn.ModuleList(
+            InvBlock(4 * inputs, split, make_block, config.coupling, config.clamp) for _ in range(blocks)
+        )
+        self.sizes = (kept, 4 * inputs - kept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.wavelet(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def inverse(self, u: Tensor) -> Tensor:
+        for block in reversed(self.blocks):
+            u = block.inverse(u)
+        x: Tensor = self.wavelet.inverse(u)
+        return x
+
+
+class BDFlow(nn.Module):
+    """The network of Section 3: ``n`` levels for a scale of ``2^n``, invertible as a whole.
+
+    After the last level the first 3 channels are Y (the small picture), the next is B (the boundary
+    map, unless the model has none) and the rest is Z (what no file stores). Channels that a level drops
+    early (``ModelConfig.kept``) are folded to the grid of Y, so Z is one tensor in every configuration.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.has_boundary = config.boundary_bits > 0
+        levels, channels = [], 3
+        for index in range(config.levels):
+            last = index == config.levels - 1
+            # The last level drops nothing: Y, B and Z are told apart after it.
+            kept = 4 * channels if last or not config.kept else config.kept[index]
+            if not 3 <= kept <= 4 * channels:
+                raise ValueError(f"level {index} can keep 3 to {4 * channels} channels, not {kept}")
+            levels.append(Level(config, index, channels, kept))
+            channels = kept
+        self.levels = nn.ModuleList(levels)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of Z: 3 * 4^n less those of Y and B."""
+        return 3 * self.config.scale**2 - 3 - self.has_boundary
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Downscale.
+
+        Args:
+            x: ``(N, 3, H, W)`` in [0, 1]; H and W multiples of the scale.
+
+        Returns:
+            Y ``(N, 3, h, w)``, B ``(N, 1, h, w)`` or None, Z ``(N, latent_channels, h, w)``, where h and
+            w are H and W over the scale. None of them is rounded or clipped.
+        """
+        dropped = []
+        for index, level in enumerate(self.levels):
+            u = level(x)
+            x, rest = u.split(level.sizes, dim=1)
+            if rest.shape[1]:
+                dropped.append(pixel_unshuffle(rest, 2 ** (len(self.levels) - 1 - index)))
+        boundary = x[:, 3:4] if self.has_boundary else None
+        latent = torch.cat((x[:, 3 + self.has_boundary :], *dropped), dim=1)
+        return x[:, :3], boundary, latent
+
+    def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
+        """Restore: the exact inverse of :meth:`forward` on the same Y, B, Z.
+
+        Args:
+            y: ``(N, 3, h, w)``.
+            boundary: ``(N, 1, h, w)``; None stands for an empty map.
+            latent: ``(N, latent_channels, h, w)``; None stands for Z = 0, the mode of its prior.
+
+        Returns:
+            ``(N, 3, H, W)``, not clipped.
+        """
+        n, _, h, w = y.shape
+        if latent is None:
+            latent = y.new_zeros(n, self.latent_channels, h, w)
+        parts = [y]
+        if self.has_boundary:
+            parts.append(y.new_zeros(n, 1, h, w) if boundary is None else boundary)
+        folded = [level.sizes[1] * 4 ** (len(self.levels) - 1 - i) for i, level in enumerate(self.levels)]
+        last, *dropped = latent.split([self.latent_channels - sum(folded), *(f for f in folded if f)], dim=1)
+        x = torch.cat((*parts, last), dim=1)
+        for index, level in reversed(list(enumerate(self.levels))):
+            if level.sizes[1]:
+                rest = pixel_shuffle(dropped.pop(), 2 ** (len(self.levels) - 1 - index))
+                x = torch.cat((x, rest), dim=1)
+            x = level.inverse(x)
+        return x
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable numbers in ``model``."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def count_multiply_adds(model: BDFlow, size: int = 128) -> int:
+    """Multiply-adds of the convolutions in one direction on a ``size`` x ``size`` picture (Table 2)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        copy = BDFlow(model.config)
+        with FlopCounterMode(display=False) as counter:
+            copy(torch.empty(1, 3, size, size))
+    return counter.get_total_flops() // 2
+
+
+def quantize(x: Tensor, levels: int) -> Tensor:
+    """Round ``x`` to ``levels`` even steps in [0, 1]; the gradient passes straight through."""
+    rounded = (x.detach().clamp(0, 1) * (levels - 1)).round() / (levels - 1)
+    return x + (rounded - x.detach())

@@ -1,0 +1,262 @@
+"""The training loop."""
+
+import csv
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.seed import seed_everything
+from PIL import Image
+from tensorboardX import SummaryWriter
+from torch import Tensor
+
+from bdflow.errors import BDFlowError
+from bdflow.train.config import OptimConfig, TrainConfig, to_dict
+from bdflow.train.data import Crops, Pictures, list_pictures, loader
+from bdflow.train.losses import Objective, bicubic_down, restore
+from bdflow.train.lpips import LPIPS
+from bdflow.train.mask import luma
+from bdflow.train.model import BDFlow, count_parameters, quantize
+
+LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
+
+
+def learning_rate(step: int, config: OptimConfig) -> float:
+    """Linear warm-up, then half a cosine from ``learning_rate`` to ``final_learning_rate``."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    low, high = config.final_learning_rate, config.learning_rate
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """PSNR in dB of two tensors on the [0, 1] scale."""
+    return float(-10 * torch.log10((a - b).square().mean().clamp_min(1e-12)))
+
+
+@torch.no_grad()
+def validate(model: BDFlow, pictures: list[Tensor]) -> tuple[dict[str, float], Tensor]:
+    """Mean PSNR of restored luma, its gain over bicubic and the PSNR of Y; and a contact sheet.
+
+    The sheet ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
+    """
+    rows, sums = [], {"psnr_y": 0.0, "bicubic_y": 0.0, "lr_psnr": 0.0}
+    for x in pictures:
+        y, boundary, _ = model(x)
+        restored = restore(model, y, boundary).clamp(0, 1)
+        small, target = quantize(y, 256), bicubic_down(x, model.config.scale)
+        up = torch.nn.functional.interpolate(
+            quantize(target, 256), x.shape[-2:], mode="bicubic", antialias=True, align_corners=False
+        )
+        sums["psnr_y"] += psnr(luma(quantize(restored, 256)), luma(x))
+        sums["bicubic_y"] += psnr(luma(up.clamp(0, 1)), luma(x))
+        sums["lr_psnr"] += psnr(small, target)
+        if len(rows) < 4:
+            enlarged = torch.nn.functional.interpolate(small, x.shape[-2:], mode="nearest")
+            rows.append(torch.cat((enlarged[0], restored[0], x[0]), dim=-1).cpu())
+    return {key: value / len(pictures) for key, value in sums.items()}, torch.cat(rows, dim=-2)
+
+
+class Trainer:
+    """One run: its model, optimiser, data and folder.
+
+    Args:
+        config: Everything that determines the result.
+        data: Folders of training pictures.
+        out: The run folder; ``last.pt`` in it is resumed if it is there.
+        start: Weights to begin from (a state dict), for fine-tuning.
+        say: Takes each line of progress.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: list[Path],
+        out: Path,
+        *,
+        start: dict[str, Tensor] | None = None,
+        precision: Any = "bf16-mixed",
+        devices: int | str = "auto",
+        accelerator: str = "auto",
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.config, self.out = config, out
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+        self.fabric.launch()
+        self.say = say if self.fabric.is_global_zero else lambda line: None
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
+
+        paths = list_pictures(data, config.data.exclude)
+        pictures = Pictures(paths, config.data.crop, config.data.cache_gb, self.say)
+        self.held_out = self._hold_out(pictures)
+        self.crops = Crops(pictures, config.data, config.optim.seed)
+
+        seed_everything(config.optim.seed, verbose=False)
+        self.raw = BDFlow(config.model)
+        if start is not None:
+            self.raw.load_state_dict(start)
+        objective = Objective(self.raw, config.loss, config.mask, LPIPS() if config.loss.lpips else None)
+        objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.Adam(
+            self.raw.parameters(), lr=config.optim.learning_rate, betas=config.optim.betas
+        )
+        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
+        self.step, self.seconds = 0, 0.0
+        self.ema = {key: value.clone() for key, value in self.raw.state_dict().items()}
+        if (out / LAST).exists():
+            self._load()
+        self.say(
+            f"{config.name}: {count_parameters(self.raw):,} parameters, {len(pictures)} pictures"
+            f" ({pictures.cached} in memory, {pictures.skipped} skipped), {len(self.held_out)} held out,"
+            f" {self.fabric.world_size} x {self.fabric.device}, step {self.step} of {config.optim.steps}"
+        )
+
+    def _hold_out(self, pictures: Pictures) -> list[Tensor]:
+        """Take every k-th picture out for validation: a centred square of ``validation_size`` pixels."""
+        count = min(self.config.data.validation, len(pictures) // 2)
+        chosen = [i * len(pictures) // count for i in range(count)]
+        scale, squares = self.config.model.scale, []
+        for image in (pictures[i] for i in chosen):
+            size = [min(s, self.config.data.validation_size) // scale * scale for s in image.shape[:2]]
+            top, left = ((s - t) // 2 for s, t in zip(image.shape[:2], size, strict=True))
+            square = np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
+            squares.append(torch.from_numpy(square).permute(2, 0, 1)[None].float() / 255)
+        pictures.drop(chosen)
+        return squares
+
+    def fit(self, max_time: float = math.inf) -> None:
+        """Train up to the configured steps, or for ``max_time`` seconds; state is saved either way.
+
+        Raises:
+            BDFlowError: The gradient is not finite; the last good state is kept in the run folder.
+        """
+        config, fabric = self.config, self.fabric
+        board = SummaryWriter(str(self.out / "tensorboard")) if fabric.is_global_zero else None
+        batches = loader(self.crops, self.step, config.optim.steps, fabric.global_rank, fabric.world_size)
+        began, first, spent = time.monotonic(), self.step, self.seconds
+        sums: Counter[str] = Counter()
+        for batch in batches:
+            sums.update(self._train_step(batch))
+            self.step += 1
+            elapsed = time.monotonic() - began
+            self.seconds = spent + elapsed
+            pace = elapsed / (self.step - first)
+            done = self.step == config.optim.steps
+            stop = done or elapsed + pace > max_time
+            if self.step % LOG_EVERY == 0 or stop:
+                count = sums.pop("count")
+                left = min((config.optim.steps - self.step) * pace, max_time - elapsed)
+                self._report({key: value / count for key, value in sums.items()}, pace, left, board)
+                sums.clear()
+            if self.held_out and (self.step % config.validate_every == 0 or done):
+                self._validate(board)
+            if self.step % config.save_every == 0 or stop:
+                self.save()
+            if stop:
+                break
+        if board:
+            board.close()
+
+    def _train_step(self, batch: Tensor) -> dict[str, float]:
+        """One step of Adam; the loss's terms, and a count of 1."""
+        fabric, optim = self.fabric, self.config.optim
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, optim)
+        # Z depends on the seed and the step alone, so that a resumed run draws what it would have drawn.
+        draws = torch.Generator(fabric.device)
+        draws.manual_seed((optim.seed * optim.steps + self.step) * fabric.world_size + fabric.global_rank)
+        self.optimizer.zero_grad()
+        terms = self.objective(batch.to(fabric.device), self.step / optim.steps, draws)
+        fabric.backward(terms["total"])
+        norm = torch.nn.utils.clip_grad_norm_(self.raw.parameters(), optim.gradient_clip)
+        if not math.isfinite(float(norm)):
+            kept = self.out / LAST
+            raise BDFlowError(
+                f"step {self.step}: the gradient is not finite; the last good state is "
+                + (f"{kept}: go on from it with a lower learning rate" if kept.exists() else "the start")
+            )
+        self.optimizer.step()
+        if optim.ema:
+            # Early averages forget faster, or the random start would weigh on them.
+            decay = min(optim.ema, (1 + self.step) / (10 + self.step))
+            for key, value in self.raw.state_dict().items():
+                self.ema[key].lerp_(value, 1 - decay)
+        return {key: float(value.detach()) for key, value in terms.items()} | {"count": 1}
+
+    def _report(self, terms: dict[str, float], pace: float, left: float, board: SummaryWriter | None) -> None:
+        text = "  ".join(f"{key} {value:.4f}" for key, value in terms.items())
+        minutes = f"{left / 60:.0f} min left" if math.isfinite(left) else ""
+        self.say(f"step {self.step}/{self.config.optim.steps}  {text}  {pace:.2f} s a step, {minutes}")
+        rate = learning_rate(self.step - 1, self.config.optim)
+        self._log({"learning_rate": rate, "seconds": self.seconds} | terms, board)
+
+    def _validate(self, board: SummaryWriter | None) -> None:
+        """Score the weights that would ship on the held-out pictures, and draw the contact sheet."""
+        trained = {key: value.clone() for key, value in self.raw.state_dict().items()}
+        self.raw.load_state_dict(self.weights())
+        with self.fabric.autocast():
+            scores, sheet = validate(self.raw, [x.to(self.fabric.device) for x in self.held_out])
+        self.raw.load_state_dict(trained)
+        if not self.fabric.is_global_zero:
+            return
+        self.say(
+            f"step {self.step}: held-out PSNR-Y {scores['psnr_y']:.2f} dB (bicubic {scores['bicubic_y']:.2f}),"
+            f" LR {scores['lr_psnr']:.2f} dB"
+        )
+        self._log(scores, board)
+        pixels = (sheet.clamp(0, 1) * 255).round().byte()
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(self.out / "sheet.png")
+        if board:
+            board.add_image("LR, restored, true", pixels.numpy(), self.step)
+
+    def _log(self, values: dict[str, float], board: SummaryWriter | None) -> None:
+        """Append ``step, name, value`` rows to the CSV log, and scalars to TensorBoard."""
+        if board is None:
+            return
+        with (self.out / LOG).open("a", newline="") as file:
+            csv.writer(file).writerows((self.step, key, f"{value:.6g}") for key, value in values.items())
+        for key, value in values.items():
+            board.add_scalar(key, value, self.step)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict that would ship: the moving average where there is one."""
+        return self.ema if self.config.optim.ema else self.raw.state_dict()
+
+    def save(self) -> None:
+        """Write everything that a resumed run needs, under a temporary name first."""
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.raw.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema,
+            "config": to_dict(self.config),
+        }
+        temporary = self.out / (LAST + ".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.out / LAST)
+
+    def _load(self) -> None:
+        state = torch.load(self.out / LAST, map_location="cpu", weights_only=True)
+        if state["config"]["model"] != to_dict(self.config)["model"]:
+            raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
+        self.raw.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for key, value in state["ema"].items():
+            self.ema[key].copy_(value)
+        self.step, self.seconds = state["step"], state["seconds"]
+        log = self.out / LOG
+        if log.exists():  # what was logged after the last save will be logged again
+            rows = [row for row in log.read_text().splitlines() if int(row.split(",")[0]) <= self.step]
+            log.write_text("".join(f"{row}\n" for row in rows))
