@@ -1,0 +1,56 @@
+# make demo   the runtime alone, on one photograph      make test   everything that must be green
+# make lint   style and types                           make clean  remove what these made
+
+PYTHON ?= python3
+# PyTorch's own index of CPU builds; its wheels on the ordinary index bring gigabytes of CUDA along.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell sed -n 's/.*"\(torch>[^"]*\)".*/\1/p' pyproject.toml)
+NVIDIA := $(wildcard /proc/driver/nvidia)$(shell command -v nvidia-smi)
+
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+DEV := .venv-dev/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+demo: .venv/.installed
+	.venv/bin/bdflow demo
+
+# BDFLOW_DATA, where set, tells the tests of real photographs; see CONTRIBUTING.md.
+test: lint
+	$(DEV)/pytest -q
+
+lint: .venv-dev/.installed
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+
+clean:
+	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# One stamp in each environment: pip runs again only when the requirements change.
+.venv/.installed: pyproject.toml
+	$(call new_venv,.venv)
+	.venv/bin/python $(PIP_INSTALL) -e .
+	@touch $@
+
+# Without an NVIDIA GPU: a CPU build of torch that pip has at hand (its find-links), else one from PyTorch's index.
+# The release of a CPU build, 2.x.y+cpu, ranks above 2.x.y, so that it is taken where both are offered.
+.venv-dev/.installed: pyproject.toml
+	$(call new_venv,.venv-dev)
+ifeq ($(NVIDIA),)
+	$(DEV)/python $(PIP_INSTALL) --no-index --no-deps "$(TORCH)" 2>/dev/null || \
+		$(DEV)/python $(PIP_INSTALL) --extra-index-url $(TORCH_INDEX) "$(TORCH)"
+endif
+	$(DEV)/python $(PIP_INSTALL) -e ".[dev]"
+	@touch $@
+
+define new_venv
+@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	sys.version_info >= (3, 11) or sys.exit(f"bdflow needs Python 3.11 or newer, this is {v}: make PYTHON=python3.12 ...")'
+$(PYTHON) -m venv $(1)
+endef
