@@ -1,3 +1,65 @@
-"""bdflow: shrink a photograph into one small PNG, and get the photograph back."""
+"""bdflow: shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.
+
+    import bdflow
+
+    model = bdflow.load("portraits-x8")
+    small = model.downscale("photo.jpg")
+    small.save("photo.x8.png")
+    restored = bdflow.upscale("photo.x8.png")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bdflow.errors import BDFlowError
+
+if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflow --help` is quick
+    from pathlib import Path
+
+    from PIL import Image
+
+    from bdflow.container import Downscaled
+    from bdflow.images import Source
+    from bdflow.rescaler import Rescaler
 
 __version__ = "0.1.0"
+__all__ = ["BDFlowError", "__version__", "downscale", "list_models", "load", "upscale"]
+
+
+def load(model: str | Path | None = None, *, scale: int | None = None, threads: int | None = None) -> Rescaler:
+    """A model by name or folder, or the default one of a scale.
+
+    Raises:
+        BDFlowError: There is no such model, or its files are damaged.
+    """
+    from bdflow.rescaler import Rescaler
+    from bdflow.zoo import find
+
+    return Rescaler(find(model, scale), threads=threads)
+
+
+def downscale(image: Source, *, model: str | Path | None = None, scale: int | None = None) -> Downscaled:
+    """Shrink one picture; see :meth:`bdflow.rescaler.Rescaler.downscale`. For several, :func:`load` once."""
+    return load(model, scale=scale).downscale(image)
+
+
+def upscale(small: Downscaled | Source, *, model: str | Path | None = None) -> Image.Image:
+    """Restore one picture with the model that its file names, or with ``model``."""
+    from bdflow.container import Downscaled, NoChunkError, read
+
+    if not isinstance(small, Downscaled):
+        try:
+            small = read(small)
+        except NoChunkError as stripped:
+            if model is None:
+                raise
+            return load(model).upscale(stripped.picture.to_pil())
+    return load(model or small.model).upscale(small)
+
+
+def list_models() -> list[str]:
+    """Names of the models that come with the package, ordered by scale."""
+    from bdflow.zoo import names
+
+    return names()

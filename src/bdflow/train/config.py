@@ -115,10 +115,18 @@ class OptimConfig(Frozen):
     seed: int = 0
 
 
+class CardConfig(Frozen):
+    """What the model card says that no program can know."""
+
+    data: str = "not described"
+    limits: str = "not described"
+
+
 class TrainConfig(Frozen):
     """One training run."""
 
     name: str
+    card: CardConfig = CardConfig()
     model: ModelConfig = ModelConfig()
     mask: MaskConfig = MaskConfig()
     loss: LossConfig = LossConfig()

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, conv2d, pad
 
+from bdflow.report import contact_sheet
 from bdflow.train.config import MaskConfig
 
 
@@ -114,3 +117,26 @@ def boundary_mask(sparse: Tensor, scale: int, bits: int) -> Tensor:
 def boundary_weight(sparse: Tensor, base: float, progress: float, start: float) -> Tensor | float:
     """Eq. 4: the pixel weight of the backward loss at ``progress`` (0 to 1) of the training."""
     return base if progress < start else base + normalise(sparse)
+
+
+def draw_steps(rgb: NDArray[np.uint8], config: MaskConfig, scale: int, bits: int) -> NDArray[np.uint8]:
+    """A labelled picture of every step of Algorithm 1 on a uint8 picture ``(H, W, 3)``."""
+    height, width = rgb.shape[:2]
+    x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float() / 255
+    x = pad(x, (0, -width % scale, 0, -height % scale), mode="replicate")
+    steps = boundary_steps(x, config)
+    levels = boundary_mask(steps.sparse, scale, bits).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    top = float(steps.magnitude.max()) or 1.0
+    panels = {
+        "input": x,
+        f"blurred, sigma {config.sigma:g}": steps.blurred / 255,
+        f"gradient, {config.magnitude}": steps.magnitude / top,
+        "maxima along the gradient" if config.suppress else "not thinned": steps.thinned / top,
+        f"above T = {config.threshold:g}": steps.sparse / top,
+        f"mask: {bits} bit, 1/{scale} of the size": levels,
+    }
+    pixels = {
+        label: (255 * image[0, :, :height, :width].expand(3, -1, -1)).round().byte().permute(1, 2, 0).numpy()
+        for label, image in panels.items()
+    }
+    return contact_sheet(pixels, columns=3)

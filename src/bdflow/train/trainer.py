@@ -3,27 +3,33 @@
 import csv
 import json
 import math
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from PIL import Image
+from safetensors.torch import load_file
 from tensorboardX import SummaryWriter
 from torch import Tensor
 
+from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
-from bdflow.train.config import OptimConfig, TrainConfig, to_dict
+from bdflow.train.config import OptimConfig, TrainConfig, load_config, to_dict
 from bdflow.train.data import Crops, Pictures, list_pictures, loader
 from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
 from bdflow.train.model import BDFlow, count_parameters, quantize
+from bdflow.zoo import WEIGHTS, find
 
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
 
@@ -84,12 +90,13 @@ class Trainer:
         *,
         start: dict[str, Tensor] | None = None,
         precision: Any = "bf16-mixed",
-        devices: int | str = "auto",
         accelerator: str = "auto",
         say: Callable[[str], None] = print,
     ) -> None:
         self.config, self.out = config, out
-        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+        # On a CPU "auto" would mean one process for each core.
+        on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+        self.fabric = Fabric(accelerator, devices=1 if on_cpu else "auto", precision=precision)
         self.fabric.launch()
         self.say = say if self.fabric.is_global_zero else lambda line: None
         out.mkdir(parents=True, exist_ok=True)
@@ -143,6 +150,7 @@ class Trainer:
         board = SummaryWriter(str(self.out / "tensorboard")) if fabric.is_global_zero else None
         batches = loader(self.crops, self.step, config.optim.steps, fabric.global_rank, fabric.world_size)
         began, first, spent = time.monotonic(), self.step, self.seconds
+        interrupted = _interrupts()
         sums: Counter[str] = Counter()
         for batch in batches:
             sums.update(self._train_step(batch))
@@ -151,7 +159,7 @@ class Trainer:
             self.seconds = spent + elapsed
             pace = elapsed / (self.step - first)
             done = self.step == config.optim.steps
-            stop = done or elapsed + pace > max_time
+            stop = done or elapsed + pace > max_time or bool(interrupted)
             if self.step % LOG_EVERY == 0 or stop:
                 count = sums.pop("count")
                 left = min((config.optim.steps - self.step) * pace, max_time - elapsed)
@@ -165,6 +173,8 @@ class Trainer:
                 break
         if board:
             board.close()
+        if interrupted:
+            raise KeyboardInterrupt
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
         """One step of Adam; the loss's terms, and a count of 1."""
@@ -241,11 +251,17 @@ class Trainer:
             "model": self.raw.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema,
+            "machine": self._machine(),
             "config": to_dict(self.config),
         }
         temporary = self.out / (LAST + ".tmp")
         torch.save(state, temporary)
         temporary.replace(self.out / LAST)
+
+    def _machine(self) -> str:
+        if self.fabric.device.type == "cuda":
+            return f"{self.fabric.world_size} x {torch.cuda.get_device_name()}"
+        return f"{torch.get_num_threads()} cores of {processor_name()}"
 
     def _load(self) -> None:
         state = torch.load(self.out / LAST, map_location="cpu", weights_only=True)
@@ -260,3 +276,63 @@ class Trainer:
         if log.exists():  # what was logged after the last save will be logged again
             rows = [row for row in log.read_text().splitlines() if int(row.split(",")[0]) <= self.step]
             log.write_text("".join(f"{row}\n" for row in rows))
+
+
+def _interrupts() -> list[int]:
+    """A list that fills when the process is asked to end, so that a step is finished and saved first.
+
+    A second request ends it at once.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, note)
+    return seen
+
+
+def run(
+    config: Path | None,
+    data: list[Path],
+    out: Path,
+    *,
+    start: str | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    max_time: float | None = None,
+    precision: Any = "bf16-mixed",
+    device: str = "auto",
+    threads: int | None = None,
+) -> None:
+    """What ``bdflow train`` does: put the configuration together, then train.
+
+    Args:
+        config: A TOML file; None takes the one that the weights of ``start`` were trained with.
+        start: A model (name or folder) to begin from.
+        steps: Instead of the configuration's; likewise ``learning_rate``.
+        max_time: Seconds.
+
+    Raises:
+        BDFlowError: Neither a configuration nor a model, or they do not fit each other.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    weights = None
+    if start is not None:
+        model = find(start)
+        weights = {key: value.float() for key, value in load_file(model.folder / WEIGHTS).items()}
+        trained = msgspec.convert(model.metadata["training"]["config"], TrainConfig)
+    elif config is None:
+        raise BDFlowError("give a configuration such as configs/portraits-x8.toml, or --from MODEL")
+    chosen = load_config(config) if config else trained
+    if start is not None and chosen.model != trained.model:
+        raise BDFlowError(f"{config} describes another network than the one of {start}: leave it out, or fit it")
+    changes = {"steps": steps, "learning_rate": learning_rate}
+    optim = msgspec.structs.replace(chosen.optim, **{k: v for k, v in changes.items() if v is not None})
+    chosen = msgspec.structs.replace(chosen, optim=optim)
+    trainer = Trainer(chosen, data, out, start=weights, precision=precision, accelerator=device)
+    trainer.fit(math.inf if max_time is None else max_time)

@@ -1,0 +1,5 @@
+"""``python -m bdflow``."""
+
+from bdflow.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,344 @@
+"""The command line. Thin verbs: whatever is slow to import loads inside the verb that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.types import NonNegativeFloat, PositiveInt
+
+from bdflow import BDFlowError, __version__
+
+if TYPE_CHECKING:
+    from bdflow.rescaler import Rescaler
+
+app = App(
+    name="bdflow",
+    version=__version__,
+    help="Shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.",
+)
+
+Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
+Input = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True)]
+Model = Annotated[str | None, Parameter(("--model", "-m"))]
+Force = Annotated[bool, Parameter(("--force", "-f"), negative=())]
+
+
+@app.command
+def downscale(
+    image: Input,
+    /,
+    *,
+    output: Output = None,
+    scale: Scale = None,
+    model: Model = None,
+    force: Force = False,
+    threads: PositiveInt | None = None,
+) -> None:
+    """Shrink a picture into one ordinary small PNG that can be restored.
+
+    Args:
+        image: A picture file; "-" reads standard input.
+        output: The small PNG; "-" writes to standard output. Default: photo.x8.png beside photo.jpg.
+        scale: How many times smaller each way; takes the default model of that scale.
+        model: A built-in model (see `bdflow models`) or a model folder.
+        force: Overwrite an existing file.
+        threads: Processor threads; default: all cores.
+    """
+    from bdflow.images import write_bytes
+
+    rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
+    small = rescaler.downscale(_input(image))
+    data = small.to_bytes()
+    target = output or _beside(image, f".x{small.scale}.png")
+    for note in small.image.notes:
+        _say(f"note: {note}")
+    if target == "-":
+        sys.stdout.buffer.write(data)
+        return
+    write_bytes(target, data, overwrite=force)
+    width, height = small.size
+    _say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {len(data):,} bytes")
+
+
+@app.command
+def upscale(
+    small: Input,
+    /,
+    *,
+    output: Output = None,
+    model: Model = None,
+    sigma: NonNegativeFloat = 0.0,
+    seed: int | None = None,
+    force: Force = False,
+    threads: PositiveInt | None = None,
+) -> None:
+    """Restore a picture from the small PNG that `bdflow downscale` made.
+
+    Args:
+        small: The small PNG; "-" reads standard input.
+        output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
+            Default: photo.restored.png beside photo.x8.png.
+        model: Only for a file that lost its bdflow chunk, or a model that is not built in.
+        sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
+        seed: Makes the draw repeatable.
+        force: Overwrite an existing file.
+        threads: Processor threads; default: all cores.
+    """
+    from bdflow import container, images
+
+    source = _input(small)
+    data = source if isinstance(source, bytes) else images.read_bytes(source)
+    try:
+        parsed = container.read(data)
+        name = parsed.model if model is None else model
+    except container.NoChunkError as stripped:
+        if model is None:
+            raise BDFlowError(f"{stripped}; name the --model that made it to restore from its pixels") from None
+        parsed, name = None, model
+    rescaler = _load(name, None, threads)
+    restored = images.read(rescaler.upscale(parsed or data, sigma=sigma, seed=seed))
+    target = output or _beside(small, ".restored.png")
+    if target == "-":
+        sys.stdout.buffer.write(images.encode(restored, "png"))
+        return
+    images.write(restored, target, overwrite=force)
+    _say(f"{target}: {restored.width}x{restored.height}")
+
+
+@app.command
+def info(small: Input, /) -> None:
+    """Print what is inside a small PNG and where every byte of it goes.
+
+    Args:
+        small: A PNG that `bdflow downscale` made; "-" reads standard input.
+    """
+    from bdflow import container, images
+
+    source = _input(small)
+    data = source if isinstance(source, bytes) else images.read_bytes(source)
+    parsed = container.read(data)
+    width, height = parsed.size
+    print(f"model     {parsed.model} (weights {parsed.weights.hex()})")
+    print(f"restores  {width}x{height} from {parsed.image.width}x{parsed.image.height} (x{parsed.scale})")
+    print(f"boundary  {f'{parsed.bits} bit' if parsed.boundary is not None else 'none'}")
+    print(f"pixels    {'changed since it was made' if parsed.pixels_changed else 'as they were made'}")
+    report = container.byte_report(data)
+    for part, size in report.items():
+        print(f"{size:9,} bytes  {part}")
+    print(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
+
+
+@app.command
+def models() -> None:
+    """List the built-in models."""
+    from rich.console import Console
+
+    from bdflow.report import models_table
+
+    Console().print(models_table())
+
+
+@app.command
+def demo(*, output: Annotated[Path, Parameter(("--output", "-o"))] = Path("demo-out")) -> None:
+    """Shrink and restore the photograph that ships with bdflow, beside bicubic, JPEG and AVIF.
+
+    Args:
+        output: The folder for the small PNG, the restored picture and the side-by-side sheet.
+    """
+    from bdflow.demo import run
+
+    run(output)
+
+
+@app.command
+def evaluate(
+    model: str,
+    folders: list[Path],
+    /,
+    *,
+    json: Path | None = None,
+    card: Annotated[bool, Parameter(negative=())] = False,
+    limit: PositiveInt | None = None,
+    crop: int = 0,
+    threads: PositiveInt | None = None,
+    force: Force = False,
+) -> None:
+    """Measure a model on folders of pictures: quality, bytes, seconds, all on stored and re-read files.
+
+    Args:
+        model: A built-in model or a model folder.
+        folders: Folders of pictures.
+        json: Write the figures, picture by picture, with versions, hardware and settings.
+        card: Write them into the model's own folder, with its card.
+        limit: Only the first so many pictures of each folder.
+        crop: Border pixels left out of PSNR and SSIM of restored pictures.
+        threads: Processor threads; default: all cores.
+        force: Overwrite an existing file.
+    """
+    from rich.console import Console
+
+    from bdflow.evaluate import evaluate as run
+    from bdflow.images import write_bytes
+    from bdflow.report import evaluation_table, write_card
+
+    rescaler = _load(model, None, threads)
+    result = run(rescaler, folders, limit=limit, crop=crop, say=_say)
+    Console().print(evaluation_table(result))
+    if json:
+        from json import dumps
+
+        write_bytes(json, (dumps(result, indent=1) + "\n").encode(), overwrite=force)
+    if card:
+        write_card(rescaler.model, result)
+
+
+@app.command
+def mask(
+    image: Input,
+    /,
+    *,
+    output: Output = None,
+    sigma: NonNegativeFloat = 1.0,
+    magnitude: Literal["1-norm", "2-norm", "max-norm"] = "2-norm",
+    suppress: bool = True,
+    threshold: NonNegativeFloat = 50.0,
+    bits: Literal[1, 2, 3] = 1,
+    scale: Scale = 8,
+    force: Force = False,
+) -> None:
+    """Draw each step of the boundary-aware mask (Algorithm 1) as one picture. Needs bdflow[train].
+
+    Args:
+        image: A picture file; "-" reads standard input.
+        output: The sheet. Default: photo.mask.png beside photo.jpg.
+        sigma: Standard deviation of the Gaussian blur, pixels.
+        magnitude: Norm of the gradient.
+        suppress: Thin edges to their maxima.
+        threshold: T, on the 0..255 scale of Sobel magnitudes.
+        bits: Bits of a sample of the mask.
+        scale: The mask is reduced to a grid so many times smaller each way.
+        force: Overwrite an existing file.
+    """
+    _needs_torch()
+    from bdflow import images
+    from bdflow.train.config import MaskConfig
+    from bdflow.train.mask import draw_steps
+
+    config = MaskConfig(sigma=sigma, magnitude=magnitude, suppress=suppress, threshold=threshold)
+    sheet = draw_steps(images.read(_input(image)).rgb, config, scale or 1, bits)
+    target = output or _beside(image, ".mask.png")
+    images.write(images.read(sheet), target, overwrite=force)
+    _say(f"{target}: {sheet.shape[1]}x{sheet.shape[0]}")
+
+
+@app.command
+def train(
+    config: Path | None = None,
+    /,
+    *,
+    data: list[Path],
+    out: Annotated[Path, Parameter(("--out", "-o"))],
+    start: Annotated[str | None, Parameter("--from")] = None,
+    steps: PositiveInt | None = None,
+    learning_rate: float | None = None,
+    max_time: timedelta | None = None,
+    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    threads: PositiveInt | None = None,
+) -> None:
+    """Train a model; a run folder that holds a state goes on from it. Needs bdflow[train].
+
+    On many GPUs: torchrun --nproc-per-node 8 -m bdflow train CONFIG --data DIR --out RUN
+
+    Args:
+        config: A TOML file such as configs/portraits-x8.toml; with --from it may be left out.
+        data: Folders of training pictures.
+        out: The run folder: state, logs (CSV, TensorBoard), contact sheet.
+        start: Begin from the weights of this model (a name or a folder), to fine-tune them.
+        steps: Instead of the configuration's.
+        learning_rate: Instead of the configuration's.
+        max_time: Stop after this long with the state saved, such as 90m or 1h30m.
+        precision: Of the convolutions; couplings, losses and weights are always float32.
+        device: What to train on; auto takes every GPU there is.
+        threads: Processor threads; default: all cores.
+    """
+    _needs_torch()
+    from bdflow.train.trainer import run
+
+    run(
+        config, data, out, start=start, steps=steps, learning_rate=learning_rate,
+        max_time=max_time.total_seconds() if max_time else None,
+        precision=precision, device=device, threads=threads,
+    )  # fmt: skip
+
+
+@app.command
+def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o"))]) -> None:
+    """Write a training run's weights as a model folder, and check the graphs against torch. Needs bdflow[train].
+
+    Args:
+        run: The run folder that `bdflow train` wrote.
+        output: The model folder.
+    """
+    _needs_torch()
+    from bdflow.train.export import export_run
+
+    parity = export_run(run, output)
+    worst = max(parity.values())
+    _say(f"{output}: exported; ONNX Runtime and torch differ by at most {worst:.0f} of 255 levels")
+
+
+def _load(model: str | None, scale: int | None, threads: int | None) -> Rescaler:
+    from bdflow import load
+
+    return load(model, scale=scale, threads=threads)
+
+
+def _needs_torch() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise BDFlowError('this needs the training half: pip install "bdflow[train]"')
+
+
+def _input(path: str) -> str | bytes:
+    return sys.stdin.buffer.read() if path == "-" else path
+
+
+def _beside(path: str, suffix: str) -> str:
+    """``photo.jpg`` or ``photo.x8.png`` with another ending."""
+    if path == "-":
+        return "-"
+    stem = Path(path).with_suffix("")
+    if stem.suffix.startswith(".x") and stem.suffix[2:].isdigit():
+        stem = stem.with_suffix("")
+    return f"{stem}{suffix}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> int:
+    """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong arguments."""
+    warnings.showwarning = lambda message, *_: _say(f"bdflow: warning: {message}")
+    try:
+        app(exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return 2
+    except BDFlowError as error:
+        _say(f"bdflow: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0

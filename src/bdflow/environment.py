@@ -1,0 +1,52 @@
+"""What a results file says of where it came from."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bdflow import __version__
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit, processor and date, ready for JSON."""
+    installed = {name: _version(name) for name in ("numpy", "pillow", "onnxruntime", "torch")}
+    return {
+        "bdflow": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: version for name, version in installed.items() if version},
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def processor_name() -> str:
+    """Such as ``AMD EPYC``."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a mark where files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    try:
+        here = Path(__file__).parent
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,132 @@
+"""Measure a model on folders of pictures: every figure is of files that were stored and read back."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bdflow.container import byte_report, read
+from bdflow.environment import environment
+from bdflow.errors import BDFlowError
+from bdflow.images import READABLE
+from bdflow.images import read as read_picture
+from bdflow.metrics import psnr, psnr_y, ssim_y
+from bdflow.rescaler import Rescaler
+from bdflow.resize import bicubic_down, bicubic_up
+
+Pixels = NDArray[np.uint8]
+Distance = Callable[[Pixels, Pixels], float]
+
+
+def evaluate(
+    rescaler: Rescaler,
+    folders: Sequence[Path],
+    *,
+    limit: int | None = None,
+    crop: int = 0,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Shrink, store, read back and restore every picture of ``folders``.
+
+    Args:
+        rescaler: The model.
+        folders: Each is a row of the result, under its last two names (``celebahq1024/test``).
+        limit: Only the first so many pictures of each folder, by name.
+        crop: Border pixels that PSNR leaves out on every side.
+        say: Takes lines of progress.
+
+    Returns:
+        ``settings``, ``environment``, and under ``folders`` for each the mean, the spread (standard deviation
+        over pictures) and every picture's values; ready for JSON.
+
+    Raises:
+        BDFlowError: A folder is missing or holds no picture.
+    """
+    distance, why_not = _lpips()
+    if distance is None:
+        say(f"without LPIPS: {why_not}")
+    rows = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise BDFlowError(f"{folder}: not a folder; give folders of pictures")
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE)[:limit]
+        if not paths:
+            raise BDFlowError(f"{folder}: no pictures in it ({', '.join(sorted(READABLE))})")
+        pictures = {}
+        for index, path in enumerate(paths, 1):
+            pictures[path.name] = _measure(rescaler, path, crop, distance)
+            gain = pictures[path.name]["psnr_y"] - pictures[path.name]["bicubic_psnr_y"]
+            say(f"{folder.name} {index}/{len(paths)} {path.name}: {gain:+.2f} dB over bicubic")
+        keys = list(next(iter(pictures.values())))
+        columns = {key: [values[key] for values in pictures.values()] for key in keys}
+        rows["/".join(folder.resolve().parts[-2:])] = {
+            "count": len(paths),
+            "mean": {key: round(fmean(column), 5) for key, column in columns.items()},
+            "spread": {key: round(pstdev(column), 5) for key, column in columns.items()},
+            "pictures": pictures,
+        }
+    return {
+        "model": rescaler.model.name,
+        "weights_sha256": rescaler.model.weights_sha256,
+        "settings": {"crop": crop, "limit": limit, "sigma": 0, "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601"},
+        "environment": environment(),
+        "folders": rows,
+    }
+
+
+def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | None) -> dict[str, float]:
+    true = read_picture(path)
+    start = time.perf_counter()
+    data = rescaler.downscale(true.to_pil()).to_bytes()
+    middle = time.perf_counter()
+    restored = np.asarray(rescaler.upscale(data).convert("RGB"))
+    end = time.perf_counter()
+
+    scale, size = rescaler.model.scale, (true.height, true.width)
+    plain_small = bicubic_down(true.rgb, scale)
+    plain = bicubic_up(plain_small, scale, size)
+    parts = byte_report(data)
+    values = {
+        "psnr_y": psnr_y(true.rgb, restored, crop=crop),
+        "psnr_rgb": psnr(true.rgb, restored, crop=crop),
+        "ssim_y": ssim_y(true.rgb, restored),
+        "bicubic_psnr_y": psnr_y(true.rgb, plain, crop=crop),
+        "bicubic_psnr_rgb": psnr(true.rgb, plain, crop=crop),
+        "bicubic_ssim_y": ssim_y(true.rgb, plain),
+        "lr_psnr": psnr(read(data).image.rgb, plain_small),
+        "bytes": len(data),
+        **{f"bytes_{part}": size for part, size in parts.items()},
+        "bits_per_pixel": 8 * len(data) / (size[0] * size[1]),
+        "seconds_down": middle - start,
+        "seconds_up": end - middle,
+    }
+    if distance is not None:
+        values |= {"lpips": distance(true.rgb, restored), "bicubic_lpips": distance(true.rgb, plain)}
+    return {key: round(value, 5) for key, value in values.items()}
+
+
+def _lpips() -> tuple[Distance | None, str]:
+    """LPIPS where torch and its weights are at hand, else why not."""
+    try:
+        import torch
+
+        from bdflow.train.lpips import LPIPS
+
+        network = LPIPS()
+    except ImportError:
+        return None, 'it needs the training half: pip install "bdflow[train]"'
+    except BDFlowError as error:
+        return None, str(error)
+
+    def tensor(rgb: Pixels) -> torch.Tensor:
+        return torch.from_numpy(rgb.transpose(2, 0, 1)[None].copy()).float() / 255
+
+    def distance(a: Pixels, b: Pixels) -> float:
+        with torch.no_grad():
+            return float(network(tensor(a), tensor(b)))
+
+    return distance, ""

@@ -1,0 +1,147 @@
+"""Tables, model cards and side-by-side pictures, all from measured results."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from rich.table import Table
+
+from bdflow import zoo
+from bdflow.images import write_bytes
+
+RESULTS, CARD = "evaluation.json", "card.md"
+_LABEL_HEIGHT, _GAP = 30, 8
+
+
+def contact_sheet(panels: Mapping[str, NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Pictures ``(H, W, 3)`` of one size in a labelled grid.
+
+    Args:
+        panels: Label to picture, in reading order.
+        columns: Pictures a row.
+
+    Returns:
+        uint8 ``(H', W', 3)`` on white.
+    """
+    height, width = next(iter(panels.values())).shape[:2]
+    rows = -(-len(panels) // columns)
+    step_x, step_y = width + _GAP, height + _LABEL_HEIGHT + _GAP
+    sheet = Image.new("RGB", (columns * step_x + _GAP, rows * step_y + _GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (label, pixels) in enumerate(panels.items()):
+        left, top = _GAP + index % columns * step_x, _GAP + index // columns * step_y
+        font = _font(label, width)
+        draw.text((left, top + _LABEL_HEIGHT / 2), label, fill="black", font=font, anchor="lm")
+        sheet.paste(Image.fromarray(pixels), (left, top + _LABEL_HEIGHT))
+    return np.asarray(sheet)
+
+
+def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The largest size, up to 18, at which the label fits its picture."""
+    for size in range(18, 8, -1):
+        font = ImageFont.load_default(size)
+        if font.getlength(label) <= width:
+            break
+    return font
+
+
+def evaluation_table(result: Mapping[str, Any]) -> Table:
+    """What ``bdflow evaluate`` prints: a row for each folder."""
+    table = Table(title=f"{result['model']}, stored and read back", title_justify="left")
+    table.add_column("folder")
+    for heading in ("pictures", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS", "LR dB", "bytes", "LR", "boundary",
+                    "header", "bits/px", "s down", "s up"):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for folder, row in result["folders"].items():
+        mean = row["mean"]
+        header = mean["bytes"] - mean["bytes_pixels"] - mean["bytes_boundary"]
+        table.add_row(
+            folder, str(row["count"]), f"{mean['psnr_y']:.2f}", f"{mean['psnr_rgb']:.2f}",
+            f"{mean['ssim_y']:.4f}", f"{mean['lpips']:.4f}" if "lpips" in mean else "-", f"{mean['lr_psnr']:.2f}",
+            f"{mean['bytes']:,.0f}", f"{mean['bytes_pixels']:,.0f}", f"{mean['bytes_boundary']:,.0f}",
+            f"{header:,.0f}", f"{mean['bits_per_pixel']:.4f}", f"{mean['seconds_down']:.2f}",
+            f"{mean['seconds_up']:.2f}",
+        )  # fmt: skip
+        table.add_row(
+            "  bicubic", "", f"{mean['bicubic_psnr_y']:.2f}", f"{mean['bicubic_psnr_rgb']:.2f}",
+            f"{mean['bicubic_ssim_y']:.4f}", f"{mean['bicubic_lpips']:.4f}" if "lpips" in mean else "-",
+            style="dim", end_section=True,
+        )  # fmt: skip
+    return table
+
+
+def models_table() -> Table:
+    """What ``bdflow models`` prints."""
+    table = Table()
+    for heading, justify in (("model", "left"), ("scale", "right"), ("MiB", "right"), ("licence", "left"),
+                             ("measured on", "left"), ("PSNR-Y", "right"), ("over bicubic", "right")):  # fmt: skip
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for model in zoo.built_in():
+        result = _results(model)
+        folder, row = next(iter(result["folders"].items())) if result else ("not yet", None)
+        quality = gain = ""
+        if row:
+            quality = f"{row['mean']['psnr_y']:.2f} dB"
+            gain = f"{row['mean']['psnr_y'] - row['mean']['bicubic_psnr_y']:+.2f} dB"
+        table.add_row(
+            model.name, f"x{model.scale}", f"{model.size / 2**20:.1f}", "Apache-2.0", folder, quality, gain
+        )
+    return table
+
+
+def _results(model: zoo.Model) -> dict[str, Any] | None:
+    path = model.folder / RESULTS
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
+    """Write ``evaluation.json`` and ``card.md`` into a model's folder."""
+    text = json.dumps(result, indent=1) + "\n"
+    write_bytes(model.folder / RESULTS, text.encode(), overwrite=True)
+    write_bytes(model.folder / CARD, card(model, result).encode(), overwrite=True)
+
+
+def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
+    """A model card in Markdown, all of it from the weights' metadata and the results."""
+    training, network = model.metadata["training"], model.metadata["model"]
+    environment = result["environment"]
+    lines = [
+        f"# {model.name}",
+        "",
+        f"BDFlow for {model.scale} times smaller each way: {training['parameters']:,} parameters,"
+        f" {training['multiply_adds'] / 1e9:.4f} G multiply-adds at 128x128 in one direction,"
+        f" {network['boundary_bits']} bit of boundary map. Licence: Apache-2.0.",
+        "",
+        f"- **Data**: {training['data']}",
+        f"- **Command**: `{training['command']}`",
+        f"- **Training**: {training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes on"
+        f" {training['machine']}; loss weights and all other settings are in the weights' metadata"
+        f" (`bdflow.zoo.read_metadata`).",
+        f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as float16, computed in float32.",
+        "",
+        "## Measured",
+        "",
+        f"`bdflow evaluate {model.name} FOLDER...` at commit {environment['commit']}, {environment['date']},"
+        f" {environment['cores']} cores of {environment['processor']}, ONNX Runtime"
+        f" {environment['packages']['onnxruntime']}. On stored and restored 8-bit files, Z = 0,"
+        f" border crop {result['settings']['crop']}; every byte of the file counts.",
+        "",
+        "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS (bicubic) | LR to bicubic"
+        " | bytes | of it boundary | bits/px | s down / up |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for folder, row in result["folders"].items():
+        m = row["mean"]
+        lpips = f"{m['lpips']:.4f} ({m['bicubic_lpips']:.4f})" if "lpips" in m else "-"
+        lines.append(
+            f"| {folder} | {row['count']} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} |"
+            f" {m['bicubic_psnr_y']:.2f} | {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
+            f" {m['ssim_y']:.4f} | {lpips} | {m['lr_psnr']:.2f} | {m['bytes']:,.0f} |"
+            f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |"
+            f" {m['seconds_down']:.2f} / {m['seconds_up']:.2f} |"
+        )
+    lines += ["", "The ± is the standard deviation over pictures.", "", "## Limits", "", training["limits"], ""]
+    return "\n".join(lines)

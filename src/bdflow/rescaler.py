@@ -1,0 +1,159 @@
+"""A model ready to run: pictures in, small files out, and back."""
+
+import threading
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from bdflow.container import Downscaled, NoChunkError
+from bdflow.container import read as read_small
+from bdflow.errors import BDFlowError
+from bdflow.images import Picture, Source
+from bdflow.images import read as read_picture
+from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.zoo import Model
+
+Plane = NDArray[np.uint8]
+
+
+class Rescaler:
+    """Shrinks and restores pictures with one model, on ONNX Runtime. Safe to share between threads.
+
+    Args:
+        model: A verified model folder, from :func:`bdflow.zoo.find`.
+        threads: Processor threads for one picture; None takes all cores.
+        providers: ONNX Runtime's execution providers, best first; None takes the CPU.
+    """
+
+    def __init__(
+        self, model: Model, *, threads: int | None = None, providers: Sequence[str] | None = None
+    ) -> None:
+        self.model = model
+        self._options = onnxruntime.SessionOptions()
+        self._options.intra_op_num_threads = threads or 0
+        self._options.log_severity_level = 3
+        self._providers = list(providers or ["CPUExecutionProvider"])
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Any] = {}
+
+    def downscale(self, image: Source) -> Downscaled:
+        """Shrink a picture.
+
+        Args:
+            image: A path, the bytes of a file, an open file, a PIL image or a uint8 array ``(H, W[, 1|3|4])``.
+
+        Returns:
+            The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. Colour and
+            gray stay what they are; alpha is shrunk bicubically.
+
+        Raises:
+            BDFlowError: The picture cannot be read.
+        """
+        picture = read_picture(image)
+        scale = self.model.scale
+        small, *boundary = self._run("down", image=_to_grid(picture.rgb, scale))
+        rgb = _to_pixels(small)
+        if picture.gray:
+            rgb = _gray(rgb)
+        alpha = None if picture.alpha is None else _resize_alpha(picture.alpha, scale)
+        return Downscaled(
+            image=Picture(rgb, alpha, picture.gray, picture.icc, picture.notes),
+            boundary=boundary[0][0, 0] if boundary else None,
+            bits=self.model.bits,
+            model=self.model.name,
+            weights=self._fingerprint,
+            scale=scale,
+            size=(picture.width, picture.height),
+        )
+
+    def upscale(
+        self, small: Downscaled | Source, *, sigma: float = 0.0, seed: int | None = None
+    ) -> Image.Image:
+        """Restore a picture of exactly the original's size.
+
+        Args:
+            small: What :meth:`downscale` returned, or a file of it. A file whose bdflow chunk was stripped is
+                restored from its pixels alone, with a warning.
+            sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture.
+            seed: Makes a draw of Z repeatable.
+
+        Raises:
+            BDFlowError: The file cannot be read, or was made by another model.
+        """
+        if not isinstance(small, Downscaled):
+            try:
+                small = read_small(small)
+            except NoChunkError as stripped:
+                warnings.warn(f"{stripped}; restoring from the pixels alone", stacklevel=2)
+                small = self._from_pixels(stripped.picture)
+        if small.weights != self._fingerprint:
+            raise BDFlowError(
+                f"made by model {small.model!r} (weights {small.weights.hex()}),"
+                f" not by this {self.model.name!r} ({self._fingerprint.hex()}): restore it with that one"
+            )
+        if small.pixels_changed:
+            warnings.warn("the small picture's pixels were changed since it was made", stacklevel=2)
+        width, height = small.size
+        inputs: dict[str, NDArray[Any]] = {"small": _to_tensor(small.image.rgb)}
+        if self.model.bits:
+            empty = np.zeros(small.image.rgb.shape[:2], np.uint8)
+            inputs["boundary"] = (empty if small.boundary is None else small.boundary)[None, None]
+        if sigma:
+            shape = (1, 3 * small.scale**2 - 3 - bool(self.model.bits), *small.image.rgb.shape[:2])
+            draw = np.random.default_rng(seed).standard_normal(shape, np.float32)
+            inputs["latent"] = np.float32(sigma) * draw
+        (restored,) = self._run("sample" if sigma else "up", **inputs)
+        rgb = _to_pixels(restored)[:height, :width]
+        if small.image.gray:
+            rgb = _gray(rgb)
+        alpha = small.image.alpha
+        if alpha is not None:
+            alpha = bicubic_up(np.dstack([alpha] * 3), small.scale, (height, width))[..., 0]
+        return Picture(rgb, alpha, small.image.gray, small.image.icc, ()).to_pil()
+
+    @cached_property
+    def _fingerprint(self) -> bytes:
+        return bytes.fromhex(self.model.weights_sha256)[:8]
+
+    def _from_pixels(self, picture: Picture) -> Downscaled:
+        scale = self.model.scale
+        size = (picture.width * scale, picture.height * scale)
+        return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
+
+    def _run(self, graph: str, **inputs: NDArray[Any]) -> list[NDArray[np.uint8]]:
+        """Run one of the model's graphs; it is loaded when first used."""
+        with self._lock:
+            if graph not in self._sessions:
+                path = str(self.model.folder / f"{graph}.onnx")
+                self._sessions[graph] = onnxruntime.InferenceSession(path, self._options, self._providers)
+        outputs: list[NDArray[np.uint8]] = self._sessions[graph].run(None, inputs)
+        return outputs
+
+
+def _to_tensor(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
+
+
+def _to_pixels(tensor: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(tensor[0].transpose(1, 2, 0))
+
+
+def _to_grid(rgb: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """The padding rule: right and bottom edges repeat up to a multiple of the scale."""
+    height, width = rgb.shape[:2]
+    return _to_tensor(np.pad(rgb, ((0, -height % scale), (0, -width % scale), (0, 0)), mode="edge"))
+
+
+def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A colour picture's luma in all three channels."""
+    return np.asarray(Image.fromarray(rgb).convert("L").convert("RGB"))
+
+
+def _resize_alpha(alpha: Plane, scale: int) -> Plane:
+    return bicubic_down(np.dstack([alpha] * 3), scale)[..., 0]

@@ -1,0 +1,220 @@
+"""Training state to a model folder: weights, graphs that point into them, and the proof that they agree."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bdflow.errors import BDFlowError
+from bdflow.train.config import ModelConfig, TrainConfig, to_dict
+from bdflow.train.model import BDFlow, count_multiply_adds, count_parameters
+from bdflow.train.trainer import LAST
+from bdflow.zoo import SUMS, WEIGHTS, read_header, read_metadata
+
+OPSET = 20
+
+
+class Down(nn.Module):
+    """What ``down.onnx`` computes: uint8 picture to uint8 Y and the levels of B."""
+
+    def __init__(self, model: BDFlow) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        y, boundary, _ = self.model(image.float() / 255)
+        small = _levels(y, 255)
+        if boundary is None:
+            return (small,)
+        return small, _levels(boundary, 2**self.model.config.boundary_bits - 1)
+
+
+class Up(nn.Module):
+    """What ``up.onnx`` computes: uint8 Y, the levels of B, and for ``sample.onnx`` Z, to a uint8 picture."""
+
+    def __init__(self, model: BDFlow) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, small: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None
+    ) -> Tensor:
+        if boundary is not None:
+            boundary = boundary.float() / (2**self.model.config.boundary_bits - 1)
+        return _levels(self.model.inverse(small.float() / 255, boundary, latent), 255)
+
+
+def _levels(x: Tensor, top: int) -> Tensor:
+    return (x.clamp(0, 1) * top).round().to(torch.uint8)
+
+
+def load_model(weights: str | Path) -> BDFlow:
+    """The torch network of a model folder or a weights file, in float32."""
+    weights = Path(weights)
+    weights = weights / WEIGHTS if weights.is_dir() else weights
+    model = BDFlow(msgspec.convert(read_metadata(weights)["model"], ModelConfig))
+    model.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+    return model.eval()
+
+
+def export_run(run: Path, out: Path) -> dict[str, float]:
+    """Export what a run folder holds; see :func:`export`.
+
+    Raises:
+        BDFlowError: The folder holds no state, or ``out`` is there and is no model folder.
+    """
+    if not (run / LAST).is_file():
+        raise BDFlowError(f"{run}: no {LAST} in it; give the folder that `bdflow train` wrote")
+    if out.exists() and not (out / WEIGHTS).exists() and any(out.iterdir()):
+        raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
+    state = torch.load(run / LAST, map_location="cpu", weights_only=True)
+    config = msgspec.convert(state["config"], TrainConfig)
+    training = {
+        "steps": state["step"],
+        "seconds": round(state["seconds"]),
+        "machine": state["machine"],
+        "command": f"bdflow train configs/{config.name}.toml --data DIR --out RUN",
+        "data": config.card.data,
+        "limits": config.card.limits,
+    }
+    return export(config, state["ema"] if config.optim.ema else state["model"], out, training)
+
+
+def export(
+    config: TrainConfig,
+    weights: Mapping[str, Tensor],
+    out: Path,
+    training: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> dict[str, float]:
+    """Write a model folder and check it against torch.
+
+    Args:
+        config: Goes into the metadata whole.
+        weights: A state dict of :class:`BDFlow`.
+        out: The model folder; made if missing. Its card is left alone.
+        training: What else the metadata shall record (steps, seconds, data).
+        dtype: How the numbers are stored; both directions compute in float32.
+
+    Returns:
+        The parity: largest difference in levels between torch and ONNX Runtime, each way.
+
+    Raises:
+        BDFlowError: The graphs do not compute what torch does.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with torch.device("meta"):
+        empty = BDFlow(config.model)
+    sizes = {"parameters": count_parameters(empty), "multiply_adds": count_multiply_adds(empty)}
+    metadata = {
+        "name": config.name,
+        "model": to_dict(config.model),
+        "training": {**training, **sizes, "config": to_dict(config)},
+    }
+    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
+    save_file(stored, out / WEIGHTS, {"bdflow": json.dumps(metadata)})
+    model = load_model(out)
+    _write_graphs(model, out)
+    files = [WEIGHTS, "down.onnx", "sample.onnx", "up.onnx"]
+    sums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in files}
+    (out / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    return check_parity(model, out)
+
+
+def _write_graphs(model: BDFlow, out: Path) -> None:
+    scale, bits = model.config.scale, model.config.boundary_bits
+    n, h, w = 1, torch.export.Dim("h", min=1), torch.export.Dim("w", min=1)
+    grid = {2: h, 3: w}
+    image = torch.zeros(n, 3, 3 * scale, 5 * scale, dtype=torch.uint8)
+    small, boundary = image[..., ::scale, ::scale], image[:, :1, ::scale, ::scale]
+    latent = torch.zeros(n, model.latent_channels, 3, 5)
+    full = {2: scale * h, 3: scale * w}
+    lr_names = ["small", "boundary"] if bits else ["small"]
+    lr = (small, boundary) if bits else (small,)
+    _write_graph(Down(model), {"image": image}, {"image": full}, lr_names, out / "down.onnx", out)
+    inputs = dict(zip(lr_names, lr, strict=True))
+    shapes = dict.fromkeys(inputs, grid)
+    _write_graph(Up(model), inputs, shapes, ["image"], out / "up.onnx", out)
+    _write_graph(
+        Up(model), inputs | {"latent": latent}, shapes | {"latent": grid}, ["image"], out / "sample.onnx", out
+    )
+
+
+def _write_graph(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    shapes: dict[str, Any],
+    outputs: list[str],
+    path: Path,
+    folder: Path,
+) -> None:
+    """Export one direction and let its initialisers point into the safetensors file beside it."""
+    program = torch.onnx.export(
+        module.eval(), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs), output_names=outputs,
+        opset_version=OPSET, dynamo=True, verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    proto = program.model_proto
+    header = read_header(folder / WEIGHTS)
+    with (folder / WEIGHTS).open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+    casts = []
+    for tensor in proto.graph.initializer:
+        key = tensor.name.removeprefix("model.")
+        if key not in header:
+            continue  # a constant of the graph itself
+        entry, name = header[key], tensor.name
+        begin, end = entry["data_offsets"]
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for field, value in (("location", WEIGHTS), ("offset", start + begin), ("length", end - begin)):
+            tensor.external_data.add(key=field, value=str(value))
+        if entry["dtype"] == "F16":
+            tensor.data_type = TensorProto.FLOAT16
+            tensor.name = name + ".stored"
+            # ONNX Runtime folds these casts when it loads the graph.
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    for node in proto.graph.node:  # the exporter's notes on source lines are larger than the graph
+        del node.metadata_props[:]
+    del proto.graph.value_info[:]
+    del proto.metadata_props[:]
+    path.write_bytes(proto.SerializeToString())
+
+
+def check_parity(model: BDFlow, folder: Path) -> dict[str, float]:
+    """Largest difference in 8-bit levels between torch and ONNX Runtime on a random smooth picture."""
+    import onnxruntime
+
+    scale = model.config.scale
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.random((1, 3, 6, 9), dtype=np.float32))
+    picture = nn.functional.interpolate(coarse, (5 * scale, 7 * scale), mode="bicubic").clamp(0, 1)
+    image = (picture * 255).round().to(torch.uint8)
+    with torch.no_grad():
+        small, *boundary = Down(model)(image)
+        restored = Up(model)(small, *boundary)
+    names = ["small", "boundary"][: 1 + len(boundary)]
+    lr = dict(zip(names, (t.numpy() for t in (small, *boundary)), strict=True))
+    run = {n: onnxruntime.InferenceSession(folder / f"{n}.onnx") for n in ("down", "up", "sample")}
+    zeros = np.zeros((1, model.latent_channels, *small.shape[-2:]), np.float32)
+    results = {
+        "down": np.abs(run["down"].run(None, {"image": image.numpy()})[0].astype(int) - lr["small"]).max(),
+        "up": np.abs(run["up"].run(None, lr)[0].astype(int) - restored.numpy()).max(),
+        "sample": np.abs(run["sample"].run(None, lr | {"latent": zeros})[0].astype(int) - restored.numpy()).max(),
+    }
+    parity = {name: float(value) for name, value in results.items()}
+    if max(parity.values()) > 1:
+        raise BDFlowError(f"the exported graphs differ from torch by {max(parity.values()):.0f} levels: not exported")
+    return parity

@@ -1,0 +1,131 @@
+"""Model folders: find, verify, describe.
+
+A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
+in its metadata), the graphs ``down.onnx`` and ``up.onnx`` whose initialisers point into that file,
+``card.md``, and ``SHA256SUMS`` over all that is executed or loaded.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bdflow.errors import BDFlowError
+
+BUILT_IN = Path(__file__).parent / "models"
+WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
+_MAX_HEADER = 100_000_000  # the safetensors format's own bound
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder whose files have been checked.
+
+    Attributes:
+        folder: Where it lies.
+        metadata: What training and export recorded: ``name``, ``model`` (the network's configuration),
+            ``training`` and more.
+        weights_sha256: Hex digest of the weights file; its first 8 bytes go into every small file.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    weights_sha256: str
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def scale(self) -> int:
+        """How many times smaller each way."""
+        return int(self.metadata["model"]["scale"])
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample of the boundary map; 0 where the model has none."""
+        return int(self.metadata["model"]["boundary_bits"])
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all files in the folder."""
+        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+
+
+def names() -> list[str]:
+    """Names of the models that come with the package, ordered by scale."""
+    folders = [path for path in BUILT_IN.iterdir() if (path / WEIGHTS).is_file()]
+    return [name for _, name in sorted((read_metadata(f / WEIGHTS)["model"]["scale"], f.name) for f in folders)]
+
+
+def find(model: str | Path | None = None, scale: int | None = None) -> Model:
+    """Load and verify a model by name, by folder, or the first built-in one of a scale.
+
+    Raises:
+        BDFlowError: There is no such model, its files are damaged, or its scale is not ``scale``.
+    """
+    if model is None:
+        if scale is None:
+            raise BDFlowError("name a model (--model NAME) or a scale (-x N); `bdflow models` lists both")
+        fitting = [found for found in built_in() if found.scale == scale]
+        if not fitting:
+            scales = ", ".join(str(s) for s in sorted({found.scale for found in built_in()}))
+            raise BDFlowError(f"no built-in model shrinks {scale} times; there are {scales or 'none at all'}")
+        return fitting[0]
+    folder = BUILT_IN / model if str(model) in names() else Path(model)
+    if not (folder / WEIGHTS).is_file():
+        raise BDFlowError(
+            f"no model {str(model)!r}: built in are {', '.join(names()) or 'none'};"
+            f" else give a folder that holds {WEIGHTS}"
+        )
+    found = _verify(folder)
+    if scale is not None and found.scale != scale:
+        raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
+    return found
+
+
+def built_in() -> Iterator[Model]:
+    """The models that come with the package, verified, ordered by scale."""
+    return (_verify(BUILT_IN / name) for name in names())
+
+
+def _verify(folder: Path) -> Model:
+    """Check every file named in ``SHA256SUMS`` (the format of sha256sum)."""
+    try:
+        lines = (folder / SUMS).read_text().split("\n")
+        sums = dict(reversed(line.split("  ", 1)) for line in lines if line)
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
+    except (OSError, ValueError) as error:
+        raise BDFlowError(f"{folder}: incomplete model folder ({error}); export or install it again") from None
+    for name, digest in digests.items():
+        if digest != sums[name]:
+            raise BDFlowError(f"{folder / name} is damaged or was changed; export or install the model again")
+    if WEIGHTS not in sums:
+        raise BDFlowError(f"{folder / SUMS} does not name {WEIGHTS}; export the model again")
+    return Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS])
+
+
+def read_metadata(weights: Path) -> dict[str, Any]:
+    """What a bdflow weights file says of itself, from the header of the safetensors format.
+
+    Raises:
+        BDFlowError: Not a safetensors file, or not one that bdflow wrote.
+    """
+    try:
+        metadata: dict[str, Any] = json.loads(read_header(weights)["__metadata__"]["bdflow"])
+        return metadata
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BDFlowError(f"{weights}: not weights of a bdflow model ({error})") from None
+
+
+def read_header(weights: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file: 8 bytes of length (little endian), then the text."""
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= _MAX_HEADER:
+            raise ValueError("no safetensors header")
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header
