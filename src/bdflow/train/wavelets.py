@@ -1,7 +1,7 @@
 """Invertible wavelet transforms: each halves the picture and makes four times the channels.
 
-Channel order is ``[A, H, V, D]``: all averages first, then the horizontal, vertical and diagonal details
-(Eq. 5). Averages keep the range of the picture.
+Channel order is ``[A, H, V, D]`` (Eq. 5): all averages first, then the horizontal details (differences
+between columns), the vertical ones (between rows) and the diagonal ones. Averages keep the range of the picture.
 """
 
 import torch
@@ -35,7 +35,7 @@ class Haar(nn.Module):
 
 
 class CDF53(nn.Module):
-    """CDF 5/3 (LeGall, JPEG 2000) by lifting, with half-sample symmetric borders and unit gain of A."""
+    """CDF 5/3 (LeGall, JPEG 2000) by lifting, with whole-sample symmetric borders and unit gain of A."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)``, even H and W, to ``(N, 4C, H/2, W/2)``."""
