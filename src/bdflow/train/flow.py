@@ -67,7 +67,7 @@ class InvBlock(nn.Module):
         clamp: float = 1.0,
     ) -> None:
         super().__init__()
-        self.sizes = (split, channels - split)
+        self.sizes = [split, channels - split]
         self.phi = make_block(channels - split, split)
         self.rho = make_block(split, channels - split)
         self.eta = make_block(split, channels - split)
@@ -80,7 +80,7 @@ class InvBlock(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """``(N, channels, h, w)`` to the same shape."""
-        u1, u2 = u.split(self.sizes, dim=1)
+        u1, u2 = torch.split(u, self.sizes, dim=1)
         phi = self.phi(u2)
         v1 = (u1 * self._log_scale(phi).exp() if self.affine else u1) + phi
         v2 = u2 * self._log_scale(self.rho(v1)).exp() + self.eta(v1)
@@ -88,7 +88,7 @@ class InvBlock(nn.Module):
 
     def inverse(self, v: Tensor) -> Tensor:
         """The exact inverse of :meth:`forward`."""
-        v1, v2 = v.split(self.sizes, dim=1)
+        v1, v2 = torch.split(v, self.sizes, dim=1)
         u2 = (v2 - self.eta(v1)) * (-self._log_scale(self.rho(v1))).exp()
         phi = self.phi(u2)
         u1 = v1 - phi

@@ -1,6 +1,8 @@
 """BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from bdflow.train.wavelets import CDF53, Haar
 class Level(nn.Module):
     """One halving: a wavelet, then InvBlocks on all its channels. The first ``kept`` channels go on."""
 
+    wavelet: Haar | CDF53
+    blocks: Sequence[InvBlock]
+
     def __init__(self, config: ModelConfig, index: int, inputs: int, kept: int) -> None:
         super().__init__()
         blocks = config.blocks if isinstance(config.blocks, int) else config.blocks[index]
@@ -21,11 +26,10 @@ class Level(nn.Module):
         block = {"residual": ResidualBlock, "dense": DenseBlock}[config.block]
         make_block = partial(lambda i, o, f: block(i, o, f), f=features)
         split = 3 if config.split == "image" else min(kept, 3 * inputs)
-        self.wavelet = {"haar": Haar, "cdf53": CDF53}[config.wavelet]()
-        self.blocks = nn.ModuleList(
-            InvBlock(4 * inputs, split, make_block, config.coupling, config.clamp) for _ in range(blocks)
-        )
-        self.sizes = (kept, 4 * inputs - kept)
+        self.wavelet = Haar() if config.wavelet == "haar" else CDF53()
+        made = (InvBlock(4 * inputs, split, make_block, config.coupling, config.clamp) for _ in range(blocks))
+        self.blocks = cast("Sequence[InvBlock]", nn.ModuleList(made))
+        self.sizes = [kept, 4 * inputs - kept]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.wavelet(x)
@@ -36,8 +40,7 @@ class Level(nn.Module):
     def inverse(self, u: Tensor) -> Tensor:
         for block in reversed(self.blocks):
             u = block.inverse(u)
-        x: Tensor = self.wavelet.inverse(u)
-        return x
+        return self.wavelet.inverse(u)
 
 
 class BDFlow(nn.Module):
@@ -48,6 +51,8 @@ class BDFlow(nn.Module):
     early (``ModelConfig.kept``) are folded to the grid of Y, so Z is one tensor in every configuration.
     """
 
+    levels: Sequence[Level]
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -57,11 +62,9 @@ class BDFlow(nn.Module):
             last = index == config.levels - 1
             # The last level drops nothing: Y, B and Z are told apart after it.
             kept = 4 * channels if last or not config.kept else config.kept[index]
-            if not 3 <= kept <= 4 * channels:
-                raise ValueError(f"level {index} can keep 3 to {4 * channels} channels, not {kept}")
             levels.append(Level(config, index, channels, kept))
             channels = kept
-        self.levels = nn.ModuleList(levels)
+        self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
 
     @property
     def latent_channels(self) -> int:
@@ -81,7 +84,7 @@ class BDFlow(nn.Module):
         dropped = []
         for index, level in enumerate(self.levels):
             u = level(x)
-            x, rest = u.split(level.sizes, dim=1)
+            x, rest = torch.split(u, level.sizes, dim=1)
             if rest.shape[1]:
                 dropped.append(pixel_unshuffle(rest, 2 ** (len(self.levels) - 1 - index)))
         boundary = x[:, 3:4] if self.has_boundary else None
@@ -106,7 +109,8 @@ class BDFlow(nn.Module):
         if self.has_boundary:
             parts.append(y.new_zeros(n, 1, h, w) if boundary is None else boundary)
         folded = [level.sizes[1] * 4 ** (len(self.levels) - 1 - i) for i, level in enumerate(self.levels)]
-        last, *dropped = latent.split([self.latent_channels - sum(folded), *(f for f in folded if f)], dim=1)
+        sizes = [self.latent_channels - sum(folded), *(f for f in folded if f)]
+        last, *dropped = torch.split(latent, sizes, dim=1)
         x = torch.cat((*parts, last), dim=1)
         for index, level in reversed(list(enumerate(self.levels))):
             if level.sizes[1]:
@@ -129,7 +133,7 @@ def count_multiply_adds(model: BDFlow, size: int = 128) -> int:
         copy = BDFlow(model.config)
         with FlopCounterMode(display=False) as counter:
             copy(torch.empty(1, 3, size, size))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def quantize(x: Tensor, levels: int) -> Tensor:
