@@ -13,7 +13,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Immutable, keyword-only, and strict about names."""
 
 
-class ModelConfig(Frozen):
+class ModelConfig(Frozen, frozen=True):
     """The network. The defaults are the paper's; ``scale`` and ``blocks`` tell its four models apart.
 
     Attributes:
@@ -54,6 +54,11 @@ class ModelConfig(Frozen):
                 raise ValueError(f"{name} needs one number for each of the {self.levels} levels")
         if self.kept and len(self.kept) != self.levels - 1:
             raise ValueError(f"kept needs {self.levels - 1} numbers: one for each level but the last")
+        channels = 3
+        for level, kept in enumerate(self.kept):
+            if not 3 <= kept <= 4 * channels:
+                raise ValueError(f"level {level} can keep 3 to {4 * channels} channels, not {kept}")
+            channels = kept
 
     @property
     def levels(self) -> int:
@@ -61,7 +66,7 @@ class ModelConfig(Frozen):
         return self.scale.bit_length() - 1
 
 
-class MaskConfig(Frozen):
+class MaskConfig(Frozen, frozen=True):
     """Algorithm 1, the boundary-aware mask. ``threshold`` is on the 0..255 scale of Sobel magnitudes."""
 
     sigma: float = 1.0
@@ -70,7 +75,7 @@ class MaskConfig(Frozen):
     threshold: float = 50.0
 
 
-class LossConfig(Frozen):
+class LossConfig(Frozen, frozen=True):
     """Weights of Eq. 7-11 (the paper's by default; every norm is a mean over elements).
 
     ``weight_from`` is alpha of Eq. 4: the share of training after which B_s weights the pixels (1: never).
@@ -89,7 +94,7 @@ class LossConfig(Frozen):
     sample_sigma: float = 0.0
 
 
-class DataConfig(Frozen):
+class DataConfig(Frozen, frozen=True):
     """Crops of pictures. ``cache_gb`` bounds the memory that decoded pictures may take."""
 
     crop: int = 144
@@ -102,7 +107,7 @@ class DataConfig(Frozen):
     cache_gb: float = 4.0
 
 
-class OptimConfig(Frozen):
+class OptimConfig(Frozen, frozen=True):
     """Adam and cosine, as in the paper; steps, warm-up, clipping and averaging are ours."""
 
     steps: int = 500_000
@@ -122,7 +127,7 @@ class CardConfig(Frozen):
     limits: str = "not described"
 
 
-class TrainConfig(Frozen):
+class TrainConfig(Frozen, frozen=True):
     """One training run."""
 
     name: str

@@ -1,0 +1,115 @@
+"""Configurations: wrong ones are refused in one line that names the fault."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bdflow.errors import BDFlowError
+from bdflow.train.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, load_config, to_dict
+from bdflow.train.model import BDFlow
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scale": 1}, "scale must be a power of two from 2 on, not 1"),
+        ({"scale": 0}, "scale must be a power of two"),
+        ({"scale": 12}, "scale must be a power of two from 2 on, not 12"),
+        ({"scale": -4}, "scale must be a power of two"),
+        ({"boundary_bits": 4}, "boundary_bits must be 0 to 3, not 4"),
+        ({"boundary_bits": -1}, "boundary_bits must be 0 to 3, not -1"),
+        ({"scale": 8, "blocks": (2, 2)}, "blocks needs one number for each of the 3 levels"),
+        ({"scale": 4, "features": (8, 8, 8)}, "features needs one number for each of the 2 levels"),
+        ({"scale": 8, "kept": (6,)}, "kept needs 2 numbers: one for each level but the last"),
+        ({"scale": 4, "kept": (2,)}, "level 0 can keep 3 to 12 channels, not 2"),
+        ({"scale": 8, "kept": (6, 25)}, "level 1 can keep 3 to 24 channels, not 25"),
+    ],
+)
+def test_networks_that_cannot_be(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**wrong)
+
+
+@pytest.mark.parametrize("kept", [(3, 3), (12, 48), (12, 3)])
+def test_the_most_and_the_least_that_a_level_can_keep(kept):
+    assert BDFlow(ModelConfig(scale=8, kept=kept, blocks=1, features=2)).latent_channels == 188
+
+
+@pytest.mark.parametrize(("scale", "levels"), [(2, 1), (4, 2), (8, 3), (64, 6), (128, 7)])
+def test_levels(scale, levels):
+    assert ModelConfig(scale=scale).levels == levels
+
+
+def test_the_crop_must_fit_the_scale():
+    with pytest.raises(ValueError, match="crop 100 must be a multiple of the scale 8"):
+        TrainConfig(name="x", data=DataConfig(crop=100))
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        ModelConfig().scale = 4
+
+
+def test_defaults_are_the_papers():
+    model, optim = ModelConfig(), OptimConfig()
+    assert (model.features, model.block, model.wavelet, model.latent_variance) == (
+        64,
+        "residual",
+        "haar",
+        0.2,
+    )
+    loss = TrainConfig(name="x").loss
+    assert (loss.forward, loss.backward, loss.lpips, loss.boundary, loss.latent) == (2, 2, 1, 16, 4)
+    assert loss.weight_from == 0.3
+    assert (optim.learning_rate, optim.final_learning_rate, optim.betas) == (2e-4, 1e-6, (0.9, 0.999))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_shipped_configurations_are_read_and_survive_json(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(to_dict(config))), TrainConfig) == config
+
+
+def test_toml_is_read(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('name = "c"\n[model]\nscale = 4\nblocks = [1, 2]\n[data]\ncrop = 64\n')
+    config = load_config(path)
+    assert config == TrainConfig(
+        name="c", model=ModelConfig(scale=4, blocks=(1, 2)), data=DataConfig(crop=64)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = 'c'\n[model]\nscales = 4\n", ["scales", "model"]),
+        ("name = 'c'\n[model]\nscale = 'four'\n", ["int", "scale"]),
+        ("name = 'c'\n[model]\nscale = 6\n", ["power of two", "6"]),
+        ("name = 'c'\n[model]\ncoupling = 'none'\n", ["none", "coupling"]),
+        ("name = 'c'\n[model]\nscale = 4\nkept = [2]\n", ["can keep 3 to 12"]),
+        ("[model]\nscale = 4\n", ["name"]),
+        ("name = \n", ["line 1"]),
+        ("name = 'c'\n[data]\ncrop = 100\n", ["multiple of the scale"]),
+    ],
+)
+def test_what_is_wrong_in_toml_is_named_in_one_line(tmp_path, text, words):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(BDFlowError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_toml_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(BDFlowError, match=r"none\.toml: cannot be read \(No such file"):
+        load_config(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BDFlowError, match=r"binary\.toml"):
+        load_config(tmp_path / "binary.toml")
