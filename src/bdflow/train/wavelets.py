@@ -1,7 +1,8 @@
 """Invertible wavelet transforms: each halves the picture and makes four times the channels.
 
 Channel order is ``[A, H, V, D]`` (Eq. 5): all averages first, then the horizontal details (differences
-between columns), the vertical ones (between rows) and the diagonal ones. Averages keep the range of the picture.
+between columns), the vertical ones (between rows) and the diagonal ones. Averages keep the range of the
+picture.
 """
 
 import torch
