@@ -33,7 +33,8 @@ def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
                 return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
     parts = [*sorted(cache.glob("alexnet-owt-*.pth"))[:1], cache / "alex.pth"]
     if len(parts) == 2 and parts[1].is_file():
-        return {k: v for part in parts for k, v in torch.load(part, weights_only=True).items()}
+        loaded = [torch.load(part, "cpu", weights_only=True) for part in parts]  # alex.pth was saved on a GPU
+        return {key: value for part in loaded for key, value in part.items()}
     raise BDFlowError(f"LPIPS weights not found: put {FILE} into $BDFLOW_DATA/metrics or {cache}")
 
 
@@ -63,11 +64,12 @@ class LPIPS(nn.Module):
         for index, conv in enumerate(self.convs):
             x = relu(conv(max_pool2d(x, 3, 2) if index in (1, 2) else x))
             f = x.float()
-            out.append(f / ((f * f).sum(1, keepdim=True).sqrt() + 1e-10))
+            # The bound keeps the gradient finite where all channels are 0.
+            out.append(f / ((f * f).sum(1, keepdim=True).clamp_min(1e-20).sqrt() + 1e-10))
         return out
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances ``(N,)`` of ``a`` and ``b``, both ``(N, 3, H, W)`` in [0, 1], 31 pixels or more a side."""
+        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 31 on."""
         distance = a.new_zeros(a.shape[0])
         for head, fa, fb in zip(self.heads, self.features(a), self.features(b), strict=True):
             distance = distance + head((fa - fb) ** 2).float().mean((1, 2, 3))
