@@ -41,7 +41,11 @@ def latent_loss(latent: Tensor, variance: float) -> Tensor:
 
 
 def restore(
-    model: BDFlow, y: Tensor, boundary: Tensor | None, sigma: float = 0.0, generator: torch.Generator | None = None
+    model: BDFlow,
+    y: Tensor,
+    boundary: Tensor | None,
+    sigma: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Round Y to 8 bits and B to its own, then invert with Z = 0 or Z drawn from N(0, sigma^2)."""
     if boundary is not None:
