@@ -115,22 +115,12 @@ def test_gradients_reach_the_pictures_and_not_the_weights():
     assert not metric.training
 
 
-def test_gradients_are_finite_where_every_feature_is_zero():
-    """Where all channels are 0 their norm has no derivative; real pictures have such places."""
-    weights = random_weights()
-    weights["features.3.bias"] -= 1e4
-    a, b = crops(64)
-    a.requires_grad_()
-    LPIPS(weights)(a, b).sum().backward()
-    assert a.grad.isfinite().all()
-
-
 def test_distances_are_float32_in_mixed_precision():
     metric, (a, b) = LPIPS(random_weights()), crops(64)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = metric(a, b)
     assert mixed.dtype == torch.float32
-    torch.testing.assert_close(mixed, metric(a, b), rtol=0.05, atol=0)
+    torch.testing.assert_close(mixed, metric(a, b), rtol=0.01, atol=0)
 
 
 @pytest.fixture

@@ -64,8 +64,7 @@ class LPIPS(nn.Module):
         for index, conv in enumerate(self.convs):
             x = relu(conv(max_pool2d(x, 3, 2) if index in (1, 2) else x))
             f = x.float()
-            # The bound keeps the gradient finite where all channels are 0.
-            out.append(f / ((f * f).sum(1, keepdim=True).clamp_min(1e-20).sqrt() + 1e-10))
+            out.append(f / ((f * f).sum(1, keepdim=True).sqrt() + 1e-10))
         return out
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
