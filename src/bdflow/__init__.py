@@ -1,11 +1,11 @@
 """bdflow: shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.
 
-    import bdflow
+import bdflow
 
-    model = bdflow.load("portraits-x8")
-    small = model.downscale("photo.jpg")
-    small.save("photo.x8.png")
-    restored = bdflow.upscale("photo.x8.png")
+model = bdflow.load("portraits-x8")
+small = model.downscale("photo.jpg")
+small.save("photo.x8.png")
+restored = bdflow.upscale("photo.x8.png")
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ __version__ = "0.1.0"
 __all__ = ["BDFlowError", "__version__", "downscale", "list_models", "load", "upscale"]
 
 
-def load(model: str | Path | None = None, *, scale: int | None = None, threads: int | None = None) -> Rescaler:
+def load(
+    model: str | Path | None = None, *, scale: int | None = None, threads: int | None = None
+) -> Rescaler:
     """A model by name or folder, or the default one of a scale.
 
     Raises:
@@ -54,7 +56,7 @@ def upscale(small: Downscaled | Source, *, model: str | Path | None = None) -> I
         except NoChunkError as stripped:
             if model is None:
                 raise
-            return load(model).upscale(stripped.picture.to_pil())
+            return load(model).upscale(stripped.picture)
     return load(model or small.model).upscale(small)
 
 

@@ -51,7 +51,7 @@ def downscale(
         force: Overwrite an existing file.
         threads: Processor threads; default: all cores.
     """
-    from bdflow.images import write_bytes
+    from bdflow.files import write_bytes
 
     rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
     small = rescaler.downscale(_input(image))
@@ -93,17 +93,18 @@ def upscale(
     """
     from bdflow import container, images
 
-    source = _input(small)
-    data = source if isinstance(source, bytes) else images.read_bytes(source)
+    parsed: container.Downscaled | images.Picture
     try:
-        parsed = container.read(data)
-        name = parsed.model if model is None else model
+        parsed = container.read(_input(small))
+        model = model or parsed.model
     except container.NoChunkError as stripped:
         if model is None:
-            raise BDFlowError(f"{stripped}; name the --model that made it to restore from its pixels") from None
-        parsed, name = None, model
-    rescaler = _load(name, None, threads)
-    restored = images.read(rescaler.upscale(parsed or data, sigma=sigma, seed=seed))
+            raise BDFlowError(
+                f"{stripped} Name the --model that made it to restore its pixels alone"
+            ) from None
+        parsed = stripped.picture
+        _say(f"bdflow: warning: {stripped} Restoring from the pixels alone")
+    restored = images.read(_load(model, None, threads).upscale(parsed, sigma=sigma, seed=seed))
     target = output or _beside(small, ".restored.png")
     if target == "-":
         sys.stdout.buffer.write(images.encode(restored, "png"))
@@ -119,10 +120,10 @@ def info(small: Input, /) -> None:
     Args:
         small: A PNG that `bdflow downscale` made; "-" reads standard input.
     """
-    from bdflow import container, images
+    from bdflow import container
+    from bdflow.files import read_bytes
 
-    source = _input(small)
-    data = source if isinstance(source, bytes) else images.read_bytes(source)
+    data = read_bytes(_input(small))
     parsed = container.read(data)
     width, height = parsed.size
     print(f"model     {parsed.model} (weights {parsed.weights.hex()})")
@@ -185,7 +186,7 @@ def evaluate(
     from rich.console import Console
 
     from bdflow.evaluate import evaluate as run
-    from bdflow.images import write_bytes
+    from bdflow.files import write_bytes
     from bdflow.report import evaluation_table, write_card
 
     rescaler = _load(model, None, threads)
@@ -281,7 +282,7 @@ def train(
 
 @app.command
 def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o"))]) -> None:
-    """Write a training run's weights as a model folder, and check the graphs against torch. Needs bdflow[train].
+    """Write a run's weights as a model folder and check its graphs against torch. Needs bdflow[train].
 
     Args:
         run: The run folder that `bdflow train` wrote.

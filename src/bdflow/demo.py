@@ -9,7 +9,8 @@ from rich.table import Table
 
 from bdflow import load
 from bdflow.codecs import AVIF, JPEG, at_bytes
-from bdflow.images import encode, write_bytes
+from bdflow.files import write_bytes
+from bdflow.images import encode
 from bdflow.images import read as read_picture
 from bdflow.metrics import psnr, psnr_y, ssim_y
 from bdflow.report import contact_sheet
@@ -50,10 +51,9 @@ def run(out: Path, model: str = "portraits-x8") -> None:
     for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, (count, pixels) in results.items():
-        table.add_row(
-            name, f"{count:,}", f"{8 * count / (size[0] * size[1]):.3f}", f"{psnr_y(true.rgb, pixels):.2f} dB",
-            f"{psnr(true.rgb, pixels):.2f} dB", f"{ssim_y(true.rgb, pixels):.4f}",
-        )  # fmt: skip
+        quality = f"{psnr_y(true.rgb, pixels):.2f} dB", f"{psnr(true.rgb, pixels):.2f} dB"
+        bits = 8 * count / (size[0] * size[1])
+        table.add_row(name, f"{count:,}", f"{bits:.3f}", *quality, f"{ssim_y(true.rgb, pixels):.4f}")
     Console().print(table)
     print(
         f"{true.width}x{true.height} to {small.width}x{small.height} in {middle - start:.2f} s,"

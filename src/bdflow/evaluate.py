@@ -72,7 +72,12 @@ def evaluate(
     return {
         "model": rescaler.model.name,
         "weights_sha256": rescaler.model.weights_sha256,
-        "settings": {"crop": crop, "limit": limit, "sigma": 0, "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601"},
+        "settings": {
+            "crop": crop,
+            "limit": limit,
+            "sigma": 0,
+            "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601",
+        },
         "environment": environment(),
         "folders": rows,
     }

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from bdflow import zoo
-from bdflow.images import write_bytes
+from bdflow.files import write_bytes
 
 RESULTS, CARD = "evaluation.json", "card.md"
 _LABEL_HEIGHT, _GAP = 30, 8
@@ -48,37 +49,39 @@ def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
     return font
 
 
-def evaluation_table(result: Mapping[str, Any]) -> Table:
-    """What ``bdflow evaluate`` prints: a row for each folder."""
-    table = Table(title=f"{result['model']}, stored and read back", title_justify="left")
-    table.add_column("folder")
-    for heading in ("pictures", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS", "LR dB", "bytes", "LR", "boundary",
-                    "header", "bits/px", "s down", "s up"):  # fmt: skip
-        table.add_column(heading, justify="right")
+def evaluation_table(result: Mapping[str, Any]) -> Group:
+    """What ``bdflow evaluate`` prints: for each folder a table and two lines."""
+    parts: list[RenderableType] = []
     for folder, row in result["folders"].items():
         mean = row["mean"]
+        table = Table(title=f"{folder}: {row['count']} pictures, stored and read back", title_justify="left")
+        table.add_column("")
+        for heading in ("PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS"):
+            table.add_column(heading, justify="right")
+        for name, prefix in ((result["model"], ""), ("bicubic", "bicubic_")):
+            table.add_row(
+                name,
+                f"{mean[prefix + 'psnr_y']:.2f}",
+                f"{mean[prefix + 'psnr_rgb']:.2f}",
+                f"{mean[prefix + 'ssim_y']:.4f}",
+                f"{mean[prefix + 'lpips']:.4f}" if "lpips" in mean else "-",
+            )
         header = mean["bytes"] - mean["bytes_pixels"] - mean["bytes_boundary"]
-        table.add_row(
-            folder, str(row["count"]), f"{mean['psnr_y']:.2f}", f"{mean['psnr_rgb']:.2f}",
-            f"{mean['ssim_y']:.4f}", f"{mean['lpips']:.4f}" if "lpips" in mean else "-", f"{mean['lr_psnr']:.2f}",
-            f"{mean['bytes']:,.0f}", f"{mean['bytes_pixels']:,.0f}", f"{mean['bytes_boundary']:,.0f}",
-            f"{header:,.0f}", f"{mean['bits_per_pixel']:.4f}", f"{mean['seconds_down']:.2f}",
-            f"{mean['seconds_up']:.2f}",
-        )  # fmt: skip
-        table.add_row(
-            "  bicubic", "", f"{mean['bicubic_psnr_y']:.2f}", f"{mean['bicubic_psnr_rgb']:.2f}",
-            f"{mean['bicubic_ssim_y']:.4f}", f"{mean['bicubic_lpips']:.4f}" if "lpips" in mean else "-",
-            style="dim", end_section=True,
-        )  # fmt: skip
-    return table
+        parts += [
+            table,
+            f"LR to the bicubic LR {mean['lr_psnr']:.2f} dB;"
+            f" {mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
+            f"{mean['bytes']:,.0f} bytes ({mean['bytes_pixels']:,.0f} LR,"
+            f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame), {mean['bits_per_pixel']:.4f} bits a pixel\n",
+        ]
+    return Group(*parts)
 
 
 def models_table() -> Table:
     """What ``bdflow models`` prints."""
     table = Table()
-    for heading, justify in (("model", "left"), ("scale", "right"), ("MiB", "right"), ("licence", "left"),
-                             ("measured on", "left"), ("PSNR-Y", "right"), ("over bicubic", "right")):  # fmt: skip
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for heading in ("model", "scale", "MiB", "licence", "measured on", "PSNR-Y", "over bicubic"):
+        table.add_column(heading)
     for model in zoo.built_in():
         result = _results(model)
         folder, row = next(iter(result["folders"].items())) if result else ("not yet", None)
@@ -143,5 +146,13 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
             f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |"
             f" {m['seconds_down']:.2f} / {m['seconds_up']:.2f} |"
         )
-    lines += ["", "The ± is the standard deviation over pictures.", "", "## Limits", "", training["limits"], ""]
+    lines += [
+        "",
+        "The ± is the standard deviation over pictures.",
+        "",
+        "## Limits",
+        "",
+        training["limits"],
+        "",
+    ]
     return "\n".join(lines)

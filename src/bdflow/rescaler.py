@@ -46,7 +46,7 @@ class Rescaler:
         """Shrink a picture.
 
         Args:
-            image: A path, the bytes of a file, an open file, a PIL image or a uint8 array ``(H, W[, 1|3|4])``.
+            image: A path, the bytes of a file, an open file, a PIL image or an array ``(H, W[, 1|3|4])``.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. Colour and
@@ -73,24 +73,26 @@ class Rescaler:
         )
 
     def upscale(
-        self, small: Downscaled | Source, *, sigma: float = 0.0, seed: int | None = None
+        self, small: Downscaled | Picture | Source, *, sigma: float = 0.0, seed: int | None = None
     ) -> Image.Image:
         """Restore a picture of exactly the original's size.
 
         Args:
-            small: What :meth:`downscale` returned, or a file of it. A file whose bdflow chunk was stripped is
-                restored from its pixels alone, with a warning.
+            small: What :meth:`downscale` returned, or a file of it. Pixels alone (a picture, or a file whose
+                bdflow chunk was stripped, which is warned of) are restored with an empty boundary map.
             sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture.
             seed: Makes a draw of Z repeatable.
 
         Raises:
             BDFlowError: The file cannot be read, or was made by another model.
         """
-        if not isinstance(small, Downscaled):
+        if isinstance(small, Picture):
+            small = self._from_pixels(small)
+        elif not isinstance(small, Downscaled):
             try:
                 small = read_small(small)
             except NoChunkError as stripped:
-                warnings.warn(f"{stripped}; restoring from the pixels alone", stacklevel=2)
+                warnings.warn(f"{stripped} Restoring from the pixels alone", stacklevel=2)
                 small = self._from_pixels(stripped.picture)
         if small.weights != self._fingerprint:
             raise BDFlowError(

@@ -58,7 +58,9 @@ class Model:
 def names() -> list[str]:
     """Names of the models that come with the package, ordered by scale."""
     folders = [path for path in BUILT_IN.iterdir() if (path / WEIGHTS).is_file()]
-    return [name for _, name in sorted((read_metadata(f / WEIGHTS)["model"]["scale"], f.name) for f in folders)]
+    return [
+        name for _, name in sorted((read_metadata(f / WEIGHTS)["model"]["scale"], f.name) for f in folders)
+    ]
 
 
 def find(model: str | Path | None = None, scale: int | None = None) -> Model:
@@ -96,10 +98,12 @@ def _verify(folder: Path) -> Model:
     """Check every file named in ``SHA256SUMS`` (the format of sha256sum)."""
     try:
         lines = (folder / SUMS).read_text().split("\n")
-        sums = dict(reversed(line.split("  ", 1)) for line in lines if line)
+        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
         digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
     except (OSError, ValueError) as error:
-        raise BDFlowError(f"{folder}: incomplete model folder ({error}); export or install it again") from None
+        raise BDFlowError(
+            f"{folder}: incomplete model folder ({error}); export or install it again"
+        ) from None
     for name, digest in digests.items():
         if digest != sums[name]:
             raise BDFlowError(f"{folder / name} is damaged or was changed; export or install the model again")

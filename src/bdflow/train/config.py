@@ -120,7 +120,7 @@ class OptimConfig(Frozen, frozen=True):
     seed: int = 0
 
 
-class CardConfig(Frozen):
+class CardConfig(Frozen, frozen=True):
     """What the model card says that no program can know."""
 
     data: str = "not described"

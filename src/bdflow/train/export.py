@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,9 +46,7 @@ class Up(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, small: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, small: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
         if boundary is not None:
             boundary = boundary.float() / (2**self.model.config.boundary_bits - 1)
         return _levels(self.model.inverse(small.float() / 255, boundary, latent), 255)
@@ -157,10 +157,14 @@ def _write_graph(
     folder: Path,
 ) -> None:
     """Export one direction and let its initialisers point into the safetensors file beside it."""
-    program = torch.onnx.export(
-        module.eval(), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs), output_names=outputs,
-        opset_version=OPSET, dynamo=True, verbose=False,
-    )  # fmt: skip
+    # What the exporter says of torchvision, of names and of deprecations inside torch helps nobody here.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs),
+            output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False,
+        )  # fmt: skip
     assert program is not None
     proto = program.model_proto
     header = read_header(folder / WEIGHTS)
@@ -212,9 +216,13 @@ def check_parity(model: BDFlow, folder: Path) -> dict[str, float]:
     results = {
         "down": np.abs(run["down"].run(None, {"image": image.numpy()})[0].astype(int) - lr["small"]).max(),
         "up": np.abs(run["up"].run(None, lr)[0].astype(int) - restored.numpy()).max(),
-        "sample": np.abs(run["sample"].run(None, lr | {"latent": zeros})[0].astype(int) - restored.numpy()).max(),
+        "sample": np.abs(
+            run["sample"].run(None, lr | {"latent": zeros})[0].astype(int) - restored.numpy()
+        ).max(),
     }
     parity = {name: float(value) for name, value in results.items()}
     if max(parity.values()) > 1:
-        raise BDFlowError(f"the exported graphs differ from torch by {max(parity.values()):.0f} levels: not exported")
+        raise BDFlowError(
+            f"the exported graphs differ from torch by {max(parity.values()):.0f} levels: not exported"
+        )
     return parity
