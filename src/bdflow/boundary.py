@@ -240,9 +240,9 @@ class _Encoder(_Coder):
         self.low = (self.low & (_BOTTOM - 1)) << 8
 
     def finish(self) -> bytes:
-        self.low = _end(self.low, self.range)
+        self.low += -self.low % _BOTTOM  # still in the interval, and one byte says it
         self.shift()
-        return bytes(self.out.rstrip(b"\0"))  # behind the end, the decoder reads zeros
+        return bytes(self.out)
 
 
 class _Decoder(_Coder):
@@ -269,17 +269,7 @@ class _Decoder(_Coder):
 
     def finish(self) -> None:
         """Refuse any bytes but the ones that the encoder would have written."""
-        last = int.from_bytes(self.data[self.position - 4 : self.position].ljust(4, b"\0"))
-        low = (last - self.value) % _TOP
-        if (
-            low + self.value != _end(low, self.range)
-            or len(self.data) > self.position
-            or self.data.endswith(b"\0")
-        ):
+        last = int.from_bytes(self.data[self.position - 4 :].ljust(4, b"\0"))
+        low = last - self.value
+        if len(self.data) != self.position - 3 or self.value != -low % _BOTTOM:
             raise BDFlowError("the boundary map is damaged: its code does not end where it should")
-
-
-def _end(low: int, width: int) -> int:
-    """The number in [low, low + width) that needs the fewest bytes; width is at least 2**24."""
-    end = -(-low >> 32) << 32
-    return end if end < low + width else -(-low >> 24) << 24

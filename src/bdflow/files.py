@@ -1,0 +1,139 @@
+"""Files: opened with one-line errors, written whole or not at all."""
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeAlias, cast
+
+from bdflow.errors import BDFlowError
+
+FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+
+@contextlib.contextmanager
+def opened(source: FileSource) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a path, bytes or a binary stream: a seekable stream that is not empty, and a name for messages.
+
+    Raises:
+        BDFlowError: there is no such file, it cannot be read, or it is empty.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            if isinstance(source, bytes | bytearray | memoryview):
+                stream, name = cast(BinaryIO, io.BytesIO(source)), "the data"
+            elif isinstance(source, str | os.PathLike):
+                name = os.fspath(source)
+                stream = stack.enter_context(Path(name).open("rb"))
+            elif hasattr(source, "read"):
+                stream, name = source, str(getattr(source, "name", "the stream"))
+            else:
+                raise BDFlowError(f"expected a path, bytes or a binary stream, not {type(source).__name__}")
+            if stream is source or not stream.seekable():
+                data = stream.read()
+                if not isinstance(data, bytes):
+                    raise BDFlowError(f"{name}: open it in binary mode")
+                stream = io.BytesIO(data)
+            empty = not stream.read(1)
+            stream.seek(0)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path, a closed stream
+            raise BDFlowError(f"{name}: {reason(error)}") from error
+        if empty:
+            raise BDFlowError(f"{name}: the file is empty")
+        yield stream, name
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put the file's name before any error inside."""
+    try:
+        yield
+    except BDFlowError as error:
+        raise BDFlowError(f"{name}: {error}") from error
+
+
+def read_bytes(source: FileSource) -> bytes:
+    """All of a path or binary stream; bytes as they are.
+
+    Raises:
+        BDFlowError: as `opened`.
+    """
+    with opened(source) as (stream, _):
+        return stream.read()
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
+    """Write a file whole or not at all: a temporary file beside it is flushed to disk, then takes its name.
+
+    An existing file is replaced only if `overwrite` is true, even if it appears while this runs. Links are
+    followed.
+
+    Raises:
+        BDFlowError: the file exists, or its folder is missing, read-only or full.
+    """
+    name = os.fspath(path)
+    try:
+        target = Path(os.path.realpath(name))
+        if target.exists() and not target.is_file():  # a folder; or /dev/null, which a rename would destroy
+            raise BDFlowError(f"{name}: exists and is not an ordinary file: choose another name")
+        if target.exists() and not overwrite:
+            raise FileExistsError(errno.EEXIST, "")
+        temporary = target.with_name(f".bdflow-{secrets.token_hex(8)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                temporary.replace(target)
+            else:
+                _rename_if_free(temporary, target)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise BDFlowError(
+            f"{name}: exists already: choose another name or allow overwriting (--force)"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BDFlowError(f"{name}: cannot be written: {reason(error)}") from error
+
+
+def _rename_if_free(temporary: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(temporary)  # fails if the name is taken, in one step
+    except FileExistsError:
+        raise
+    except (
+        OSError,
+        NotImplementedError,
+    ):  # no hard links here: claim the name first, then replace our own claim
+        target.touch(exist_ok=False)
+        try:
+            temporary.replace(target)
+        except BaseException:
+            target.unlink()
+            raise
+
+
+_REASONS = {
+    errno.ENOENT: "no such file or folder",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a part of its path is not a folder",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "the disk is read-only",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENAMETOOLONG: "its name is too long",
+}
+
+
+def reason(error: Exception) -> str:
+    """One line on what went wrong."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return _REASONS.get(error.errno) or error.strerror or "the system refuses"
+    return (str(error).splitlines() or [type(error).__name__])[0]

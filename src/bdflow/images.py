@@ -1,0 +1,329 @@
+"""Pictures in and out: what Pillow reads becomes 8-bit RGB, with its alpha and its colour profile.
+
+Colours change no more than 8-bit RGB demands, and whatever reading did change stands in `Picture.notes`.
+"""
+
+import io
+import os
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from bdflow.errors import BDFlowError
+from bdflow.files import FileSource, named, opened, read_bytes, reason, write_bytes
+
+__all__ = [
+    "DEFAULT_QUALITY",
+    "MAX_PIXELS",
+    "READABLE",
+    "Array",
+    "FileSource",
+    "Picture",
+    "Source",
+    "decode",
+    "encode",
+    "read",
+    "read_bytes",
+    "write",
+    "write_bytes",
+]
+
+Array: TypeAlias = npt.NDArray[np.uint8]
+Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
+
+MAX_PIXELS = 400_000_000
+
+# Pillow's names, tried in this order. No others: it would run Ghostscript on EPS, and take junk for TGA.
+_READERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+READABLE = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".avif", ".jp2")
+)
+
+_MAX_PROFILE = 1 << 20  # bytes; Pillow refuses to read a larger one back from a PNG
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An 8-bit picture in memory.
+
+    Attributes:
+        rgb: uint8 (height, width, 3). The three channels are equal where `gray` is True.
+        alpha: uint8 (height, width), not premultiplied; None where the picture has no transparency.
+        gray: whether the file was a gray one; it is then written as gray again.
+        icc: the colour profile of the samples, or None (then they are sRGB by custom).
+        notes: what reading changed, a short line each.
+
+    Raises:
+        BDFlowError: an array has another shape or type.
+    """
+
+    rgb: Array
+    alpha: Array | None = None
+    gray: bool = False
+    icc: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = self.rgb.shape
+        if self.rgb.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or self.rgb.size == 0:
+            raise BDFlowError(f"rgb must be uint8 of shape (height, width, 3), not {self.rgb.dtype} {shape}")
+        if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != shape[:2]):
+            raise BDFlowError(
+                f"alpha must be uint8 of shape {shape[:2]}, not {self.alpha.dtype} {self.alpha.shape}"
+            )
+
+    @property
+    def width(self) -> int:
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.rgb.shape[0])
+
+    def to_pil(self) -> Image.Image:
+        """A Pillow image of mode L, LA, RGB or RGBA, with the profile in `info["icc_profile"]`."""
+        image = Image.fromarray(self.rgb)
+        if self.gray:
+            image = image.convert("L")
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(self.alpha))
+        if self.icc:
+            image.info["icc_profile"] = self.icc
+        return image
+
+
+def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture, upright and 8-bit.
+
+    The EXIF rotation is applied; other metadata is dropped, except the ICC profile. Palettes become RGB or
+    RGBA. 16-bit samples are reduced to 8: `round(v / 257)` in gray pictures and in arrays; in colour ones
+    Pillow keeps the high byte. CMYK and LAB become RGB and lose their profile. Of an animation, the first
+    frame is read.
+
+    Args:
+        source: a path, the bytes of a file, a binary stream (read from where it stands), a Pillow image, or a
+            uint8 or uint16 array, (height, width) or (height, width, channels), the channels being gray,
+            gray and alpha, RGB or RGBA.
+        max_pixels: larger pictures are refused before they are decoded (an array is decoded already).
+
+    Returns:
+        The picture; it shares no memory with the source.
+
+    Raises:
+        BDFlowError: the source is missing, empty, damaged, too large, or no picture.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the image", max_pixels)
+    with opened(source) as (stream, name):
+        return decode(stream, name, max_pixels)
+
+
+def decode(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """`read` for a seekable stream, from its start, under the name that errors shall give."""
+    return _from_pil(_open_header(stream, name, max_pixels), name, max_pixels)
+
+
+_pillow_limit = threading.Lock()
+
+
+def _open_header(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    # Pillow's own limit is a global, and below ours; it is lifted while the header is read, and only then.
+    with _pillow_limit, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            return Image.open(stream, formats=_READERS)
+        except Image.DecompressionBombError as error:
+            raise BDFlowError(f"{name}: has more than {max_pixels:,} pixels: reduce it first") from error
+        except UnidentifiedImageError as error:
+            raise BDFlowError(f"{name}: no picture that bdflow reads ({', '.join(_READERS)})") from error
+        except Exception as error:  # a plugin that stumbles over a damaged header raises anything
+            raise BDFlowError(f"{name}: the picture is damaged or cut short: get it again") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Picture:
+    if image.width * image.height > max_pixels:
+        raise BDFlowError(
+            f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels: reduce it first"
+        )
+    with named(name):
+        try:
+            return _convert(image)
+        except BDFlowError:
+            raise
+        except MemoryError as error:
+            raise BDFlowError(f"not enough memory for {image.width}x{image.height} pixels") from error
+        except Exception as error:  # decoders meet hostile bytes and raise anything
+            raise BDFlowError("the picture is damaged or cut short: get it again") from error
+
+
+def _convert(image: Image.Image) -> Picture:
+    notes = []
+    if getattr(image, "is_animated", False):
+        pages = image.format in ("TIFF", "MPO")
+        notes.append("several pictures: first one only" if pages else "animation: first frame only")
+    # Pillow names how samples lie in the file, such as "RGB;16B", but hands out 8 bits of them.
+    raw_mode = str(getattr(image, "tile", None) or "")
+    if ";16" in raw_mode or image.mode.startswith("I"):
+        notes.append("16-bit samples reduced to 8 bits")
+    image.load()  # may change the mode and add to the info
+    image = _upright(image, notes)
+    icc = _profile(image, notes)
+
+    if image.mode == "F":
+        raise BDFlowError("floating-point samples: convert the picture to 8 or 16 bits first")
+    if image.mode.startswith("I"):
+        samples = _eight_bit_gray(image)
+    else:
+        samples = np.array(_plain(image, gray_in_file="'LA;16" in raw_mode))
+    return _from_samples(samples, icc, tuple(notes))
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
+    except Exception:  # EXIF is a format of its own, often broken; the picture is none the worse for it
+        notes.append("damaged EXIF data ignored")
+        return image
+
+
+def _profile(image: Image.Image, notes: list[str]) -> bytes | None:
+    if image.mode in ("CMYK", "LAB", "HSV"):
+        notes.append(f"{image.mode} converted to RGB" + (", its profile dropped" if _icc(image) else ""))
+        return None
+    icc = _icc(image)
+    if icc and len(icc) > _MAX_PROFILE:
+        notes.append(f"colour profile of {len(icc):,} bytes dropped: too large for a PNG")
+        return None
+    return icc
+
+
+def _icc(image: Image.Image) -> bytes | None:
+    return image.info.get("icc_profile") or None
+
+
+def _eight_bit_gray(image: Image.Image) -> Array:
+    """16-bit gray to (height, width) or, where one value stands for transparent, (height, width, 2)."""
+    samples = np.asarray(image)
+    if samples.min() < 0 or samples.max() > 65535:
+        raise BDFlowError("32-bit samples beyond 0..65535: convert the picture to 8 or 16 bits first")
+    reduced = _reduce(samples)
+    key = image.info.get("transparency")
+    return reduced if key is None else np.dstack([reduced, np.where(samples == key, 0, 255).astype(np.uint8)])
+
+
+def _reduce(samples: npt.NDArray[Any]) -> Array:
+    """round(v / 257), exactly: 0..65535 to 0..255."""
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _plain(image: Image.Image, gray_in_file: bool) -> Image.Image:
+    """To mode L, LA, RGB or RGBA."""
+    if image.mode == "LAB":  # the one mode that Pillow converts only through a profile
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return cast(Image.Image, ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB"))
+    gray = gray_in_file or image.mode in ("1", "L", "LA", "La")
+    return image.convert(("L" if gray else "RGB") + ("A" if image.has_transparency_data else ""))
+
+
+def _from_array(array: npt.NDArray[Any]) -> Picture:
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] > 4):
+        raise BDFlowError(
+            f"an array must be (height, width) or (height, width, 1 to 4 channels), not {array.shape}"
+        )
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise BDFlowError(f"an array must be uint8 or uint16, not {array.dtype}: scale it to 0..255 first")
+    if array.dtype.itemsize == 2:
+        return _from_samples(_reduce(array), None, ("16-bit samples reduced to 8 bits",))
+    return _from_samples(np.array(array), None, ())
+
+
+def _from_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> Picture:
+    samples = samples.reshape(*samples.shape[:2], -1)
+    channels = samples.shape[2]
+    gray = channels < 3
+    rgb = np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3])
+    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
+    return Picture(rgb, alpha, gray, icc, notes)
+
+
+@dataclass(frozen=True)
+class _Format:
+    pillow: str
+    alpha: bool = True
+    lossy: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_JPEG = _Format("JPEG", alpha=False, lossy=True, options={"subsampling": "4:4:4"})
+_TIFF = _Format("TIFF", options={"compression": "tiff_adobe_deflate"})
+_WRITABLE = {
+    "png": _Format("PNG"),
+    "jpg": _JPEG,
+    "jpeg": _JPEG,
+    "webp": _Format("WEBP", lossy=True),
+    "avif": _Format("AVIF", lossy=True),
+    "tif": _TIFF,
+    "tiff": _TIFF,
+    "bmp": _Format("BMP", alpha=False),
+}
+DEFAULT_QUALITY = 95
+
+
+def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        picture: what to write. Its profile goes along, except into BMP, which has no place for one.
+        format: png, jpg, jpeg, webp, avif, tif, tiff or bmp.
+        quality: 1..100 for jpg, webp and avif, 95 if None; the others are lossless and take none.
+
+    Raises:
+        BDFlowError: an unknown format, a quality where none belongs, or a picture the format cannot hold.
+    """
+    kind = _WRITABLE.get(format.lower())
+    if kind is None:
+        raise BDFlowError(f"cannot write {format!r}: choose one of {', '.join(_WRITABLE)}")
+    options = dict(kind.options)
+    if kind.lossy:
+        options["quality"] = DEFAULT_QUALITY if quality is None else quality
+        if not 1 <= options["quality"] <= 100:
+            raise BDFlowError(f"quality must be 1..100, not {quality}")
+    elif quality is not None:
+        raise BDFlowError(f"{format} is lossless and takes no quality: leave it out or write jpg")
+    if picture.alpha is not None and not kind.alpha:
+        raise BDFlowError(f"{format} cannot hold transparency: write png, webp, avif or tif")
+    if picture.icc:
+        options["icc_profile"] = picture.icc
+    buffer = io.BytesIO()
+    try:
+        picture.to_pil().save(buffer, kind.pillow, **options)
+    except Exception as error:  # each of Pillow's encoders has its own ways to say "too large"
+        size = f"{picture.width}x{picture.height}"
+        raise BDFlowError(f"cannot write {size} as {format}: {reason(error)}; png takes any size") from error
+    return buffer.getvalue()
+
+
+def write(
+    picture: Picture, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int | None = None
+) -> None:
+    """Write a picture in the format that the path's ending names; see `encode` and `write_bytes`.
+
+    Raises:
+        BDFlowError: as those two.
+    """
+    format = Path(path).suffix[1:]
+    if not format:
+        raise BDFlowError(f"{os.fspath(path)}: add an ending, one of {', '.join(_WRITABLE)}")
+    write_bytes(path, encode(picture, format, quality), overwrite=overwrite)
