@@ -36,6 +36,7 @@ def maps(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     return draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 2**bits - 1))), bits
 
 
+@settings(deadline=None)
 @given(maps())
 def test_round_trip_of_any_map(drawn):
     levels, bits = drawn
@@ -129,7 +130,7 @@ def test_noncontiguous_map():
     np.testing.assert_array_equal(boundary.decode(boundary.encode(levels, 2), 20, 20, 2), levels)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80), st.integers(1, 20), st.integers(1, 20), st.integers(1, 3))
 def test_any_bytes_give_a_map_or_an_error(data, height, width, bits):
     for code in (data, bytes([CONTEXT]) + data, bytes([DEFLATE]) + data):
