@@ -1,8 +1,10 @@
 """Training pictures: decoded once, kept within a memory bound, cropped at random but reproducibly."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,17 @@ def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) ->
     return sorted(paths, key=lambda p: (p.name, p))
 
 
+def _usable(path: Path, smallest: int) -> NDArray[np.uint8] | str:
+    """The decoded picture, or why it cannot be used."""
+    try:
+        image = decode(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"broken ({error})"
+    if min(image.shape[:2]) < smallest:
+        return f"{image.shape[1]}x{image.shape[0]}, smaller than {smallest} pixels"
+    return image
+
+
 class Pictures:
     """Decoded pictures in memory as far as ``cache_gb`` allows; the others are decoded when asked for.
 
@@ -47,23 +60,29 @@ class Pictures:
     def __init__(
         self, paths: Sequence[Path], smallest: int, cache_gb: float, warn: Callable[[str], None] = print
     ) -> None:
-        self.warn = warn
         self.skipped = 0
         self.paths: list[Path] = []
         self._cache: list[NDArray[np.uint8] | None] = []
-        room = cache_gb * 1e9
-        with ThreadPoolExecutor() as pool:
-            # Pillow decodes outside the interpreter's lock, so threads use every core.
-            for path, image in zip(paths, pool.map(self._try_decode, paths), strict=True):
-                if image is None or min(image.shape[:2]) < smallest:
-                    if image is not None:
-                        self._skip(path, f"{image.shape[1]}x{image.shape[0]}, smaller than {smallest} pixels")
-                    continue
-                room -= image.nbytes
-                self.paths.append(path)
-                self._cache.append(image if room >= 0 else None)
+        room, workers = cache_gb * 1e9, min(os.cpu_count() or 1, 8)
+        usable = partial(_usable, smallest=smallest)
+        with ThreadPoolExecutor(workers) as pool:
+            # Pillow decodes outside the interpreter's lock, so threads use every core. They are given a few
+            # pictures at a time: what is decoded beyond the cache's bound must not pile up.
+            for first in range(0, len(paths), 2 * workers):
+                some = paths[first : first + 2 * workers]
+                for path, image in zip(some, pool.map(usable, some), strict=True):
+                    if isinstance(image, str):
+                        self.skipped += 1
+                        warn(f"skipped {path}: {image}")
+                        continue
+                    keep = image.nbytes <= room
+                    room -= keep * image.nbytes
+                    self.paths.append(path)
+                    self._cache.append(image if keep else None)
         if not self.paths:
-            raise BDFlowError(f"none of {len(paths)} pictures can be used for training: see the reasons above")
+            raise BDFlowError(
+                f"none of {len(paths)} pictures can be used for training: see the reasons above"
+            )
 
     @property
     def cached(self) -> int:
@@ -82,20 +101,9 @@ class Pictures:
         self.paths = [path for i, path in enumerate(self.paths) if i not in indices]
         self._cache = [image for i, image in enumerate(self._cache) if i not in indices]
 
-    def _skip(self, path: Path, why: str) -> None:
-        self.skipped += 1
-        self.warn(f"skipped {path}: {why}")
-
-    def _try_decode(self, path: Path) -> NDArray[np.uint8] | None:
-        try:
-            return decode(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            self._skip(path, f"broken ({error})")
-            return None
-
 
 class Crops(Dataset[Tensor]):
-    """Sample ``i`` is a function of the seed and ``i`` alone, so a resumed run sees what it would have seen."""
+    """Sample ``i`` depends on the seed and ``i`` alone, so a resumed run sees what it would have seen."""
 
     def __init__(self, pictures: Pictures, config: DataConfig, seed: int) -> None:
         self.pictures, self.config, self.seed = pictures, config, seed
@@ -121,6 +129,4 @@ def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int)
     samples = range(first_step * batch * world + rank, last_step * batch * world, world)
     # With all pictures in memory a crop costs microseconds, and worker processes would only cost cores.
     workers = 0 if crops.pictures.cached == len(crops.pictures) else 2
-    return DataLoader(
-        crops, batch_size=batch, sampler=samples, num_workers=workers, persistent_workers=False
-    )
+    return DataLoader(crops, batch_size=batch, sampler=samples, num_workers=workers, persistent_workers=False)
