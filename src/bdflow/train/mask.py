@@ -110,10 +110,10 @@ def boundary_mask(sparse: Tensor, scale: int, bits: int) -> Tensor:
     """
     size = (sparse.shape[-2] // scale, sparse.shape[-1] // scale)
     if bits == 1:
-        any_edge: Tensor = adaptive_max_pool2d((sparse > 0).to(sparse.dtype), size)
-        return any_edge
+        return adaptive_max_pool2d((sparse > 0).to(sparse.dtype), size)
     steps = 2**bits - 1
-    return (normalise(adaptive_avg_pool2d(sparse, size)) * steps).round() / steps
+    mask: Tensor = (normalise(adaptive_avg_pool2d(sparse, size)) * steps).round() / steps
+    return mask
 
 
 def boundary_weight(sparse: Tensor, base: float, progress: float, start: float) -> Tensor | float:
