@@ -1,5 +1,6 @@
 # make demo   the runtime alone, on one photograph      make test   everything that must be green
-# make lint   style and types                           make clean  remove what these made
+# make lint   style and types                           make docs   tables and pictures from measured results
+# make clean  remove what these made
 
 PYTHON ?= python3
 # PyTorch's own index of CPU builds; its wheels on the ordinary index bring gigabytes of CUDA along.
@@ -11,10 +12,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 DEV := .venv-dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs clean
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 demo: .venv/.installed
 	.venv/bin/bdflow demo
@@ -27,6 +28,10 @@ lint: .venv-dev/.installed
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
+
+# PHOTO, a photograph that may be shown, renews the picture of the README as well.
+docs: .venv-dev/.installed
+	$(DEV)/python docs/generate.py $(PHOTO)
 
 clean:
 	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

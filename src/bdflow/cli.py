@@ -137,13 +137,19 @@ def info(small: Input, /) -> None:
 
 
 @app.command
-def models() -> None:
-    """List the built-in models."""
+def models(*, paper: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """List the built-in models.
+
+    Args:
+        paper: Instead, count the paper's four networks and IRN's (Table 2). Needs bdflow[train].
+    """
     from rich.console import Console
 
-    from bdflow.report import models_table
+    from bdflow.report import models_table, paper_table
 
-    Console().print(models_table())
+    if paper:
+        _needs_torch()
+    Console().print(paper_table() if paper else models_table())
 
 
 @app.command

@@ -72,7 +72,8 @@ def evaluation_table(result: Mapping[str, Any]) -> Group:
             f"LR to the bicubic LR {mean['lr_psnr']:.2f} dB;"
             f" {mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
             f"{mean['bytes']:,.0f} bytes ({mean['bytes_pixels']:,.0f} LR,"
-            f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame), {mean['bits_per_pixel']:.4f} bits a pixel\n",
+            f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame),"
+            f" {mean['bits_per_pixel']:.4f} bits a pixel\n",
         ]
     return Group(*parts)
 
@@ -83,7 +84,7 @@ def models_table() -> Table:
     for heading in ("model", "scale", "MiB", "licence", "measured on", "PSNR-Y", "over bicubic"):
         table.add_column(heading)
     for model in zoo.built_in():
-        result = _results(model)
+        result = results(model)
         folder, row = next(iter(result["folders"].items())) if result else ("not yet", None)
         quality = gain = ""
         if row:
@@ -95,7 +96,20 @@ def models_table() -> Table:
     return table
 
 
-def _results(model: zoo.Model) -> dict[str, Any] | None:
+def paper_table() -> Table:
+    """What ``bdflow models --paper`` prints; needs torch."""
+    from bdflow.train.model import paper_sizes
+
+    table = Table(title="Table 2, counted (one direction at 128x128)", title_justify="left")
+    for heading in ("network", "scale", "parameters", "multiply-adds"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for name, scale, parameters, multiply_adds in paper_sizes():
+        table.add_row(name, f"x{scale}", f"{parameters:,}", f"{multiply_adds / 1e9:.4f} G")
+    return table
+
+
+def results(model: zoo.Model) -> dict[str, Any] | None:
+    """What `bdflow evaluate --card` measured of a model, if it did."""
     path = model.folder / RESULTS
     return json.loads(path.read_text()) if path.is_file() else None
 

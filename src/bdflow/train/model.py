@@ -1,6 +1,7 @@
 """BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
 
 from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import cast
 
@@ -140,3 +141,14 @@ def quantize(x: Tensor, levels: int) -> Tensor:
     """Round ``x`` to ``levels`` even steps in [0, 1]; the gradient passes straight through."""
     rounded = (x.detach().clamp(0, 1) * (levels - 1)).round() / (levels - 1)
     return x + (rounded - x.detach())
+
+
+def paper_sizes() -> Iterator[tuple[str, int, int, int]]:
+    """The networks of Table 2, counted: name, scale, parameters, multiply-adds at 128x128."""
+    for scale in (8, 16, 32, 64):
+        bdflow = ModelConfig(scale=scale, blocks=4 if scale == 8 else 2)
+        irn = ModelConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
+        for name, config in (("BDFlow", bdflow), ("IRN", irn)):
+            with torch.device("meta"):
+                model = BDFlow(config)
+            yield name, scale, count_parameters(model), count_multiply_adds(model)
