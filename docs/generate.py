@@ -24,7 +24,8 @@ ROOT = Path(__file__).parent.parent
 def figures() -> str:
     """The quality table of the README, a row for each model and folder."""
     rows = [
-        "| model | pictures | PSNR-Y | bicubic | SSIM-Y | LPIPS (bicubic) | LR to bicubic LR | bytes | bits a pixel |",
+        "| model | pictures | PSNR-Y | bicubic | SSIM-Y | LPIPS (bicubic) | LR to bicubic LR | bytes"
+        " | bits a pixel |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for model in zoo.built_in():
@@ -32,7 +33,8 @@ def figures() -> str:
         for folder, row in (measured["folders"] if measured else {}).items():
             m = row["mean"]
             rows.append(
-                f"| {model.name} | {row['count']} of {folder} | {m['psnr_y']:.2f} dB | {m['bicubic_psnr_y']:.2f} dB |"
+                f"| {model.name} | {row['count']} of {folder} | {m['psnr_y']:.2f} dB |"
+                f" {m['bicubic_psnr_y']:.2f} dB |"
                 f" {m['ssim_y']:.4f} | {m['lpips']:.4f} ({m['bicubic_lpips']:.4f}) | {m['lr_psnr']:.2f} dB |"
                 f" {m['bytes']:,.0f} | {m['bits_per_pixel']:.3f} |"
             )

@@ -1,7 +1,6 @@
 """BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
 
-from collections.abc import Sequence
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import cast
 

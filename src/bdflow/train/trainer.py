@@ -54,7 +54,8 @@ def validate(model: BDFlow, pictures: list[Tensor]) -> tuple[dict[str, float], T
 
     The sheet ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
     """
-    rows, sums = [], {"psnr_y": 0.0, "bicubic_y": 0.0, "lr_psnr": 0.0}
+    rows: list[Tensor] = []
+    sums = {"psnr_y": 0.0, "bicubic_y": 0.0, "lr_psnr": 0.0}
     for x in pictures:
         y, boundary, _ = model(x)
         restored = restore(model, y, boundary).clamp(0, 1)
@@ -68,7 +69,9 @@ def validate(model: BDFlow, pictures: list[Tensor]) -> tuple[dict[str, float], T
         if len(rows) < 4:
             enlarged = torch.nn.functional.interpolate(small, x.shape[-2:], mode="nearest")
             rows.append(torch.cat((enlarged[0], restored[0], x[0]), dim=-1).cpu())
-    return {key: value / len(pictures) for key, value in sums.items()}, torch.cat(rows, dim=-2)
+    widest = max(row.shape[-1] for row in rows)
+    sheet = torch.cat([torch.nn.functional.pad(row, (0, widest - row.shape[-1])) for row in rows], dim=-2)
+    return {key: value / len(pictures) for key, value in sums.items()}, sheet
 
 
 class Trainer:
@@ -96,7 +99,7 @@ class Trainer:
         self.config, self.out = config, out
         # On a CPU "auto" would mean one process for each core.
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
-        self.fabric = Fabric(accelerator, devices=1 if on_cpu else "auto", precision=precision)
+        self.fabric = Fabric(accelerator=accelerator, devices=1 if on_cpu else "auto", precision=precision)
         self.fabric.launch()
         self.say = say if self.fabric.is_global_zero else lambda line: None
         out.mkdir(parents=True, exist_ok=True)
@@ -219,8 +222,8 @@ class Trainer:
         if not self.fabric.is_global_zero:
             return
         self.say(
-            f"step {self.step}: held-out PSNR-Y {scores['psnr_y']:.2f} dB (bicubic {scores['bicubic_y']:.2f}),"
-            f" LR {scores['lr_psnr']:.2f} dB"
+            f"step {self.step}: held-out PSNR-Y {scores['psnr_y']:.2f} dB"
+            f" (bicubic {scores['bicubic_y']:.2f}), LR {scores['lr_psnr']:.2f} dB"
         )
         self._log(scores, board)
         pixels = (sheet.clamp(0, 1) * 255).round().byte()
@@ -330,7 +333,9 @@ def run(
         raise BDFlowError("give a configuration such as configs/portraits-x8.toml, or --from MODEL")
     chosen = load_config(config) if config else trained
     if start is not None and chosen.model != trained.model:
-        raise BDFlowError(f"{config} describes another network than the one of {start}: leave it out, or fit it")
+        raise BDFlowError(
+            f"{config} describes another network than the one of {start}: leave it out, or fit it"
+        )
     changes = {"steps": steps, "learning_rate": learning_rate}
     optim = msgspec.structs.replace(chosen.optim, **{k: v for k, v in changes.items() if v is not None})
     chosen = msgspec.structs.replace(chosen, optim=optim)
