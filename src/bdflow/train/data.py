@@ -23,7 +23,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
 def decode(path: Path) -> NDArray[np.uint8]:
     """An RGB array ``(H, W, 3)``; any fault is an OSError or ValueError that names no path."""
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.array(image.convert("RGB"))
 
 
 def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) -> list[Path]:

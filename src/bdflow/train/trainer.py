@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,27 +154,27 @@ class Trainer:
         board = SummaryWriter(str(self.out / "tensorboard")) if fabric.is_global_zero else None
         batches = loader(self.crops, self.step, config.optim.steps, fabric.global_rank, fabric.world_size)
         began, first, spent = time.monotonic(), self.step, self.seconds
-        interrupted = _interrupts()
         sums: Counter[str] = Counter()
-        for batch in batches:
-            sums.update(self._train_step(batch))
-            self.step += 1
-            elapsed = time.monotonic() - began
-            self.seconds = spent + elapsed
-            pace = elapsed / (self.step - first)
-            done = self.step == config.optim.steps
-            stop = done or elapsed + pace > max_time or bool(interrupted)
-            if self.step % LOG_EVERY == 0 or stop:
-                count = sums.pop("count")
-                left = min((config.optim.steps - self.step) * pace, max_time - elapsed)
-                self._report({key: value / count for key, value in sums.items()}, pace, left, board)
-                sums.clear()
-            if self.held_out and (self.step % config.validate_every == 0 or done):
-                self._validate(board)
-            if self.step % config.save_every == 0 or stop:
-                self.save()
-            if stop:
-                break
+        with _interrupts() as interrupted:
+            for batch in batches:
+                sums.update(self._train_step(batch))
+                self.step += 1
+                elapsed = time.monotonic() - began
+                self.seconds = spent + elapsed
+                pace = elapsed / (self.step - first)
+                done = self.step == config.optim.steps
+                stop = done or elapsed + pace > max_time or bool(interrupted)
+                if self.step % LOG_EVERY == 0 or stop:
+                    count = sums.pop("count")
+                    left = min((config.optim.steps - self.step) * pace, max_time - elapsed)
+                    self._report({key: value / count for key, value in sums.items()}, pace, left, board)
+                    sums.clear()
+                if self.held_out and (self.step % config.validate_every == 0 or done):
+                    self._validate(board)
+                if self.step % config.save_every == 0 or stop:
+                    self.save()
+                if stop:
+                    break
         if board:
             board.close()
         if interrupted:
@@ -281,7 +282,8 @@ class Trainer:
             log.write_text("".join(f"{row}\n" for row in rows))
 
 
-def _interrupts() -> list[int]:
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
     """A list that fills when the process is asked to end, so that a step is finished and saved first.
 
     A second request ends it at once.
@@ -292,10 +294,13 @@ def _interrupts() -> list[int]:
         seen.append(number)
         signal.signal(number, signal.SIG_DFL)
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, note)
-    return seen
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(

@@ -1,0 +1,422 @@
+"""The training loop on networks of a few thousand numbers and pictures of a few hundred pixels."""
+
+import csv
+import json
+import math
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bdflow.errors import BDFlowError
+from bdflow.train import losses, trainer
+from bdflow.train.config import (
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    load_config,
+    to_dict,
+)
+from bdflow.train.trainer import LAST, LOG, Trainer, learning_rate, psnr, run
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """Ten pictures of stripes and noise, not all of one size."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        height, width = 40 + 2 * (i % 3), 44 - 4 * (i % 2)
+        rows, columns = np.mgrid[0:height, 0:width]
+        waves = np.stack([np.sin(rows / (1 + i + c) + columns / (3 + c)) for c in range(3)], axis=2)
+        pixels = 128 + 90 * waves + rng.normal(0, 8, waves.shape)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def config(steps: int = STEPS, **changes) -> TrainConfig:
+    """``changes`` are fields of any part; every name stands in one part only."""
+    parts = {
+        "model": ModelConfig(scale=2, features=8, blocks=1),
+        "loss": LossConfig(lpips=0, sample_sigma=0.1),
+        "data": DataConfig(crop=16, batch_size=2, validation=2, validation_size=32),
+        "optim": OptimConfig(steps=steps, learning_rate=2e-3, ema=0.9, seed=3),
+    }
+    for name, part in parts.items():
+        own = {key: changes.pop(key) for key in list(changes) if key in part.__struct_fields__}
+        parts[name] = msgspec.structs.replace(part, **own)
+    return TrainConfig(name="tiny", **parts, **{"validate_every": 100, "save_every": 100} | changes)
+
+
+def trainer_of(pictures: Path, out: Path, said: list[str] | None = None, **changes) -> Trainer:
+    options = {key: changes.pop(key) for key in ("start",) if key in changes}
+    say = (said if said is not None else []).append
+    return Trainer(
+        config(**changes), [pictures], out, precision="32-true", accelerator="cpu", say=say, **options
+    )
+
+
+def state(out: Path) -> dict:
+    return torch.load(out / LAST, weights_only=True)
+
+
+def rows(out: Path) -> list[tuple[int, str, float]]:
+    with (out / LOG).open(newline="") as file:
+        return [(int(step), name, float(value)) for step, name, value in csv.reader(file)]
+
+
+def assert_same(a: object, b: object, path: str = "state") -> None:
+    """Bit for bit, however deep."""
+    assert type(a) is type(b), path
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for key in a:
+            assert_same(a[key], b[key], f"{path}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), path
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f"{path}.{i}")
+    else:
+        assert torch.equal(a, b) if isinstance(a, Tensor) else a == b, path
+
+
+def at_step(monkeypatch, step: int, act) -> None:
+    """Let ``act`` change the forward loss of a step (counted from 0)."""
+    calls, plain = iter(range(1000)), losses.forward_loss
+
+    def changed(y: Tensor, target: Tensor) -> Tensor:
+        loss = plain(y, target)
+        return act(loss) if next(calls) == step else loss
+
+    monkeypatch.setattr(losses, "forward_loss", changed)
+
+
+def test_the_learning_rate_by_hand():
+    plain = OptimConfig(steps=100, learning_rate=1e-3, final_learning_rate=1e-5)
+    assert learning_rate(0, plain) == 1e-3
+    assert learning_rate(50, plain) == pytest.approx((1e-3 + 1e-5) / 2)
+    assert learning_rate(25, plain) == pytest.approx(1e-5 + 0.99e-3 * (1 + math.sqrt(0.5)) / 2)
+    assert learning_rate(100, plain) == pytest.approx(1e-5)
+    warm = msgspec.structs.replace(plain, warmup=20)
+    assert [learning_rate(i, warm) for i in (0, 9, 19, 20)] == pytest.approx([5e-5, 5e-4, 1e-3, 1e-3])
+    assert learning_rate(60, warm) == pytest.approx((1e-3 + 1e-5) / 2)
+    assert learning_rate(0, msgspec.structs.replace(plain, warmup=100)) == pytest.approx(1e-5)
+
+
+def test_psnr_by_hand():
+    a = torch.full((1, 3, 4, 4), 0.5)
+    assert psnr(a, a + 0.1) == pytest.approx(20, abs=1e-4)
+    assert psnr(a, a) == pytest.approx(120)
+
+
+def test_an_interrupted_run_ends_where_the_whole_one_does(pictures, tmp_path):
+    """Bit for bit: weights, moving average, moments of Adam; pictures, crops and Z are drawn as they were."""
+    trainer_of(pictures, tmp_path / "whole").fit()
+    parts = trainer_of(pictures, tmp_path / "parts")
+    parts.fit(max_time=0)
+    parts.fit(max_time=0)
+    for expected in (2, 3):
+        resumed = trainer_of(pictures, tmp_path / "parts")
+        assert resumed.step == expected
+        resumed.fit(max_time=0)
+    trainer_of(pictures, tmp_path / "parts").fit()
+    whole, resumed = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert whole["step"] == resumed["step"] == STEPS
+    assert resumed["seconds"] > 0
+    for key in ("model", "ema", "optimizer", "config"):
+        assert_same(whole[key], resumed[key], key)
+    start = trainer_of(pictures, tmp_path / "untrained").raw.state_dict()
+    assert not torch.equal(start["levels.0.blocks.0.phi.head.weight"],
+                           whole["model"]["levels.0.blocks.0.phi.head.weight"])  # fmt: skip
+
+
+def test_the_seed_determines_the_run(pictures, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        trainer_of(pictures, tmp_path / name, steps=2, seed=seed).fit()
+    a, b, c = (state(tmp_path / name)["model"] for name in "abc")
+    assert_same(a, b)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_max_time_stops_before_it_is_over_and_saves(pictures, tmp_path, monkeypatch):
+    """A clock that ticks a second a step: of 5.5 seconds 5 are used, for a sixth step would pass the end."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    said: list[str] = []
+    run = trainer_of(pictures, tmp_path, said, steps=50)
+    run.fit(max_time=5.5)
+    assert run.step == state(tmp_path)["step"] == 5
+    assert state(tmp_path)["seconds"] == 5
+    assert said[-1].startswith("step 5/50  ")
+    again = trainer_of(pictures, tmp_path, steps=50)
+    again.fit(max_time=2.5)
+    assert (again.step, state(tmp_path)["seconds"]) == (7, 7)
+
+
+def test_a_finished_run_has_nothing_left_to_do(pictures, tmp_path):
+    trainer_of(pictures, tmp_path).fit()
+    before = state(tmp_path)
+    trainer_of(pictures, tmp_path).fit()
+    assert_same(state(tmp_path), before)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_keeps_the_last_good_state(pictures, tmp_path, monkeypatch, value):
+    at_step(monkeypatch, 4, lambda loss: loss * value)
+    with pytest.raises(BDFlowError) as caught:
+        trainer_of(pictures, tmp_path, save_every=3).fit()
+    message = str(caught.value)
+    assert message.startswith(f"step 4: the gradient is not finite; the last good state is {tmp_path / LAST}")
+    assert "\n" not in message
+    saved = state(tmp_path)
+    assert saved["step"] == 3
+    assert all(tensor.isfinite().all() for key in ("model", "ema") for tensor in saved[key].values())
+    monkeypatch.undo()
+    trainer_of(pictures, tmp_path).fit()
+    trainer_of(pictures, tmp_path / "whole").fit()
+    assert_same(state(tmp_path)["model"], state(tmp_path / "whole")["model"])
+
+
+def test_a_gradient_that_is_not_finite_from_the_start(pictures, tmp_path, monkeypatch):
+    at_step(monkeypatch, 0, lambda loss: loss * math.nan)
+    run = trainer_of(pictures, tmp_path)
+    before = {key: value.clone() for key, value in run.raw.state_dict().items()}
+    with pytest.raises(BDFlowError, match=r"the last good state is the start$"):
+        run.fit()
+    assert not (tmp_path / LAST).exists()
+    assert_same(dict(run.raw.state_dict()), before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_finishes_the_step_and_saves(pictures, tmp_path, monkeypatch, number):
+    def ask(loss: Tensor) -> Tensor:
+        os.kill(os.getpid(), number)
+        return loss
+
+    at_step(monkeypatch, 2, ask)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of(pictures, tmp_path).fit()
+    assert state(tmp_path)["step"] == 3
+    assert signal.getsignal(number) is before
+    monkeypatch.undo()
+    trainer_of(pictures, tmp_path).fit()
+    trainer_of(pictures, tmp_path / "whole").fit()
+    assert_same(state(tmp_path)["model"], state(tmp_path / "whole")["model"])
+
+
+def test_signals_are_given_back_after_training(pictures, tmp_path):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    trainer_of(pictures, tmp_path, steps=1).fit()
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_what_a_run_folder_holds(pictures, tmp_path):
+    said: list[str] = []
+    trainer_of(pictures, tmp_path, said, validate_every=4).fit()
+    logged = rows(tmp_path)
+    terms = ["forward", "boundary", "backward", "latent", "total"]
+    scores = ["psnr_y", "bicubic_y", "lr_psnr"]
+    assert [(step, name) for step, name, _ in logged] == [
+        *((4, name) for name in scores),
+        *((6, name) for name in ["learning_rate", "seconds", *terms, *scores]),
+    ]
+    values = {name: value for step, name, value in logged if step == STEPS}
+    assert values["total"] == pytest.approx(sum(values[name] for name in terms[:-1]), rel=1e-4)
+    assert values["learning_rate"] == pytest.approx(learning_rate(STEPS - 1, config().optim), rel=1e-5)
+    events = list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+    assert len(events) == 1
+    content = events[0].read_bytes()
+    assert all(name.encode() in content for name in [*terms, *scores, "LR__restored__true"])
+    assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
+        json.dumps(to_dict(config(validate_every=4)))
+    )
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (3 * 32, 2 * 32)
+    assert said[0].startswith("tiny: ")
+    assert "8 pictures (8 in memory, 0 skipped), 2 held out" in said[0]
+    assert said[0].endswith(f"step 0 of {STEPS}")
+    assert [line.split()[:2] for line in said[1:]] == [["step", "4:"], ["step", "6/6"], ["step", "6:"]]
+    assert all("\n" not in line for line in said)
+    assert not (tmp_path / (LAST + ".tmp")).exists()
+
+
+def test_the_log_of_a_resumed_run_has_every_row_once(pictures, tmp_path, monkeypatch):
+    at_step(monkeypatch, 5, lambda loss: loss * math.nan)
+    options = {"steps": 8, "validate_every": 1, "save_every": 3}
+    with pytest.raises(BDFlowError):
+        trainer_of(pictures, tmp_path, **options).fit()
+    assert max(step for step, *_ in rows(tmp_path)) == 5
+    monkeypatch.undo()
+    trainer_of(pictures, tmp_path, **options).fit()
+    counts = Counter((step, name) for step, name, _ in rows(tmp_path))
+    assert set(counts.values()) == {1}
+    assert {step for step, name in counts if name == "psnr_y"} == set(range(1, 9))
+
+
+def test_held_out_pictures_are_not_trained_on(pictures, tmp_path):
+    run = trainer_of(pictures, tmp_path, validation=3)
+    assert [path.name for path in run.crops.pictures.paths] == [f"{i}.png" for i in (1, 2, 4, 5, 7, 8, 9)]
+    for tensor, i in zip(run.held_out, (0, 3, 6), strict=True):
+        pixels = np.asarray(Image.open(pictures / f"{i}.png"))
+        top, left = (pixels.shape[0] - 32) // 2, (pixels.shape[1] - 32) // 2
+        expected = torch.from_numpy(pixels[top : top + 32, left : left + 32].copy()).permute(2, 0, 1)[None]
+        assert torch.equal((tensor * 255).round().byte(), expected)
+
+
+def test_held_out_pictures_of_different_sizes_share_a_sheet(pictures, tmp_path):
+    run = trainer_of(pictures, tmp_path, steps=1, scale=4, validation=5, validation_size=512)
+    assert [tuple(x.shape[-2:]) for x in run.held_out] == [(40, 44), (44, 44), (40, 44), (40, 44), (44, 44)]
+    run = trainer_of(pictures, tmp_path, steps=1, scale=4, validation=3, validation_size=512)
+    assert [tuple(x.shape[-2:]) for x in run.held_out] == [(40, 44), (40, 40), (40, 44)]
+    run.fit()
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (3 * 44, 3 * 40)
+
+
+def test_nothing_held_out(pictures, tmp_path):
+    trainer_of(pictures, tmp_path, validation=0).fit()
+    assert not (tmp_path / "sheet.png").exists()
+    assert not any(name == "psnr_y" for _, name, _ in rows(tmp_path))
+
+
+def test_validation_scores_the_moving_average_and_leaves_training_alone(pictures, tmp_path):
+    for every in (1, 100):
+        trainer_of(pictures, tmp_path / str(every), validate_every=every).fit()
+    assert_same(*(state(tmp_path / str(every))["model"] for every in (1, 100)))
+    run = trainer_of(pictures, tmp_path / "1")
+    scores = {}
+    for name, weights in (("ema", run.ema), ("raw", run.raw.state_dict())):
+        model = trainer.BDFlow(run.config.model)
+        model.load_state_dict(weights)
+        scores[name] = trainer.validate(model, run.held_out)[0]["psnr_y"]
+    last = next(value for step, name, value in rows(tmp_path / "1") if (step, name) == (STEPS, "psnr_y"))
+    assert last == pytest.approx(scores["ema"], rel=1e-5)
+    assert abs(scores["ema"] - scores["raw"]) > 1e-3 * scores["ema"]
+
+
+def test_the_untrained_network_scores_what_its_thumbnail_is_worth(pictures, tmp_path):
+    """Y is then the mean of 2x2, and restoring repeats it."""
+    run = trainer_of(pictures, tmp_path, boundary_bits=0)
+    scores, sheet = trainer.validate(run.raw, run.held_out)
+    for key in scores:
+        assert 10 < scores[key] < 60
+    means = [torch.nn.functional.avg_pool2d(x, 2) for x in run.held_out]
+    small = [(y * 255).round() / 255 for y in means]
+    bicubic = [losses.bicubic_down(x, 2) for x in run.held_out]
+    expected = sum(psnr(a, b) for a, b in zip(small, bicubic, strict=True)) / 2
+    assert scores["lr_psnr"] == pytest.approx(expected, abs=0.05)
+    repeated = [y.repeat_interleave(2, 2).repeat_interleave(2, 3) for y in small]
+    luma = trainer.luma
+    expected = sum(psnr(luma(a), luma(x)) for a, x in zip(repeated, run.held_out, strict=True)) / 2
+    assert scores["psnr_y"] == pytest.approx(expected, abs=0.05)
+    torch.testing.assert_close(sheet[:, :32, :32], repeated[0][0], rtol=0, atol=1 / 254)
+    assert torch.equal(sheet[:, :32, 64:], run.held_out[0][0])
+
+
+def test_the_moving_average_by_hand(pictures, tmp_path):
+    """It forgets a tenth of its past at first: min(0.9, (1 + step) / (10 + step)) is 0.1, then 2 / 11."""
+    run = trainer_of(pictures, tmp_path)
+    snapshots = [{key: value.clone() for key, value in run.raw.state_dict().items()}]
+    for _ in range(2):
+        run.fit(max_time=0)
+        snapshots.append({key: value.clone() for key, value in run.raw.state_dict().items()})
+    for key, value in run.ema.items():
+        first, second, third = (snapshot[key] for snapshot in snapshots)
+        once = 0.1 * first + 0.9 * second
+        torch.testing.assert_close(value, 2 / 11 * once + 9 / 11 * third, rtol=1e-5, atol=1e-7)
+    assert run.weights() is run.ema
+
+
+def test_without_a_moving_average_the_weights_themselves_ship(pictures, tmp_path):
+    run = trainer_of(pictures, tmp_path, ema=0.0, steps=2)
+    start = {key: value.clone() for key, value in run.ema.items()}
+    run.fit()
+    assert_same(dict(run.weights()), dict(run.raw.state_dict()))
+    assert_same(run.ema, start)
+
+
+def test_gradients_are_clipped(pictures, tmp_path):
+    """Adam forgets a gradient's size, unless it is below its epsilon of 1e-8: then weights hardly move."""
+    moved = {}
+    for clip in (10.0, 1e-12):
+        run = trainer_of(pictures, tmp_path / str(clip), steps=1, gradient_clip=clip)
+        before = {key: value.clone() for key, value in run.raw.state_dict().items()}
+        run.fit()
+        moved[clip] = max(float((v - before[k]).abs().max()) for k, v in run.raw.state_dict().items())
+    assert moved[10.0] == pytest.approx(2e-3, rel=0.01)
+    assert moved[1e-12] < 1e-6
+
+
+def test_fine_tuning_begins_with_given_weights(pictures, tmp_path):
+    first = trainer_of(pictures, tmp_path / "first")
+    first.fit()
+    second = trainer_of(pictures, tmp_path / "second", start=first.weights(), seed=9)
+    assert_same(dict(second.raw.state_dict()), dict(first.weights()))
+    assert_same(second.ema, dict(first.weights()))
+    assert second.step == 0
+
+
+def test_another_network_in_the_folder_is_refused(pictures, tmp_path):
+    trainer_of(pictures, tmp_path, steps=1).fit()
+    with pytest.raises(BDFlowError, match=r"last\.pt holds another network: choose a new --out folder"):
+        trainer_of(pictures, tmp_path, features=4)
+
+
+@pytest.mark.parametrize("bits", [0, 1])
+def test_training_lowers_the_loss(pictures, tmp_path, bits):
+    weights = {"boundary": 0.5, "latent": 0.02, "sample_sigma": 0.0}
+    run = trainer_of(pictures, tmp_path, steps=120, boundary_bits=bits, **weights)
+    fixed = torch.stack([run.crops[i] for i in range(16)])
+    with torch.no_grad():
+        before, scores = run.objective(fixed, 0.0), trainer.validate(run.raw, run.held_out)[0]
+    run.fit()
+    with torch.no_grad():
+        after = run.objective(fixed, 0.0)
+    assert after["total"] < before["total"]
+    if bits:  # a new B costs more at first than it brings
+        assert after["boundary"] < 0.75 * before["boundary"]
+    else:
+        assert after["backward"] < 0.8 * before["backward"]
+        assert rows(tmp_path)[-3][1:] > ("psnr_y", scores["psnr_y"] + 1)
+
+
+def test_mixed_precision_trains_in_float32_weights(pictures, tmp_path):
+    run = Trainer(config(steps=2), [pictures], tmp_path, precision="bf16-mixed", accelerator="cpu", say=len)
+    run.fit()
+    assert {value.dtype for value in state(tmp_path)["model"].values()} == {torch.float32}
+
+
+def test_run_reads_a_file_and_its_options_go_before_it(pictures, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        'name = "tiny"\n[model]\nscale = 2\nfeatures = 8\nblocks = 1\n[loss]\nlpips = 0.0\n'
+        "[data]\ncrop = 16\nbatch_size = 2\nvalidation = 0\n[optim]\nsteps = 5\nlearning_rate = 1e-3\n"
+    )
+    run(path, [pictures], tmp_path / "plain", device="cpu", precision="32-true")
+    assert state(tmp_path / "plain")["step"] == load_config(path).optim.steps == 5
+    options = {"steps": 2, "learning_rate": 3e-4, "device": "cpu", "precision": "32-true"}
+    run(path, [pictures], tmp_path / "changed", **options)
+    changed = state(tmp_path / "changed")
+    assert changed["step"] == changed["config"]["optim"]["steps"] == 2
+    assert changed["config"]["optim"]["learning_rate"] == 3e-4
+    run(path, [pictures], tmp_path / "timed", max_time=0, device="cpu", precision="32-true")
+    assert state(tmp_path / "timed")["step"] == 1
+
+
+def test_run_without_a_configuration_or_a_model(pictures, tmp_path):
+    with pytest.raises(BDFlowError, match="give a configuration such as"):
+        run(None, [pictures], tmp_path)
