@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -98,13 +99,15 @@ class Trainer:
         say: Callable[[str], None] = print,
     ) -> None:
         self.config, self.out = config, out
-        # On a CPU "auto" would mean one process for each core.
+        # On a CPU "auto" would mean one process for each core; torchrun says how many it has started.
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
-        self.fabric = Fabric(accelerator=accelerator, devices=1 if on_cpu else "auto", precision=precision)
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if on_cpu else "auto"
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
         self.fabric.launch()
         self.say = say if self.fabric.is_global_zero else lambda line: None
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
+        if self.fabric.is_global_zero:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
 
         paths = list_pictures(data, config.data.exclude)
         pictures = Pictures(paths, config.data.crop, config.data.cache_gb, self.say)
@@ -164,6 +167,8 @@ class Trainer:
                 pace = elapsed / (self.step - first)
                 done = self.step == config.optim.steps
                 stop = done or elapsed + pace > max_time or bool(interrupted)
+                if fabric.world_size > 1:  # the clocks differ, but all must stop at one step
+                    stop = fabric.broadcast(stop)
                 if self.step % LOG_EVERY == 0 or stop:
                     count = sums.pop("count")
                     left = min((config.optim.steps - self.step) * pace, max_time - elapsed)
