@@ -142,6 +142,22 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(pictures, tmp_path):
                            whole["model"]["levels.0.blocks.0.phi.head.weight"])  # fmt: skip
 
 
+def test_each_step_has_its_learning_rate_its_progress_and_its_own_draws(pictures, tmp_path):
+    run, seen = trainer_of(pictures, tmp_path, warmup=2), []
+    objective = run.objective
+
+    def watched(batch: Tensor, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
+        seen.append((run.optimizer.param_groups[0]["lr"], progress, draws.initial_seed()))
+        return objective(batch, progress, draws)
+
+    run.objective = watched
+    run.fit()
+    rates, progress, seeds = zip(*seen, strict=True)
+    assert list(rates) == [learning_rate(step, run.config.optim) for step in range(STEPS)]
+    assert list(progress) == [step / STEPS for step in range(STEPS)]
+    assert len(set(seeds)) == STEPS
+
+
 def test_the_seed_determines_the_run(pictures, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         trainer_of(pictures, tmp_path / name, steps=2, seed=seed).fit()
