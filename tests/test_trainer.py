@@ -1,95 +1,23 @@
-"""The training loop on networks of a few thousand numbers and pictures of a few hundred pixels."""
+"""The training loop: schedules, exact resume, every way in which it can end, and what it leaves behind."""
 
-import csv
 import json
 import math
 import os
 import signal
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_run import STEPS, assert_same, config, rows, state, trainer_of
 from torch import Tensor
 
 from bdflow.errors import BDFlowError
 from bdflow.train import losses, trainer
-from bdflow.train.config import (
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    OptimConfig,
-    TrainConfig,
-    load_config,
-    to_dict,
-)
-from bdflow.train.trainer import LAST, LOG, Trainer, learning_rate, psnr, run
-
-STEPS = 6
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    """Ten pictures of stripes and noise, not all of one size."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for i in range(10):
-        height, width = 40 + 2 * (i % 3), 44 - 4 * (i % 2)
-        rows, columns = np.mgrid[0:height, 0:width]
-        waves = np.stack([np.sin(rows / (1 + i + c) + columns / (3 + c)) for c in range(3)], axis=2)
-        pixels = 128 + 90 * waves + rng.normal(0, 8, waves.shape)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
-    return folder
-
-
-def config(steps: int = STEPS, **changes) -> TrainConfig:
-    """``changes`` are fields of any part; every name stands in one part only."""
-    parts = {
-        "model": ModelConfig(scale=2, features=8, blocks=1),
-        "loss": LossConfig(lpips=0, sample_sigma=0.1),
-        "data": DataConfig(crop=16, batch_size=2, validation=2, validation_size=32),
-        "optim": OptimConfig(steps=steps, learning_rate=2e-3, ema=0.9, seed=3),
-    }
-    for name, part in parts.items():
-        own = {key: changes.pop(key) for key in list(changes) if key in part.__struct_fields__}
-        parts[name] = msgspec.structs.replace(part, **own)
-    return TrainConfig(name="tiny", **parts, **{"validate_every": 100, "save_every": 100} | changes)
-
-
-def trainer_of(pictures: Path, out: Path, said: list[str] | None = None, **changes) -> Trainer:
-    options = {key: changes.pop(key) for key in ("start",) if key in changes}
-    say = (said if said is not None else []).append
-    return Trainer(
-        config(**changes), [pictures], out, precision="32-true", accelerator="cpu", say=say, **options
-    )
-
-
-def state(out: Path) -> dict:
-    return torch.load(out / LAST, weights_only=True)
-
-
-def rows(out: Path) -> list[tuple[int, str, float]]:
-    with (out / LOG).open(newline="") as file:
-        return [(int(step), name, float(value)) for step, name, value in csv.reader(file)]
-
-
-def assert_same(a: object, b: object, path: str = "state") -> None:
-    """Bit for bit, however deep."""
-    assert type(a) is type(b), path
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        for key in a:
-            assert_same(a[key], b[key], f"{path}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), path
-        for i, pair in enumerate(zip(a, b, strict=True)):
-            assert_same(*pair, f"{path}.{i}")
-    else:
-        assert torch.equal(a, b) if isinstance(a, Tensor) else a == b, path
+from bdflow.train.config import OptimConfig, load_config, to_dict
+from bdflow.train.trainer import LAST, Trainer, learning_rate, psnr, run
 
 
 def at_step(monkeypatch, step: int, act) -> None:
@@ -281,66 +209,6 @@ def test_the_log_of_a_resumed_run_has_every_row_once(pictures, tmp_path, monkeyp
     counts = Counter((step, name) for step, name, _ in rows(tmp_path))
     assert set(counts.values()) == {1}
     assert {step for step, name in counts if name == "psnr_y"} == set(range(1, 9))
-
-
-def test_held_out_pictures_are_not_trained_on(pictures, tmp_path):
-    run = trainer_of(pictures, tmp_path, validation=3)
-    assert [path.name for path in run.crops.pictures.paths] == [f"{i}.png" for i in (1, 2, 4, 5, 7, 8, 9)]
-    for tensor, i in zip(run.held_out, (0, 3, 6), strict=True):
-        pixels = np.asarray(Image.open(pictures / f"{i}.png"))
-        top, left = (pixels.shape[0] - 32) // 2, (pixels.shape[1] - 32) // 2
-        expected = torch.from_numpy(pixels[top : top + 32, left : left + 32].copy()).permute(2, 0, 1)[None]
-        assert torch.equal((tensor * 255).round().byte(), expected)
-
-
-def test_held_out_pictures_of_different_sizes_share_a_sheet(pictures, tmp_path):
-    run = trainer_of(pictures, tmp_path, steps=1, scale=4, validation=5, validation_size=512)
-    assert [tuple(x.shape[-2:]) for x in run.held_out] == [(40, 44), (44, 44), (40, 44), (40, 44), (44, 44)]
-    run = trainer_of(pictures, tmp_path, steps=1, scale=4, validation=3, validation_size=512)
-    assert [tuple(x.shape[-2:]) for x in run.held_out] == [(40, 44), (40, 40), (40, 44)]
-    run.fit()
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (3 * 44, 3 * 40)
-
-
-def test_nothing_held_out(pictures, tmp_path):
-    trainer_of(pictures, tmp_path, validation=0).fit()
-    assert not (tmp_path / "sheet.png").exists()
-    assert not any(name == "psnr_y" for _, name, _ in rows(tmp_path))
-
-
-def test_validation_scores_the_moving_average_and_leaves_training_alone(pictures, tmp_path):
-    for every in (1, 100):
-        trainer_of(pictures, tmp_path / str(every), validate_every=every).fit()
-    assert_same(*(state(tmp_path / str(every))["model"] for every in (1, 100)))
-    run = trainer_of(pictures, tmp_path / "1")
-    scores = {}
-    for name, weights in (("ema", run.ema), ("raw", run.raw.state_dict())):
-        model = trainer.BDFlow(run.config.model)
-        model.load_state_dict(weights)
-        scores[name] = trainer.validate(model, run.held_out)[0]["psnr_y"]
-    last = next(value for step, name, value in rows(tmp_path / "1") if (step, name) == (STEPS, "psnr_y"))
-    assert last == pytest.approx(scores["ema"], rel=1e-5)
-    assert abs(scores["ema"] - scores["raw"]) > 1e-3 * scores["ema"]
-
-
-def test_the_untrained_network_scores_what_its_thumbnail_is_worth(pictures, tmp_path):
-    """Y is then the mean of 2x2, and restoring repeats it."""
-    run = trainer_of(pictures, tmp_path, boundary_bits=0)
-    scores, sheet = trainer.validate(run.raw, run.held_out)
-    for key in scores:
-        assert 10 < scores[key] < 60
-    means = [torch.nn.functional.avg_pool2d(x, 2) for x in run.held_out]
-    small = [(y * 255).round() / 255 for y in means]
-    bicubic = [losses.bicubic_down(x, 2) for x in run.held_out]
-    expected = sum(psnr(a, b) for a, b in zip(small, bicubic, strict=True)) / 2
-    assert scores["lr_psnr"] == pytest.approx(expected, abs=0.05)
-    repeated = [y.repeat_interleave(2, 2).repeat_interleave(2, 3) for y in small]
-    luma = trainer.luma
-    expected = sum(psnr(luma(a), luma(x)) for a, x in zip(repeated, run.held_out, strict=True)) / 2
-    assert scores["psnr_y"] == pytest.approx(expected, abs=0.05)
-    torch.testing.assert_close(sheet[:, :32, :32], repeated[0][0], rtol=0, atol=1 / 254)
-    assert torch.equal(sheet[:, :32, 64:], run.held_out[0][0])
 
 
 def test_the_moving_average_by_hand(pictures, tmp_path):

@@ -1,0 +1,25 @@
+"""One thread: the same bits everywhere, and tiny tensors are slower on several. And shared pictures."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """Ten pictures of stripes and noise, not all of one size."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        height, width = 40 + 2 * (i % 3), 44 - 4 * (i % 2)
+        rows, columns = np.mgrid[0:height, 0:width]
+        waves = np.stack([np.sin(rows / (1 + i + c) + columns / (3 + c)) for c in range(3)], axis=2)
+        pixels = 128 + 90 * waves + rng.normal(0, 8, waves.shape)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
