@@ -41,23 +41,42 @@ def load(
     return Rescaler(find(model, scale), threads=threads)
 
 
-def downscale(image: Source, *, model: str | Path | None = None, scale: int | None = None) -> Downscaled:
+def downscale(
+    image: Source, *, model: str | Path | None = None, scale: int | None = None, threads: int | None = None
+) -> Downscaled:
     """Shrink one picture; see :meth:`bdflow.rescaler.Rescaler.downscale`. For several, :func:`load` once."""
-    return load(model, scale=scale).downscale(image)
+    return load(model, scale=scale, threads=threads).downscale(image)
 
 
-def upscale(small: Downscaled | Source, *, model: str | Path | None = None) -> Image.Image:
-    """Restore one picture with the model that its file names, or with ``model``."""
+def upscale(
+    small: Downscaled | Source,
+    *,
+    model: str | Path | None = None,
+    sigma: float = 0.0,
+    seed: int | None = None,
+    threads: int | None = None,
+) -> Image.Image:
+    """Restore one picture with the built-in model that its file names, or with ``model``.
+
+    See :meth:`bdflow.rescaler.Rescaler.upscale`.
+
+    Raises:
+        BDFlowError: The file cannot be read, names no built-in model, or was made by another than ``model``.
+    """
     from bdflow.container import Downscaled, NoChunkError, read
+    from bdflow.rescaler import Rescaler
+    from bdflow.zoo import find, find_maker
 
-    if not isinstance(small, Downscaled):
+    if model is not None:
+        found = find(model)
+    else:
         try:
-            small = read(small)
+            small = small if isinstance(small, Downscaled) else read(small)
         except NoChunkError as stripped:
-            if model is None:
-                raise
-            return load(model).upscale(stripped.picture)
-    return load(model or small.model).upscale(small)
+            how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
+            raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
+        found = find_maker(small.model, small.weights)
+    return Rescaler(found, threads=threads).upscale(small, sigma=sigma, seed=seed)
 
 
 def list_models() -> list[str]:

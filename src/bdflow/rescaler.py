@@ -1,10 +1,12 @@
 """A model ready to run: pictures in, small files out, and back."""
 
+import math
 import threading
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -14,12 +16,16 @@ from PIL import Image
 from bdflow.container import Downscaled, NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
+from bdflow.files import reason
 from bdflow.images import Picture, Source
 from bdflow.images import read as read_picture
 from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.zoo import Model
 
 Plane = NDArray[np.uint8]
+
+# A side of the photograph beyond this many pixels is worked through in tiles: 3 GB of memory at most.
+TILE = 3072
 
 
 class Rescaler:
@@ -37,6 +43,7 @@ class Rescaler:
         self.model = model
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads or 0
+        self._options.enable_mem_pattern = False  # it would set memory for a second tile beside the first's
         self._options.log_severity_level = 3
         self._providers = list(providers or ["CPUExecutionProvider"])
         self._lock = threading.Lock()
@@ -57,7 +64,8 @@ class Rescaler:
         """
         picture = read_picture(image)
         scale = self.model.scale
-        small, *boundary = self._run("down", image=_to_grid(picture.rgb, scale))
+        grid = -(-picture.height // scale), -(-picture.width // scale)
+        small, *boundary = self._run("down", grid, image=_to_grid(picture.rgb, scale))
         rgb = _to_pixels(small)
         if picture.gray:
             rgb = _gray(rgb)
@@ -84,8 +92,10 @@ class Rescaler:
             seed: Makes a draw of Z repeatable.
 
         Raises:
-            BDFlowError: The file cannot be read, or was made by another model.
+            BDFlowError: The file cannot be read, or was made by another model; or sigma is negative.
         """
+        if not 0 <= sigma < math.inf:
+            raise BDFlowError(f"sigma must be 0 or more, and finite, not {sigma}")
         if isinstance(small, Picture):
             small = self._from_pixels(small)
         elif not isinstance(small, Downscaled):
@@ -96,21 +106,27 @@ class Rescaler:
                 small = self._from_pixels(stripped.picture)
         if small.weights != self._fingerprint:
             raise BDFlowError(
-                f"made by model {small.model!r} (weights {small.weights.hex()}),"
-                f" not by this {self.model.name!r} ({self._fingerprint.hex()}): restore it with that one"
+                f"made by model {small.model!r} (weights {small.weights.hex()}), not by this"
+                f" {self.model.name!r} ({self._fingerprint.hex()}): restore it with the folder of that model,"
+                " or with the release of bdflow that it came with"
             )
+        if (small.scale, small.bits) != (self.model.scale, self.model.bits):
+            raise BDFlowError("its bdflow chunk contradicts the model that it names: get the file again")
         if small.pixels_changed:
-            warnings.warn("the small picture's pixels were changed since it was made", stacklevel=2)
+            warnings.warn(
+                "the small picture's pixels were changed since it was made: expect artefacts", stacklevel=2
+            )
         width, height = small.size
+        grid = small.image.height, small.image.width
         inputs: dict[str, NDArray[Any]] = {"small": _to_tensor(small.image.rgb)}
         if self.model.bits:
-            empty = np.zeros(small.image.rgb.shape[:2], np.uint8)
+            empty = np.zeros(grid, np.uint8)
             inputs["boundary"] = (empty if small.boundary is None else small.boundary)[None, None]
         if sigma:
-            shape = (1, 3 * small.scale**2 - 3 - bool(self.model.bits), *small.image.rgb.shape[:2])
+            shape = (1, 3 * small.scale**2 - 3 - bool(self.model.bits), *grid)
             draw = np.random.default_rng(seed).standard_normal(shape, np.float32)
             inputs["latent"] = np.float32(sigma) * draw
-        (restored,) = self._run("sample" if sigma else "up", **inputs)
+        (restored,) = self._run("sample" if sigma else "up", grid, **inputs)
         rgb = _to_pixels(restored)[:height, :width]
         if small.image.gray:
             rgb = _gray(rgb)
@@ -128,14 +144,70 @@ class Rescaler:
         size = (picture.width * scale, picture.height * scale)
         return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
 
-    def _run(self, graph: str, **inputs: NDArray[Any]) -> list[NDArray[np.uint8]]:
-        """Run one of the model's graphs; it is loaded when first used."""
+    def _run(self, graph: str, grid: tuple[int, int], **inputs: NDArray[Any]) -> list[NDArray[np.uint8]]:
+        """Run one of the model's graphs, in tiles that see all that their pixels depend on: no seams.
+
+        Args:
+            graph: ``down``, ``up`` or ``sample``.
+            grid: Height and width of the small picture.
+            inputs: ``(1, C, H, W)``, on the grid of the large picture for ``down``, else of the small one.
+
+        Returns:
+            ``(1, C, H, W)``, on the grid of the small picture for ``down``, else of the large one.
+        """
+        session, scale = self._session(graph), self.model.scale
+        before, after = (scale, 1) if graph == "down" else (1, scale)
+        limit, halo = TILE // scale, -(-self.model.reach // scale)
+        results: list[NDArray[np.uint8]] = []
+        for rows, columns in product(*(_spans(cells, limit, halo) for cells in grid)):
+            seen = _cells(rows.seen, columns.seen, before)
+            try:
+                tiles = session.run(None, {k: np.ascontiguousarray(v[seen]) for k, v in inputs.items()})
+            except Exception as error:  # of ONNX Runtime's own classes; most often memory ran out
+                raise BDFlowError(f"ONNX Runtime failed: {reason(error)}") from error
+            if not results:
+                shape = grid[0] * after, grid[1] * after
+                results = [np.empty((1, tile.shape[1], *shape), np.uint8) for tile in tiles]
+            for whole, tile in zip(results, tiles, strict=True):
+                inner = _cells(rows.inner, columns.inner, after)
+                whole[_cells(rows.kept, columns.kept, after)] = tile[inner]
+        return results
+
+    def _session(self, graph: str) -> Any:
+        """ONNX Runtime's session of one graph; loaded when first used."""
         with self._lock:
             if graph not in self._sessions:
-                path = str(self.model.folder / f"{graph}.onnx")
-                self._sessions[graph] = onnxruntime.InferenceSession(path, self._options, self._providers)
-        outputs: list[NDArray[np.uint8]] = self._sessions[graph].run(None, inputs)
-        return outputs
+                path = self.model.folder / f"{graph}.onnx"
+                try:
+                    session = onnxruntime.InferenceSession(path, self._options, self._providers)
+                except Exception as error:  # its own classes, which share no base
+                    raise BDFlowError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
+                self._sessions[graph] = session
+            return self._sessions[graph]
+
+
+class _Span(NamedTuple):
+    """One side of a tile, in cells of the small picture: what it sees, and what is kept of it."""
+
+    seen: slice
+    kept: slice
+
+    @property
+    def inner(self) -> slice:
+        """The kept cells, counted from the first that is seen."""
+        return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
+
+
+def _spans(cells: int, limit: int, halo: int) -> list[_Span]:
+    """Cut a side into even parts of at most ``limit`` cells, each seeing ``halo`` cells beyond its ends."""
+    count = -(-cells // limit)
+    edges = [cells * index // count for index in range(count + 1)]
+    return [_Span(slice(max(0, a - halo), min(cells, b + halo)), slice(a, b)) for a, b in pairwise(edges)]
+
+
+def _cells(rows: slice, columns: slice, factor: int) -> tuple[Any, ...]:
+    """Where these cells lie in an array ``(1, C, H, W)`` with ``factor`` pixels to a cell, each way."""
+    return (..., *(slice(span.start * factor, span.stop * factor) for span in (rows, columns)))
 
 
 def _to_tensor(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from bdflow.errors import BDFlowError
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
+GRAPHS = ("down.onnx", "sample.onnx", "up.onnx")
 _MAX_HEADER = 100_000_000  # the safetensors format's own bound
 
 
@@ -49,6 +50,20 @@ class Model:
         """Bits of a sample of the boundary map; 0 where the model has none."""
         return int(self.metadata["model"]["boundary_bits"])
 
+    @property
+    def reach(self) -> int:
+        """How far, in the photograph's pixels, a pixel can be from what it depends on, in either direction.
+
+        An InvBlock's inner networks follow on each other, each of 3 or 5 convolutions of 3x3 (dense blocks);
+        CDF 5/3 adds one pixel of its level, Haar none.
+        """
+        network = self.metadata["model"]
+        levels = self.scale.bit_length() - 1
+        blocks = network["blocks"] if isinstance(network["blocks"], list) else [network["blocks"]] * levels
+        block = 2 * (5 if network["block"] == "dense" else 3)
+        wavelet = int(network["wavelet"] == "cdf53")
+        return sum((count * block + wavelet) * 2 ** (level + 1) for level, count in enumerate(blocks))
+
     @cached_property
     def size(self) -> int:
         """Bytes of all files in the folder."""
@@ -57,10 +72,7 @@ class Model:
 
 def names() -> list[str]:
     """Names of the models that come with the package, ordered by scale."""
-    folders = [path for path in BUILT_IN.iterdir() if (path / WEIGHTS).is_file()]
-    return [
-        name for _, name in sorted((read_metadata(f / WEIGHTS)["model"]["scale"], f.name) for f in folders)
-    ]
+    return [name for _, name in _scales()]
 
 
 def find(model: str | Path | None = None, scale: int | None = None) -> Model:
@@ -72,12 +84,12 @@ def find(model: str | Path | None = None, scale: int | None = None) -> Model:
     if model is None:
         if scale is None:
             raise BDFlowError("name a model (--model NAME) or a scale (-x N); `bdflow models` lists both")
-        fitting = [found for found in built_in() if found.scale == scale]
-        if not fitting:
-            scales = ", ".join(str(s) for s in sorted({found.scale for found in built_in()}))
-            raise BDFlowError(f"no built-in model shrinks {scale} times; there are {scales or 'none at all'}")
-        return fitting[0]
-    folder = BUILT_IN / model if str(model) in names() else Path(model)
+        scales = dict(reversed(_scales()))  # the first of each scale
+        if scale not in scales:
+            there = f"there is {' and '.join(f'x{s}' for s in sorted(scales))}" if scales else "there is none"
+            raise BDFlowError(f"no built-in model shrinks {scale} times; {there}")
+        return _verify(BUILT_IN / scales[scale])
+    folder = BUILT_IN / model if BUILT_IN / model in _folders() else Path(model)
     if not (folder / WEIGHTS).is_file():
         raise BDFlowError(
             f"no model {str(model)!r}: built in are {', '.join(names()) or 'none'};"
@@ -87,6 +99,29 @@ def find(model: str | Path | None = None, scale: int | None = None) -> Model:
     if scale is not None and found.scale != scale:
         raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
     return found
+
+
+def find_maker(name: str, weights: bytes) -> Model:
+    """The built-in model that a small file names. A file is never trusted to name a folder.
+
+    Raises:
+        BDFlowError: It is not built in, or its files are damaged.
+    """
+    if BUILT_IN / name not in _folders():
+        raise BDFlowError(
+            f"made by model {name!r} (weights {weights.hex()}), which does not come with this bdflow:"
+            " get that model's folder and name it (--model FOLDER)"
+        )
+    return _verify(BUILT_IN / name)
+
+
+def _folders() -> list[Path]:
+    return sorted(weights.parent for weights in BUILT_IN.glob(f"*/{WEIGHTS}"))
+
+
+def _scales() -> list[tuple[int, str]]:
+    """Scale and name of the built-in models, in that order."""
+    return sorted((int(read_metadata(f / WEIGHTS)["model"]["scale"]), f.name) for f in _folders())
 
 
 def built_in() -> Iterator[Model]:
@@ -107,8 +142,9 @@ def _verify(folder: Path) -> Model:
     for name, digest in digests.items():
         if digest != sums[name]:
             raise BDFlowError(f"{folder / name} is damaged or was changed; export or install the model again")
-    if WEIGHTS not in sums:
-        raise BDFlowError(f"{folder / SUMS} does not name {WEIGHTS}; export the model again")
+    for name in (WEIGHTS, *GRAPHS):
+        if name not in sums:
+            raise BDFlowError(f"{folder / SUMS} does not name {name}; export the model again")
     return Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS])
 
 
@@ -120,6 +156,7 @@ def read_metadata(weights: Path) -> dict[str, Any]:
     """
     try:
         metadata: dict[str, Any] = json.loads(read_header(weights)["__metadata__"]["bdflow"])
+        _ = metadata["name"], int(metadata["model"]["scale"]), int(metadata["model"]["boundary_bits"])
         return metadata
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BDFlowError(f"{weights}: not weights of a bdflow model ({error})") from None
