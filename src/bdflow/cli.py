@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.types import NonNegativeFloat, PositiveInt
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from bdflow import BDFlowError, __version__
 
 if TYPE_CHECKING:
+    from bdflow.images import Picture
     from bdflow.rescaler import Rescaler
 
 app = App(
@@ -23,9 +25,16 @@ app = App(
     help="Shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.",
 )
 
+
+def _no_option(_: object, path: str | None) -> None:
+    """Of what begins with a hyphen, only "-" is a file."""
+    if path and path.startswith("-") and path != "-":
+        raise ValueError(f"There is no such option; a file of that name is ./{path}.")
+
+
 Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
-Input = Annotated[str, Parameter(allow_leading_hyphen=True)]
-Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True)]
+Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
+Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]
 Model = Annotated[str | None, Parameter(("--model", "-m"))]
 Force = Annotated[bool, Parameter(("--force", "-f"), negative=())]
 
@@ -46,7 +55,7 @@ def downscale(
     Args:
         image: A picture file; "-" reads standard input.
         output: The small PNG; "-" writes to standard output. Default: photo.x8.png beside photo.jpg.
-        scale: How many times smaller each way; takes the default model of that scale.
+        scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
         force: Overwrite an existing file.
         threads: Processor threads; default: all cores.
@@ -54,9 +63,11 @@ def downscale(
     from bdflow.files import write_bytes
 
     rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
+    target = _target(output or _beside(image, f".x{rescaler.model.scale}.png"), force)
+    if target != "-" and Path(target).suffix.lower() != ".png":
+        raise BDFlowError(f"{target}: the small file is a PNG: end its name in .png")
     small = rescaler.downscale(_input(image))
     data = small.to_bytes()
-    target = output or _beside(image, f".x{small.scale}.png")
     for note in small.image.notes:
         _say(f"note: {note}")
     if target == "-":
@@ -75,7 +86,7 @@ def upscale(
     output: Output = None,
     model: Model = None,
     sigma: NonNegativeFloat = 0.0,
-    seed: int | None = None,
+    seed: NonNegativeInt | None = None,
     force: Force = False,
     threads: PositiveInt | None = None,
 ) -> None:
@@ -85,32 +96,18 @@ def upscale(
         small: The small PNG; "-" reads standard input.
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
             Default: photo.restored.png beside photo.x8.png.
-        model: Only for a file that lost its bdflow chunk, or a model that is not built in.
+        model: For a file that lost its bdflow chunk, or was made by a model that is not built in.
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
         force: Overwrite an existing file.
         threads: Processor threads; default: all cores.
     """
-    from bdflow import container, images
+    import bdflow
+    from bdflow import images
 
-    parsed: container.Downscaled | images.Picture
-    try:
-        parsed = container.read(_input(small))
-        model = model or parsed.model
-    except container.NoChunkError as stripped:
-        if model is None:
-            raise BDFlowError(
-                f"{stripped} Name the --model that made it to restore its pixels alone"
-            ) from None
-        parsed = stripped.picture
-        _say(f"bdflow: warning: {stripped} Restoring from the pixels alone")
-    restored = images.read(_load(model, None, threads).upscale(parsed, sigma=sigma, seed=seed))
-    target = output or _beside(small, ".restored.png")
-    if target == "-":
-        sys.stdout.buffer.write(images.encode(restored, "png"))
-        return
-    images.write(restored, target, overwrite=force)
-    _say(f"{target}: {restored.width}x{restored.height}")
+    target = _target(output or _beside(small, ".restored.png"), force)
+    restored = bdflow.upscale(_input(small), model=model, sigma=sigma, seed=seed, threads=threads)
+    _deliver(images.read(restored), target, force)
 
 
 @app.command
@@ -121,14 +118,17 @@ def info(small: Input, /) -> None:
         small: A PNG that `bdflow downscale` made; "-" reads standard input.
     """
     from bdflow import container
-    from bdflow.files import read_bytes
+    from bdflow.files import opened
 
-    data = read_bytes(_input(small))
-    parsed = container.read(data)
+    with opened(_input(small)) as (stream, _):
+        parsed = container.read(stream)
+        stream.seek(0)
+        data = stream.read()
     width, height = parsed.size
     print(f"model     {parsed.model} (weights {parsed.weights.hex()})")
     print(f"restores  {width}x{height} from {parsed.image.width}x{parsed.image.height} (x{parsed.scale})")
-    print(f"boundary  {f'{parsed.bits} bit' if parsed.boundary is not None else 'none'}")
+    bits = f"{parsed.bits} bit{'s' * (parsed.bits > 1)}"
+    print(f"boundary  {'none' if parsed.boundary is None else bits}")
     print(f"pixels    {'changed since it was made' if parsed.pixels_changed else 'as they were made'}")
     report = container.byte_report(data)
     for part, size in report.items():
@@ -173,7 +173,7 @@ def evaluate(
     json: Path | None = None,
     card: Annotated[bool, Parameter(negative=())] = False,
     limit: PositiveInt | None = None,
-    crop: int = 0,
+    crop: NonNegativeInt = 0,
     threads: PositiveInt | None = None,
     force: Force = False,
 ) -> None:
@@ -183,9 +183,9 @@ def evaluate(
         model: A built-in model or a model folder.
         folders: Folders of pictures.
         json: Write the figures, picture by picture, with versions, hardware and settings.
-        card: Write them into the model's own folder, with its card.
+        card: Write them into the model's own folder, with its card; what was there is replaced.
         limit: Only the first so many pictures of each folder.
-        crop: Border pixels left out of PSNR and SSIM of restored pictures.
+        crop: Border pixels that the PSNR of restored pictures leaves out.
         threads: Processor threads; default: all cores.
         force: Overwrite an existing file.
     """
@@ -195,6 +195,8 @@ def evaluate(
     from bdflow.files import write_bytes
     from bdflow.report import evaluation_table, write_card
 
+    if json:
+        _target(str(json), force)
     rescaler = _load(model, None, threads)
     result = run(rescaler, folders, limit=limit, crop=crop, say=_say)
     Console().print(evaluation_table(result))
@@ -217,7 +219,7 @@ def mask(
     suppress: bool = True,
     threshold: NonNegativeFloat = 50.0,
     bits: Literal[1, 2, 3] = 1,
-    scale: Scale = 8,
+    scale: Annotated[PositiveInt, Parameter(("--scale", "-x"))] = 8,
     force: Force = False,
 ) -> None:
     """Draw each step of the boundary-aware mask (Algorithm 1) as one picture. Needs bdflow[train].
@@ -238,11 +240,10 @@ def mask(
     from bdflow.train.config import MaskConfig
     from bdflow.train.mask import draw_steps
 
+    target = _target(output or _beside(image, ".mask.png"), force)
     config = MaskConfig(sigma=sigma, magnitude=magnitude, suppress=suppress, threshold=threshold)
-    sheet = draw_steps(images.read(_input(image)).rgb, config, scale or 1, bits)
-    target = output or _beside(image, ".mask.png")
-    images.write(images.read(sheet), target, overwrite=force)
-    _say(f"{target}: {sheet.shape[1]}x{sheet.shape[0]}")
+    sheet = draw_steps(images.read(_input(image)).rgb, config, scale, bits)
+    _deliver(images.read(sheet), target, force)
 
 
 @app.command
@@ -311,7 +312,7 @@ def _load(model: str | None, scale: int | None, threads: int | None) -> Rescaler
 def _needs_torch() -> None:
     from importlib.util import find_spec
 
-    if find_spec("torch") is None:
+    if not all(find_spec(name) for name in ("torch", "msgspec", "safetensors", "lightning_fabric", "onnx")):
         raise BDFlowError('this needs the training half: pip install "bdflow[train]"')
 
 
@@ -329,6 +330,28 @@ def _beside(path: str, suffix: str) -> str:
     return f"{stem}{suffix}"
 
 
+def _target(path: str, force: bool) -> str:
+    """Where to write, refused before the work is done rather than after it."""
+    if path == "-":
+        if sys.stdout.isatty():
+            raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
+    elif not Path(path).parent.is_dir():
+        raise BDFlowError(f"{path}: there is no such folder: make it first")
+    elif Path(path).exists() and not force:
+        raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
+    return path
+
+
+def _deliver(picture: Picture, target: str, force: bool) -> None:
+    from bdflow import images
+
+    if target == "-":
+        sys.stdout.buffer.write(images.encode(picture, "png"))
+        return
+    images.write(picture, target, overwrite=force)
+    _say(f"{target}: {picture.width}x{picture.height}")
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -336,16 +359,29 @@ def _say(text: str) -> None:
 def main() -> int:
     """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong arguments."""
     warnings.showwarning = lambda message, *_: _say(f"bdflow: warning: {message}")
+    # Python would hear Ctrl-C only when the network is through with a picture. (Training listens itself.)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        app(exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
+        app(exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except UnusedCliTokensError as error:
+        _say(f"bdflow: too many arguments: {' '.join(error.unused_tokens or [])}. See bdflow --help")
+        return 2
+    except CycloptsError as error:
+        _say(f"bdflow: {error} See bdflow --help")
         return 2
     except BDFlowError as error:
         _say(f"bdflow: {error}")
         return 1
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        from bdflow.files import reason
+
+        _say(f"bdflow: {error.filename or 'standard output'}: {reason(error)}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return 0

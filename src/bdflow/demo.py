@@ -9,7 +9,8 @@ from rich.table import Table
 
 from bdflow import load
 from bdflow.codecs import AVIF, JPEG, at_bytes
-from bdflow.files import write_bytes
+from bdflow.errors import BDFlowError
+from bdflow.files import reason, write_bytes
 from bdflow.images import encode
 from bdflow.images import read as read_picture
 from bdflow.metrics import psnr, psnr_y, ssim_y
@@ -25,7 +26,14 @@ def run(out: Path, model: str = "portraits-x8") -> None:
     Args:
         out: A folder, made if missing; what an earlier demo left there is replaced.
         model: A built-in model or a model folder.
+
+    Raises:
+        BDFlowError: The folder cannot be made or written, or there is no such model.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BDFlowError(f"{out}: no such folder can be made: {reason(error)}") from None
     rescaler = load(model)
     scale = rescaler.model.scale
     true = read_picture(PHOTOGRAPH)
@@ -44,7 +52,7 @@ def run(out: Path, model: str = "portraits-x8") -> None:
     results = {
         f"bdflow {rescaler.model.name}": (len(data), restored.rgb),
         f"bicubic x{scale} as PNG": (plain_bytes, bicubic_up(plain_small, scale, size)),
-        **{f"{name} at the same bytes": (len(coded), pixels) for name, (coded, pixels) in rivals.items()},
+        **{f"{name}, same bytes": (len(coded), pixels) for name, (coded, pixels) in rivals.items()},
     }
 
     table = Table(title=f"{PHOTOGRAPH.name}, {true.width}x{true.height}", title_justify="left")
@@ -66,7 +74,6 @@ def run(out: Path, model: str = "portraits-x8") -> None:
     for label, (count, pixels) in zip(labels, results.values(), strict=True):
         panels[f"{label}, {count:,} bytes, {psnr_y(true.rgb, pixels):.2f} dB"] = pixels
     sheet = contact_sheet(panels, columns=3)
-    out.mkdir(parents=True, exist_ok=True)
     for name, content in {
         f"{PHOTOGRAPH.stem}.x{scale}.png": data,
         f"{PHOTOGRAPH.stem}.restored.png": encode(restored, "png"),
