@@ -42,11 +42,13 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with a mark where files differ from it; None outside a checkout."""
+    """The checkout's commit, with a mark where files differ from it; None outside a checkout of bdflow."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed, perhaps inside somebody's own repository
+        return None
     command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     try:
-        here = Path(__file__).parent
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

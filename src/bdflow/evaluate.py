@@ -21,6 +21,9 @@ from bdflow.resize import bicubic_down, bicubic_up
 Pixels = NDArray[np.uint8]
 Distance = Callable[[Pixels, Pixels], float]
 
+_SSIM_WINDOW = 11  # pixels
+_MAX_PSNR = 100.0  # of identical pictures, such as flat ones: JSON has no infinity, and a mean no use for one
+
 
 def evaluate(
     rescaler: Rescaler,
@@ -41,30 +44,37 @@ def evaluate(
 
     Returns:
         ``settings``, ``environment``, and under ``folders`` for each the mean, the spread (standard deviation
-        over pictures) and every picture's values; ready for JSON.
+        over pictures), every picture's values, and what was skipped and why: pictures that cannot be read,
+        or are too small to measure. Ready for JSON.
 
     Raises:
-        BDFlowError: A folder is missing or holds no picture.
+        BDFlowError: A folder is missing or holds no picture that can be measured, or two share their names.
     """
+    found = {"/".join(folder.resolve().parts[-2:]): _pictures(folder)[:limit] for folder in folders}
+    if len(found) < len(folders):
+        raise BDFlowError("two of the folders share their last two names: measure them one at a time")
     distance, why_not = _lpips()
     if distance is None:
         say(f"without LPIPS: {why_not}")
     rows = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise BDFlowError(f"{folder}: not a folder; give folders of pictures")
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE)[:limit]
-        if not paths:
-            raise BDFlowError(f"{folder}: no pictures in it ({', '.join(sorted(READABLE))})")
-        pictures = {}
+    for name, paths in found.items():
+        pictures: dict[str, dict[str, float]] = {}
+        skipped: dict[str, str] = {}
         for index, path in enumerate(paths, 1):
-            pictures[path.name] = _measure(rescaler, path, crop, distance)
-            gain = pictures[path.name]["psnr_y"] - pictures[path.name]["bicubic_psnr_y"]
-            say(f"{folder.name} {index}/{len(paths)} {path.name}: {gain:+.2f} dB over bicubic")
+            try:
+                pictures[path.name] = values = _measure(rescaler, path, crop, distance)
+                told = f"{path.name}: {values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
+            except BDFlowError as error:
+                skipped[path.name] = str(error).removeprefix(f"{path}: ")
+                told = f"{path.name}: skipped: {skipped[path.name]}"
+            say(f"{name} {index}/{len(paths)} {told}")
+        if not pictures:
+            raise BDFlowError(f"{name}: none of its {len(paths)} pictures can be measured")
         keys = list(next(iter(pictures.values())))
         columns = {key: [values[key] for values in pictures.values()] for key in keys}
-        rows["/".join(folder.resolve().parts[-2:])] = {
-            "count": len(paths),
+        rows[name] = {
+            "count": len(pictures),
+            "skipped": skipped,
             "mean": {key: round(fmean(column), 5) for key, column in columns.items()},
             "spread": {key: round(pstdev(column), 5) for key, column in columns.items()},
             "pictures": pictures,
@@ -76,15 +86,27 @@ def evaluate(
             "crop": crop,
             "limit": limit,
             "sigma": 0,
-            "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601",
+            "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB",
         },
         "environment": environment(),
         "folders": rows,
     }
 
 
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise BDFlowError(f"{folder}: not a folder; give folders of pictures")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE)
+    if not paths:
+        raise BDFlowError(f"{folder}: no pictures in it ({', '.join(sorted(READABLE))})")
+    return paths
+
+
 def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | None) -> dict[str, float]:
     true = read_picture(path)
+    least = max(_SSIM_WINDOW, 2 * crop + 1)
+    if min(true.width, true.height) < least:
+        raise BDFlowError(f"{true.width}x{true.height} is too small to measure: a side needs {least} pixels")
     start = time.perf_counter()
     data = rescaler.downscale(true.to_pil()).to_bytes()
     middle = time.perf_counter()
@@ -104,14 +126,14 @@ def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | Non
         "bicubic_ssim_y": ssim_y(true.rgb, plain),
         "lr_psnr": psnr(read(data).image.rgb, plain_small),
         "bytes": len(data),
-        **{f"bytes_{part}": size for part, size in parts.items()},
+        **{f"bytes_{part}": count for part, count in parts.items()},
         "bits_per_pixel": 8 * len(data) / (size[0] * size[1]),
         "seconds_down": middle - start,
         "seconds_up": end - middle,
     }
     if distance is not None:
         values |= {"lpips": distance(true.rgb, restored), "bicubic_lpips": distance(true.rgb, plain)}
-    return {key: round(value, 5) for key, value in values.items()}
+    return {key: round(min(value, _MAX_PSNR) if "psnr" in key else value, 5) for key, value in values.items()}
 
 
 def _lpips() -> tuple[Distance | None, str]:

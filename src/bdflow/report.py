@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from bdflow import zoo
+from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
 
 RESULTS, CARD = "evaluation.json", "card.md"
@@ -50,46 +52,49 @@ def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
 
 
 def evaluation_table(result: Mapping[str, Any]) -> Group:
-    """What ``bdflow evaluate`` prints: for each folder a table and two lines."""
+    """What ``bdflow evaluate`` prints: for each folder a table and a few lines."""
     parts: list[RenderableType] = []
     for folder, row in result["folders"].items():
         mean = row["mean"]
-        table = Table(title=f"{folder}: {row['count']} pictures, stored and read back", title_justify="left")
+        pictures = "1 picture" if row["count"] == 1 else f"{row['count']} pictures"
+        table = Table(title=f"{escape(folder)}: {pictures}, stored and read back", title_justify="left")
         table.add_column("")
         for heading in ("PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS"):
             table.add_column(heading, justify="right")
         for name, prefix in ((result["model"], ""), ("bicubic", "bicubic_")):
             table.add_row(
-                name,
-                f"{mean[prefix + 'psnr_y']:.2f}",
-                f"{mean[prefix + 'psnr_rgb']:.2f}",
+                escape(name),
+                f"{mean[prefix + 'psnr_y']:.2f} dB",
+                f"{mean[prefix + 'psnr_rgb']:.2f} dB",
                 f"{mean[prefix + 'ssim_y']:.4f}",
                 f"{mean[prefix + 'lpips']:.4f}" if "lpips" in mean else "-",
             )
         header = mean["bytes"] - mean["bytes_pixels"] - mean["bytes_boundary"]
         parts += [
             table,
-            f"LR to the bicubic LR {mean['lr_psnr']:.2f} dB;"
-            f" {mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
-            f"{mean['bytes']:,.0f} bytes ({mean['bytes_pixels']:,.0f} LR,"
-            f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame),"
-            f" {mean['bits_per_pixel']:.4f} bits a pixel\n",
+            f"{mean['bytes']:,.0f} bytes: {mean['bytes_pixels']:,.0f} LR,"
+            f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame",
+            f"{mean['bits_per_pixel']:.4f} bits a pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
+            f"{mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
         ]
+        if row["skipped"]:
+            parts.append(f"{len(row['skipped'])} skipped: {escape(', '.join(row['skipped']))}")
+        parts.append("")
     return Group(*parts)
 
 
 def models_table() -> Table:
-    """What ``bdflow models`` prints."""
-    table = Table()
-    for heading in ("model", "scale", "MiB", "licence", "measured on", "PSNR-Y", "over bicubic"):
-        table.add_column(heading)
+    """What ``bdflow models`` prints; at most 80 columns wide."""
+    table = Table(title="built-in models; PSNR-Y, and its gain over bicubic, in dB", title_justify="left")
+    for heading in ("model", "scale", "MiB", "licence", "measured on", "PSNR-Y", "gain"):
+        table.add_column(heading, justify="right" if heading in ("MiB", "PSNR-Y", "gain") else "left")
     for model in zoo.built_in():
         result = results(model)
         folder, row = next(iter(result["folders"].items())) if result else ("not yet", None)
         quality = gain = ""
         if row:
-            quality = f"{row['mean']['psnr_y']:.2f} dB"
-            gain = f"{row['mean']['psnr_y'] - row['mean']['bicubic_psnr_y']:+.2f} dB"
+            quality = f"{row['mean']['psnr_y']:.2f}"
+            gain = f"{row['mean']['psnr_y'] - row['mean']['bicubic_psnr_y']:+.2f}"
         table.add_row(
             model.name, f"x{model.scale}", f"{model.size / 2**20:.1f}", "Apache-2.0", folder, quality, gain
         )
@@ -109,9 +114,19 @@ def paper_table() -> Table:
 
 
 def results(model: zoo.Model) -> dict[str, Any] | None:
-    """What `bdflow evaluate --card` measured of a model, if it did."""
+    """What `bdflow evaluate --card` measured of a model, if it did so with these weights.
+
+    Raises:
+        BDFlowError: The results cannot be read.
+    """
     path = model.folder / RESULTS
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result if result["weights_sha256"] == model.weights_sha256 else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BDFlowError(f"{path}: not results of `bdflow evaluate --card`: measure again") from error
 
 
 def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
@@ -123,21 +138,24 @@ def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
 
 def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     """A model card in Markdown, all of it from the weights' metadata and the results."""
-    training, network = model.metadata["training"], model.metadata["model"]
+    training, bits = model.metadata["training"], model.bits
+    header = zoo.read_header(model.folder / zoo.WEIGHTS)
+    stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
     environment = result["environment"]
     lines = [
         f"# {model.name}",
         "",
         f"BDFlow for {model.scale} times smaller each way: {training['parameters']:,} parameters,"
         f" {training['multiply_adds'] / 1e9:.4f} G multiply-adds at 128x128 in one direction,"
-        f" {network['boundary_bits']} bit of boundary map. Licence: Apache-2.0.",
+        f" {f'{bits} bit' + 's' * (bits > 1) if bits else 'no bit'} of boundary map. Licence: Apache-2.0.",
         "",
         f"- **Data**: {training['data']}",
         f"- **Command**: `{training['command']}`",
         f"- **Training**: {training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes on"
         f" {training['machine']}; loss weights and all other settings are in the weights' metadata"
         f" (`bdflow.zoo.read_metadata`).",
-        f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as float16, computed in float32.",
+        f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as {' and '.join(sorted(stored))},"
+        " computed in float32.",
         "",
         "## Measured",
         "",
@@ -153,8 +171,9 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     for folder, row in result["folders"].items():
         m = row["mean"]
         lpips = f"{m['lpips']:.4f} ({m['bicubic_lpips']:.4f})" if "lpips" in m else "-"
+        count = f"{row['count']}" + (f" ({len(row['skipped'])} skipped)" if row["skipped"] else "")
         lines.append(
-            f"| {folder} | {row['count']} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} |"
+            f"| {folder} | {count} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} |"
             f" {m['bicubic_psnr_y']:.2f} | {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
             f" {m['ssim_y']:.4f} | {lpips} | {m['lr_psnr']:.2f} | {m['bytes']:,.0f} |"
             f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |"
