@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +13,14 @@ import msgspec
 import numpy as np
 import torch
 from onnx import TensorProto, helper
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bdflow.errors import BDFlowError
 from bdflow.train.config import ModelConfig, TrainConfig, to_dict
 from bdflow.train.model import BDFlow, count_multiply_adds, count_parameters
 from bdflow.train.trainer import LAST
-from bdflow.zoo import SUMS, WEIGHTS, read_header, read_metadata
+from bdflow.zoo import GRAPHS, SUMS, WEIGHTS, read_header, read_metadata
 
 OPSET = 20
 
@@ -69,12 +70,10 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
     """Export what a run folder holds; see :func:`export`.
 
     Raises:
-        BDFlowError: The folder holds no state, or ``out`` is there and is no model folder.
+        BDFlowError: The folder holds no state; or as :func:`export`.
     """
     if not (run / LAST).is_file():
         raise BDFlowError(f"{run}: no {LAST} in it; give the folder that `bdflow train` wrote")
-    if out.exists() and not (out / WEIGHTS).exists() and any(out.iterdir()):
-        raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
     state = torch.load(run / LAST, map_location="cpu", weights_only=True)
     config = msgspec.convert(state["config"], TrainConfig)
     training = {
@@ -100,7 +99,8 @@ def export(
     Args:
         config: Goes into the metadata whole.
         weights: A state dict of :class:`BDFlow`.
-        out: The model folder; made if missing. Its card is left alone.
+        out: The model folder; made if missing. An older export in it is replaced once the new one is proven,
+            and its card left alone.
         training: What else the metadata shall record (steps, seconds, data).
         dtype: How the numbers are stored; both directions compute in float32.
 
@@ -108,9 +108,10 @@ def export(
         The parity: largest difference in levels between torch and ONNX Runtime, each way.
 
     Raises:
-        BDFlowError: The graphs do not compute what torch does.
+        BDFlowError: ``out`` holds other files, or the graphs do not compute what torch does.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not (out / WEIGHTS).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
     with torch.device("meta"):
         empty = BDFlow(config.model)
     sizes = {"parameters": count_parameters(empty), "multiply_adds": count_multiply_adds(empty)}
@@ -120,13 +121,19 @@ def export(
         "training": {**training, **sizes, "config": to_dict(config)},
     }
     stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
-    save_file(stored, out / WEIGHTS, {"bdflow": json.dumps(metadata)})
-    model = load_model(out)
-    _write_graphs(model, out)
-    files = [WEIGHTS, "down.onnx", "sample.onnx", "up.onnx"]
-    sums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in files}
-    (out / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-    return check_parity(model, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as temporary:
+        folder = Path(temporary)
+        (folder / WEIGHTS).write_bytes(save(stored, {"bdflow": json.dumps(metadata)}))
+        model = load_model(folder)
+        _write_graphs(model, folder)
+        files = [WEIGHTS, *GRAPHS]
+        sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+        (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        parity = check_parity(model, folder)
+        for name in (*files, SUMS):
+            (folder / name).replace(out / name)
+    return parity
 
 
 def _write_graphs(model: BDFlow, out: Path) -> None:
