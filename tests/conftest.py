@@ -4,11 +4,33 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Callable[[str], Path]:
+    """The folder of a model of tiny_models.CONFIGS; each takes ten seconds, once."""
+    from tiny_models import make
+
+    folder = tmp_path_factory.mktemp("models")
+    return cache(lambda name: make(name, folder / name))
+
+
+@pytest.fixture
+def built_in(tiny, tmp_path, monkeypatch) -> Path:
+    """A folder that stands for the package's own models: tiny-x2 and tiny-x4."""
+    folder = tmp_path / "built-in"
+    folder.mkdir()
+    for name in ("tiny-x2", "tiny-x4"):
+        (folder / name).symlink_to(tiny(name), target_is_directory=True)
+    monkeypatch.setattr("bdflow.zoo.BUILT_IN", folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

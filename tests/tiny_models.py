@@ -1,0 +1,55 @@
+"""Models of a few thousand random numbers, as `bdflow export` writes them."""
+
+import json
+from pathlib import Path
+
+import torch
+from invertible import stir
+
+from bdflow.train.config import CardConfig, ModelConfig, TrainConfig
+from bdflow.train.export import export
+from bdflow.train.model import BDFlow
+
+CONFIGS = {
+    "tiny-x2": ModelConfig(scale=2, features=4, blocks=1),
+    "tiny-x4": ModelConfig(scale=4, features=4, blocks=1, boundary_bits=2, kept=(6,)),
+    "tiny-x8": ModelConfig(scale=8, features=4, blocks=1, boundary_bits=0, split="kept"),
+}
+TRAINING = {
+    "steps": 12,
+    "seconds": 90,
+    "machine": "a test",
+    "command": "bdflow train tiny.toml",
+    "data": "none: random numbers",
+    "limits": "restores nothing",
+}
+
+
+def config(name: str) -> TrainConfig:
+    return TrainConfig(name=name, model=CONFIGS[name], card=CardConfig(data="none: random numbers"))
+
+
+def network(name: str) -> BDFlow:
+    """Random everywhere, yet pictures stay in range, and the boundary map has every level."""
+    model = stir(BDFlow(CONFIGS[name]))
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias"):
+                parameter.mul_(0.1)
+        if model.has_boundary:
+            tail = model.levels[-1].blocks[-1].eta.tail
+            tail.weight[0] *= 8
+            tail.bias[0] = 0.5
+    return model.eval()
+
+
+def make(name: str, out: Path) -> Path:
+    export(config(name), network(name).state_dict(), out, TRAINING)
+    return out
+
+
+def metadata(folder: Path) -> dict:
+    """A second reader of the safetensors header, to check the first."""
+    with (folder / "weights.safetensors").open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return json.loads(header["__metadata__"]["bdflow"])
