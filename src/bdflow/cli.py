@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -356,14 +357,18 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main() -> int:
-    """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong arguments."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong arguments.
+
+    Args:
+        arguments: Those of the command line, without the program's name; None takes the process's own.
+    """
     warnings.showwarning = lambda message, *_: _say(f"bdflow: warning: {message}")
     # Python would hear Ctrl-C only when the network is through with a picture. (Training listens itself.)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        app(exit_on_error=False, print_error=False, result_action="return_value")
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnusedCliTokensError as error:
         _say(f"bdflow: too many arguments: {' '.join(error.unused_tokens or [])}. See bdflow --help")
