@@ -138,7 +138,8 @@ def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
 
 def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     """A model card in Markdown, all of it from the weights' metadata and the results."""
-    training, bits = model.metadata["training"], model.bits
+    training, bits = model.metadata["training"], f"{model.bits} bit{'s' * (model.bits > 1)}"
+    boundary = f"{bits} of boundary map" if model.bits else "no boundary map"
     header = zoo.read_header(model.folder / zoo.WEIGHTS)
     stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
     environment = result["environment"]
@@ -147,7 +148,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
         f"BDFlow for {model.scale} times smaller each way: {training['parameters']:,} parameters,"
         f" {training['multiply_adds'] / 1e9:.4f} G multiply-adds at 128x128 in one direction,"
-        f" {f'{bits} bit' + 's' * (bits > 1) if bits else 'no bit'} of boundary map. Licence: Apache-2.0.",
+        f" {boundary}. Licence: Apache-2.0.",
         "",
         f"- **Data**: {training['data']}",
         f"- **Command**: `{training['command']}`",
