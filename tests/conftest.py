@@ -1,9 +1,11 @@
-"""One thread: the same bits everywhere, and tiny tensors are slower on several. And shared pictures."""
+"""One thread: the same bits everywhere, and tiny tensors are slower on several. And what tests share."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
+import signal
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -45,3 +47,35 @@ def pictures(tmp_path_factory) -> Path:
         pixels = 128 + 90 * waves + rng.normal(0, 8, waves.shape)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
     return folder
+
+
+@pytest.fixture
+def shell(capsysbinary, monkeypatch, tmp_path):
+    """The command line, in an empty folder of its own."""
+    from shell import Shell
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # here they are lines for the user, not errors
+        yield Shell(capsysbinary, monkeypatch)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def photo(shell) -> Path:
+    """A picture of 21x19 pixels in the shell's folder."""
+    noise = np.random.default_rng(0).integers(0, 256, (19, 21, 3), np.uint8)
+    Image.fromarray(noise).save("photo.png")
+    return Path("photo.png")
+
+
+@pytest.fixture
+def small(built_in, photo) -> Path:
+    """What tiny-x2 makes of ``photo``."""
+    import bdflow
+
+    bdflow.downscale(photo, scale=2, threads=1).save("photo.x2.png")
+    return Path("photo.x2.png")

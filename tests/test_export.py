@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto
 from safetensors.torch import load_file
-from tiny_models import CONFIGS, TRAINING, config, metadata, network
+from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
 from bdflow import BDFlowError
 from bdflow.train import export as exporting
@@ -32,21 +32,8 @@ def folder(request, tiny):
 
 @pytest.fixture
 def quick(tiny, monkeypatch):
-    """Export without ten seconds of torch: the graphs of tiny-x2 hold for all weights of its kind."""
-
-    def start(folder):
-        return int.from_bytes((folder / "weights.safetensors").read_bytes()[:8], "little")
-
-    def copy_graphs(model, out):
-        for name in GRAPHS:
-            proto = onnx.load(tiny("tiny-x2") / name, load_external_data=False)
-            for tensor in proto.graph.initializer:
-                for item in tensor.external_data:
-                    if item.key == "offset":
-                        item.value = str(int(item.value) + start(out) - start(tiny("tiny-x2")))
-            (out / name).write_bytes(proto.SerializeToString())
-
-    monkeypatch.setattr(exporting, "_write_graphs", copy_graphs)
+    """Export without ten seconds of torch."""
+    monkeypatch.setattr(exporting, "_write_graphs", graphs_of(tiny("tiny-x2")))
 
 
 def test_the_folder_holds_five_files_that_anybody_may_read(folder):

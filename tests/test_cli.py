@@ -1,0 +1,269 @@
+"""Every verb as typed: what it writes, what it says, and its exit status."""
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import file
+from PIL import Image
+from small_files import repainted, saved_again
+from tiny_models import graphs_of
+
+import bdflow
+
+
+def pixels(source) -> np.ndarray:
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return np.asarray(image)
+
+
+def test_there_and_back_beside_the_photograph(shell, built_in, photo):
+    status, out, err = shell("downscale", photo, "-x", "2")
+    size = Path("photo.x2.png").stat().st_size
+    assert (status, out, err) == (0, b"", f"photo.x2.png: 21x19 to 11x10, {size:,} bytes\n")
+    expected = bdflow.downscale(photo, scale=2)
+    assert Path("photo.x2.png").read_bytes() == expected.to_bytes()
+    assert shell("upscale", "photo.x2.png") == (0, b"", "photo.restored.png: 21x19\n")
+    np.testing.assert_array_equal(pixels("photo.restored.png"), np.asarray(bdflow.upscale(expected)))
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "photo.png",
+        "photo.restored.png",
+        "photo.x2.png",
+    ]
+
+
+def test_the_scale_is_8_unless_said_or_the_model_has_another(shell, built_in, tiny, photo):
+    status, _, err = shell("downscale", photo)
+    assert (status, err) == (1, "bdflow: no built-in model shrinks 8 times; there is x2 and x4\n")
+    assert shell("downscale", photo, "-m", "tiny-x4")[0] == 0
+    assert Path("photo.x4.png").exists()
+    (built_in / "tiny-x8").symlink_to(tiny("tiny-x8"), target_is_directory=True)
+    assert shell("downscale", photo)[0] == 0
+    assert Path("photo.x8.png").exists()
+
+
+def test_names_beside_the_input(shell, built_in, photo):
+    Path("a.b").mkdir()
+    for name, small, restored in (
+        ("a.b/my.photo.jpeg", "a.b/my.photo.x2.png", "a.b/my.photo.restored.png"),
+        ("a.b/bare", "a.b/bare.x2.png", "a.b/bare.restored.png"),
+    ):
+        Image.fromarray(pixels(photo)).save(name, "JPEG")
+        assert shell("downscale", name, "-x2")[0] == 0
+        assert Path(small).exists()
+        assert shell("upscale", small)[0] == 0
+        assert Path(restored).exists()
+
+
+def test_hyphens_are_standard_input_and_output(shell, built_in, photo):
+    status, small, err = shell("downscale", "-", "-x", "2", stdin=photo.read_bytes())
+    assert (status, err) == (0, "")
+    assert small == bdflow.downscale(photo, scale=2).to_bytes()
+    status, restored, err = shell("upscale", "-", stdin=small)
+    assert (status, err) == (0, "")
+    np.testing.assert_array_equal(pixels(restored), np.asarray(bdflow.upscale(small)))
+    assert shell("downscale", photo, "-x", "2", "-o", "-") == (0, small, "")
+    status, _, err = shell("upscale", "-", "-o", "out.png", stdin=small)
+    assert (status, err) == (0, "out.png: 21x19\n")
+    assert sorted(path.name for path in Path().iterdir()) == ["out.png", "photo.png"]
+
+
+@pytest.mark.parametrize("command", [("downscale", "-"), ("upscale", "-"), ("mask", "-")])
+def test_a_terminal_gets_no_picture(shell, built_in, photo, monkeypatch, command):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    model = ("-x", "2") if command[0] == "downscale" else ()
+    status, out, err = shell(*command, *model, stdin=photo.read_bytes())
+    assert (status, out) == (1, b"")
+    assert err == "bdflow: a picture is nothing for a terminal: name a file (-o FILE) or a pipe\n"
+
+
+@pytest.mark.parametrize(("ending", "format"), [("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF")])
+def test_the_ending_names_the_format_of_the_restored_picture(shell, small, ending, format):
+    assert shell("upscale", small, "-o", f"out.{ending}") == (0, b"", f"out.{ending}: 21x19\n")
+    with Image.open(f"out.{ending}") as image:
+        assert (image.format, image.size) == (format, (21, 19))
+
+
+def test_nothing_is_overwritten_unless_forced(shell, built_in, photo, small):
+    for name in ("photo.x2.png", "photo.restored.png", "photo.mask.png", "out.json"):
+        Path(name).write_text("mine")
+    Path("pictures").mkdir()
+    commands = [
+        ("downscale", photo, "-x", "2"),
+        ("upscale", "other.png", "-o", "photo.restored.png"),
+        ("mask", photo),
+        ("evaluate", "tiny-x2", "pictures", "--json", "out.json"),
+    ]
+    for command in commands:
+        status, out, err = shell(*command)
+        assert (status, out) == (1, b"")
+        assert err.endswith(": exists already: choose another name or allow overwriting (--force)\n")
+        assert err.count("\n") == 1
+    assert Path("photo.x2.png").read_text() == "mine"
+    assert shell("downscale", photo, "-x", "2", "--force")[0] == 0
+    assert shell("upscale", "photo.x2.png", "-f")[0] == 0
+    assert shell("mask", photo, "-f")[0] == 0
+    assert pixels("photo.restored.png").shape == (19, 21, 3)
+
+
+def test_sigma_and_seed_draw(shell, small):
+    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
+        shell("upscale", small, "--sigma", "0.5", "--seed", seed, "-o", f"{name}.png")
+    shell("upscale", small, "-o", "plain.png")
+    a, b, c, plain = (pixels(f"{name}.png") for name in ("a", "b", "c", "plain"))
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+    assert (a != plain).any()
+
+
+def test_notes_are_said(shell, built_in):
+    Path("print.jpg").write_bytes(file(Image.new("CMYK", (9, 9)), "JPEG"))
+    assert shell("downscale", "print.jpg", "-x", "2")[2].startswith(
+        "note: CMYK converted to RGB\nprint.x2.png: "
+    )
+
+
+def test_a_stripped_file_needs_its_model_and_warns(shell, small):
+    Path("bare.png").write_bytes(saved_again(small.read_bytes(), "PNG"))
+    why = "bare.png: no bdflow chunk in this file: it was re-saved or converted, or never made by bdflow."
+    how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
+    assert shell("upscale", "bare.png") == (1, b"", f"bdflow: {why} {how}\n")
+    assert shell("upscale", "bare.png", "-m", "tiny-x2") == (
+        0, b"", f"bdflow: warning: {why} Restoring from the pixels alone\nbare.restored.png: 22x20\n",
+    )  # fmt: skip
+
+
+def test_edited_pixels_warn(shell, small):
+    Path("edited.png").write_bytes(repainted(small.read_bytes()))
+    status, _, err = shell("upscale", "edited.png")
+    assert status == 0
+    assert err.startswith("bdflow: warning: the small picture's pixels were changed since it was made")
+    assert b"pixels    changed since it was made\n" in shell("info", "edited.png")[1]
+
+
+def test_a_file_of_a_model_that_is_not_built_in_is_restored_with_its_folder(shell, built_in, tiny, photo):
+    assert shell("downscale", photo, "-m", tiny("tiny-x8"))[0] == 0
+    status, _, err = shell("upscale", "photo.x8.png")
+    assert status == 1
+    assert re.fullmatch(
+        r"bdflow: made by model 'tiny-x8' \(weights [0-9a-f]{16}\), which does not come with this bdflow:"
+        r" get that model's folder and name it \(--model FOLDER\)\n",
+        err,
+    )
+    assert shell("upscale", "photo.x8.png", "-m", tiny("tiny-x8"))[0] == 0
+    assert shell("upscale", "photo.x8.png", "-m", "tiny-x2", "-f")[2].startswith(
+        "bdflow: made by model 'tiny-x8'"
+    )
+
+
+@pytest.mark.parametrize("source", ["photo.x2.png", "-"])
+def test_info_accounts_for_every_byte(shell, small, source):
+    data = small.read_bytes()
+    status, out, err = shell("info", source, stdin=data)
+    weights = bdflow.load("tiny-x2").model.weights_sha256[:16]
+    lines = out.decode().splitlines()
+    assert (status, err) == (0, "")
+    assert lines[:4] == [
+        f"model     tiny-x2 (weights {weights})",
+        "restores  21x19 from 11x10 (x2)",
+        "boundary  1 bit",
+        "pixels    as they were made",
+    ]
+    counts = [int(line.split(" bytes")[0].replace(",", "")) for line in lines[4:]]
+    assert sum(counts[:-1]) == counts[-1] == len(data)
+    assert lines[-1].endswith(f" bytes  in all, {8 * len(data) / 399:.4f} bits a pixel")
+
+
+def test_info_counts_the_bits_of_the_boundary_map(shell, built_in, tiny, photo):
+    for model, bits in (("tiny-x4", b"2 bits"), (tiny("tiny-x8"), b"none")):
+        shell("downscale", photo, "-m", model, "-o", "small.png", "-f")
+        assert b"boundary  " + bits + b"\n" in shell("info", "small.png")[1]
+
+
+def test_models_are_listed(shell, built_in):
+    status, out, err = shell("models")
+    assert (status, err) == (0, "")
+    assert re.findall(r"│ (tiny-\S+) │ (x\d) ", out.decode()) == [("tiny-x2", "x2"), ("tiny-x4", "x4")]
+
+
+def test_demo_writes_three_pictures_and_prints_a_table(shell, tiny, built_in, photo, monkeypatch):
+    (built_in / "portraits-x8").symlink_to(tiny("tiny-x8"), target_is_directory=True)
+    Image.fromarray(pixels(photo).repeat(4, 0).repeat(4, 1)).save("face.png")
+    monkeypatch.setattr("bdflow.demo.PHOTOGRAPH", Path("face.png"))
+    status, out, err = shell("demo", "-o", "made/here")
+    assert (status, err) == (0, "")
+    text = out.decode()
+    for row in ("bdflow tiny-x8", "bicubic x8 as PNG", "JPEG, same bytes", "AVIF, same bytes"):
+        assert f"│ {row} " in text
+    assert "84x76 to 11x10 in " in text
+    names = ["face.restored.png", "face.x8.png", "side-by-side.png"]
+    assert sorted(path.name for path in Path("made/here").iterdir()) == names
+    assert bdflow.upscale("made/here/face.x8.png", model="portraits-x8").size == (84, 76)
+    assert pixels("made/here/face.restored.png").shape == (76, 84, 3)
+    status, out, err = shell("demo", "-o", "face.png")
+    assert (status, out) == (1, b"")
+    assert err.startswith("bdflow: face.png: no such folder can be made: ")
+
+
+def test_evaluate_prints_a_table_and_writes_json_and_card(shell, built_in, tiny, photo, monkeypatch):
+    monkeypatch.setattr("bdflow.evaluate._lpips", lambda: (None, "not wanted"))
+    folder = Path("model")
+    folder.mkdir()
+    for path in tiny("tiny-x2").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    Path("pictures").mkdir()
+    for name in ("a", "b"):
+        Path(f"pictures/{name}.png").write_bytes(photo.read_bytes())
+    status, out, err = shell("evaluate", "model", "pictures", "--json", "out.json", "--card", "--limit", "1")
+    assert status == 0
+    assert err.splitlines()[0] == "without LPIPS: not wanted"
+    assert "work/pictures: 1 picture, stored and read back" in out.decode()
+    result = json.loads(Path("out.json").read_text())
+    assert list(result["folders"]["work/pictures"]["pictures"]) == ["a.png"]
+    assert json.loads((folder / "evaluation.json").read_text()) == result
+    assert (folder / "card.md").read_text().startswith("# tiny-x2\n")
+
+
+def test_mask_draws_the_steps(shell, photo):
+    status, out, err = shell("mask", photo)
+    assert (status, out) == (0, b"")
+    height, width = pixels("photo.mask.png").shape[:2]
+    assert err == f"photo.mask.png: {width}x{height}\n"
+    assert width > 3 * 21
+    status, out, err = shell("mask", "-", "-x", "2", "--bits", "3", "--no-suppress", stdin=photo.read_bytes())
+    assert (status, err) == (0, "")
+    assert pixels(out).shape == (height, width, 3)
+    assert (pixels(out) != pixels("photo.mask.png")).any()
+
+
+def test_a_model_is_trained_exported_and_used(shell, tiny, photo, pictures, monkeypatch):
+    monkeypatch.setattr("bdflow.train.export._write_graphs", graphs_of(tiny("tiny-x2")))
+    Path("own.toml").write_text("""
+        name = "own-x2"
+        model = {scale = 2, features = 4, blocks = 1}
+        loss = {lpips = 0}
+        data = {crop = 16, batch_size = 2, validation = 0}
+        optim = {steps = 9}
+    """)
+    train = ("train", "own.toml", "--data", pictures, "--out", "run", "--steps", "2", "--device", "cpu")
+    assert shell(*train, "--precision", "32-true")[0] == 0
+    status, _, err = shell("export", "run", "-o", "model")
+    assert (status, err[:17]) == (0, "model: exported; ")
+    assert shell("downscale", photo, "-m", "model")[0] == 0
+    assert b"model     own-x2 " in shell("info", "photo.x2.png")[1]
+    assert shell("upscale", "photo.x2.png", "-m", "model")[0] == 0
+
+
+def test_the_training_half_is_asked_for_where_it_is_missing(shell, photo, monkeypatch):
+    from importlib import util
+
+    real = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "msgspec" else real(name))
+    commands = [("mask", photo), ("train", "--data", ".", "--out", "run"), ("export", ".", "-o", "m")]
+    for command in [*commands, ("models", "--paper")]:
+        message = 'bdflow: this needs the training half: pip install "bdflow[train]"\n'
+        assert shell(*command) == (1, b"", message)

@@ -1,0 +1,178 @@
+"""What goes wrong at the command line ends in one line and a status, never in a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bdflow
+
+MENDABLE = [  # arguments, and how the one line goes on after "bdflow: "
+    ("downscale missing.jpg -x 2", "missing.jpg: no such file or folder"),
+    ("downscale . -x 2 -o out.png", ".: it is a folder"),
+    ("downscale text.jpg -x 2", "text.jpg: no picture that bdflow reads (PNG, "),
+    ("downscale cut.png -x 2", "cut.png: the picture is damaged or cut short: get it again"),
+    ("downscale empty.png -x 2", "empty.png: the file is empty"),
+    ("downscale photo.png -m nobody", "no model 'nobody': built in are tiny-x2, tiny-x4; else give a fo"),
+    ("downscale photo.png -x 3", "no built-in model shrinks 3 times; there is x2 and x4"),
+    ("downscale photo.png -x 2 -m tiny-x4", "model tiny-x4 shrinks 4 times, not 2: drop -x or --model"),
+    ("downscale photo.png -x 2 -o no/out.png", "no/out.png: there is no such folder: make it first"),
+    ("downscale photo.png -x 2 -o out.jpg", "out.jpg: the small file is a PNG: end its name in .png"),
+    ("downscale photo.png -x 2 -o out", "out: the small file is a PNG: end its name in .png"),
+    ("upscale missing.png", "missing.png: no such file or folder"),
+    ("upscale photo.png", "photo.png: no bdflow chunk in this file: it was re-saved or converted, or nev"),
+    ("upscale cut.png", "cut.png: the PNG is cut short: get it again"),
+    ("upscale photo.x2.png -o out", "out: add an ending, one of png, jpg, jpeg, webp, avif, tif, tiff, bmp"),
+    ("upscale photo.x2.png -o out.xyz", "cannot write 'xyz': choose one of png, "),
+    ("upscale photo.x2.png -o no/out.png", "no/out.png: there is no such folder: make it first"),
+    ("upscale photo.x2.png --sigma inf", "sigma must be 0 or more, and finite, not inf"),
+    ("info photo.png", "photo.png: no bdflow chunk in this file: it was re-saved or converted, or never m"),
+    ("info text.jpg", "text.jpg: no picture that bdflow reads (PNG, "),
+    ("info missing.png", "missing.png: no such file or folder"),
+    ("mask missing.png", "missing.png: no such file or folder"),
+    ("evaluate nobody .", "no model 'nobody': "),
+    ("evaluate tiny-x2 missing", "missing: not a folder; give folders of pictures"),
+    ("evaluate tiny-x2 . --json no/out.json", "no/out.json: there is no such folder: make it first"),
+    ("export . -o model", ".: no last.pt in it; give the folder that `bdflow train` wrote"),
+    ("train missing.toml --data . --out run", "missing.toml: cannot be read "),
+    ("train --data . --out run", "give a configuration such as configs/portraits-x8.toml, or --from MODEL"),
+]
+MISTYPED = [
+    ("downscale", 'Command "downscale" parameter IMAGE requires an argument. See bdflow --help'),
+    ("nothing", 'Unknown command "nothing". '),
+    ("downscale photo.png --bogus", "Unknown option: --bogus. See bdflow --help"),
+    ("downscale --bogus photo.png", 'Invalid value "--bogus" for IMAGE. There is no such option; a file of '),
+    (
+        "downscale photo.png -o -x",
+        'Invalid value "-x" for -o. There is no such option; a file of that name i',
+    ),
+    ("downscale photo.png other.png", "too many arguments: other.png. See bdflow --help"),
+    ("downscale photo.png -x eight", 'Invalid value for -x: unable to convert "eight" into int. See '),
+    ("downscale photo.png -x 0", 'Invalid value "0" for -x. Must be > 0. See bdflow --help'),
+    ("downscale photo.png --threads 0", 'Invalid value "0" for --threads. Must be > 0. See bdflow --help'),
+    ("upscale photo.x2.png --sigma -1", 'Invalid value "-1.0" for --sigma. Must be >= 0. See bdflow --help'),
+    ("upscale photo.x2.png --seed -1", 'Invalid value "-1" for --seed. Must be >= 0. See bdflow --help'),
+    ("mask photo.png --bits 4", 'Invalid value "4" for --bits. Choose from: 1, 2, 3. See bdflow --help'),
+    ("evaluate tiny-x2", 'Command "evaluate" parameter FOLDERS requires an argument. See bdflow --help'),
+    ("evaluate tiny-x2 . --crop -1", 'Invalid value "-1" for --crop. Must be >= 0. See bdflow --help'),
+    ("export run", 'Command "export" parameter --output requires an argument. See bdflow --help'),
+    ("train own.toml", 'Command "train" parameter --data requires an argument. See bdflow --help'),
+]
+
+
+@pytest.fixture
+def files(small):
+    Path("text.jpg").write_text("no picture")
+    Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:-200])
+    Path("empty.png").touch()
+    return sorted(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [(a, 1, m) for a, m in MENDABLE] + [(a, 2, m) for a, m in MISTYPED],
+    ids=[a for a, _ in MENDABLE + MISTYPED],
+)
+def test_one_line_and_a_status(shell, files, monkeypatch, arguments, status, message):
+    monkeypatch.setattr("bdflow.evaluate._lpips", lambda: (None, "not wanted"))
+    got, out, err = shell(*arguments.split())
+    assert err.startswith(f"bdflow: {message}")
+    assert (got, out, err.count("\n")) == (status, b"", 1)
+    assert sorted(Path().iterdir()) == files
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(shell, small):
+    Path("locked").mkdir(mode=0o555)
+    got = shell("upscale", small, "-o", "locked/out.png")
+    assert got == (1, b"", "bdflow: locked/out.png: cannot be written: no permission\n")
+
+
+def test_what_the_system_refuses_is_one_line(shell, small, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bdflow.container.byte_report", full)
+    assert shell("info", small)[0::2] == (1, "bdflow: standard output: the disk is full\n")
+
+
+def bdflow_command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", "bdflow", *map(str, arguments)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [("--version", 0, bdflow.__version__), ("--help", 0, "Usage: bdflow COMMAND"), ("downscale", 2, "")],
+)
+def test_quick_answers(arguments, status, said):
+    """Under 0.3 s: the best of five, for a machine may be busy."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run(bdflow_command(arguments), capture_output=True, text=True, timeout=60)
+        times.append(time.perf_counter() - start)
+        assert done.returncode == status
+        assert done.stdout.startswith(said)
+        if times[-1] < 0.3:
+            break
+    assert min(times) < 0.3
+
+
+def test_every_verb_has_help(shell):
+    verbs = ["downscale", "upscale", "info", "models", "demo", "evaluate", "mask", "train", "export"]
+    listed = shell("--help")[1].decode()
+    for verb in verbs:
+        status, out, err = shell(verb, "--help")
+        assert (status, err) == (0, "")
+        assert out.decode().startswith(f"Usage: bdflow {verb} ")
+        assert f"│ {verb} " in listed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of another kind")
+@pytest.mark.parametrize("verb", ["info", "upscale"])
+def test_a_closed_pipe_ends_quietly(tiny, tmp_path, verb):
+    large = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)  # more than a pipe holds
+    bdflow.downscale(large, model=tiny("tiny-x2")).save(tmp_path / "small.png")
+    options = ("-m", tiny("tiny-x2"), "-o", "-") if verb == "upscale" else ()
+    command = bdflow_command(verb, tmp_path / "small.png", *options)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_ctrl_c_ends_at_once_and_quietly(tiny, tmp_path):
+    os.mkfifo(tmp_path / "slow.png")
+    code = """
+import signal, sys
+from bdflow.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited another
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", code, "downscale", tmp_path / "slow.png", "-m", tiny("tiny-x2")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with (tmp_path / "slow.png").open("wb"):  # opens once the command reads from it
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
+
+
+def test_python_dash_m_and_pipes_work_as_processes(tiny, photo):
+    model = ("-m", tiny("tiny-x2"))
+    with photo.open("rb") as photograph:
+        small = subprocess.run(
+            bdflow_command("downscale", "-", *model), stdin=photograph, capture_output=True
+        )
+    assert (small.returncode, small.stderr) == (0, b"")
+    restored = subprocess.run(
+        bdflow_command("upscale", "-", *model), input=small.stdout, capture_output=True, timeout=60
+    )
+    assert (restored.returncode, restored.stderr) == (0, b"")
+    assert restored.stdout.startswith(b"\x89PNG")
