@@ -10,7 +10,7 @@ from PIL import Image
 from small_files import saved_again
 
 import bdflow
-from bdflow import container, images
+from bdflow import container, images, rescaler
 from bdflow.metrics import psnr, psnr_y
 from bdflow.resize import bicubic_down, bicubic_up
 
@@ -73,9 +73,18 @@ def test_one_call_restores_with_a_draw(built_in):
     assert (drawn != np.asarray(bdflow.upscale(small, threads=1))).any()
 
 
-def test_threads_reach_the_sessions(tiny):
-    assert bdflow.load(tiny("tiny-x2"), threads=2)._options.intra_op_num_threads == 2
-    assert bdflow.load(tiny("tiny-x2"))._options.intra_op_num_threads == 0  # all cores
+def test_threads_reach_the_sessions(built_in, monkeypatch):
+    seen, real = [], rescaler.onnxruntime.InferenceSession
+
+    def session(path, options, providers):
+        seen.append(options.intra_op_num_threads)
+        return real(path, options, providers)
+
+    monkeypatch.setattr(rescaler.onnxruntime, "InferenceSession", session)
+    small = bdflow.downscale(PICTURE, scale=2, threads=2)
+    bdflow.upscale(small, threads=3)
+    bdflow.load("tiny-x2").downscale(PICTURE)
+    assert seen == [2, 3, 0]  # 0 takes all cores
 
 
 def test_a_file_of_a_model_that_is_not_built_in_says_what_is_needed(built_in, tiny, monkeypatch):

@@ -1,5 +1,6 @@
 """What goes wrong at the command line ends in one line and a status, never in a traceback."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -140,7 +141,11 @@ def test_a_closed_pipe_ends_quietly(tiny, tmp_path, verb):
     bdflow.downscale(large, model=tiny("tiny-x2")).save(tmp_path / "small.png")
     options = ("-m", tiny("tiny-x2"), "-o", "-") if verb == "upscale" else ()
     command = bdflow_command(verb, tmp_path / "small.png", *options)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Buffered, as it is anywhere: what cannot be written shows at the very end.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
@@ -158,9 +163,13 @@ sys.exit(main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", code, "downscale", tmp_path / "slow.png", "-m", tiny("tiny-x2")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with (tmp_path / "slow.png").open("wb"):  # opens once the command reads from it
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+    pipe = None
+    while pipe is None and process.poll() is None:
+        with contextlib.suppress(OSError):  # until the command reads from it
+            pipe = os.open(tmp_path / "slow.png", os.O_WRONLY | os.O_NONBLOCK)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    os.close(pipe)
     assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
 
 

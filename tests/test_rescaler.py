@@ -129,6 +129,10 @@ def test_gray_is_the_luma_of_what_the_network_gives(x2):
     expected = np.asarray(Image.fromarray(coloured.image.rgb).convert("L"))
     assert gap(coloured.image.rgb[..., 0], coloured.image.rgb[..., 1]) > 1  # else nothing to be done
     np.testing.assert_array_equal(np.asarray(small.image.to_pil()), expected)
+    small = dataclasses.replace(small, boundary=coloured.boundary)
+    as_colour = dataclasses.replace(small, image=dataclasses.replace(small.image, gray=False))
+    restored = x2.upscale(as_colour).convert("L")
+    np.testing.assert_array_equal(np.asarray(x2.upscale(small)), np.asarray(restored))
 
 
 def test_alpha_is_shrunk_bicubically_and_opaque_stays_opaque(x2):

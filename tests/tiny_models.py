@@ -23,6 +23,7 @@ TRAINING = {
     "machine": "a test",
     "command": "bdflow train tiny.toml",
     "data": "none: random numbers",
+    "history": "",
     "limits": "restores nothing",
 }
 

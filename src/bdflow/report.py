@@ -154,7 +154,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f"- **Command**: `{training['command']}`",
         f"- **Training**: {training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes on"
         f" {training['machine']}; loss weights and all other settings are in the weights' metadata"
-        f" (`bdflow.zoo.read_metadata`).",
+        f" (`bdflow.zoo.read_metadata`). {training['history']}",
         f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as {' and '.join(sorted(stored))},"
         " computed in float32.",
         "",

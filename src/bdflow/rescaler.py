@@ -128,8 +128,6 @@ class Rescaler:
             inputs["latent"] = np.float32(sigma) * draw
         (restored,) = self._run("sample" if sigma else "up", grid, **inputs)
         rgb = _to_pixels(restored)[:height, :width]
-        if small.image.gray:
-            rgb = _gray(rgb)
         alpha = small.image.alpha
         if alpha is not None:
             alpha = bicubic_up(np.dstack([alpha] * 3), small.scale, (height, width))[..., 0]

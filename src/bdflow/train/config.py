@@ -124,6 +124,7 @@ class CardConfig(Frozen, frozen=True):
     """What the model card says that no program can know."""
 
     data: str = "not described"
+    history: str = ""
     limits: str = "not described"
 
 

@@ -82,6 +82,7 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
         "machine": state["machine"],
         "command": f"bdflow train configs/{config.name}.toml --data DIR --out RUN",
         "data": config.card.data,
+        "history": config.card.history,
         "limits": config.card.limits,
     }
     return export(config, state["ema"] if config.optim.ema else state["model"], out, training)

@@ -1,0 +1,35 @@
+"""The documentation says what the results files say."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def _generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_tables_are_what_the_code_makes():
+    generate, text = _generator(), (ROOT / "README.md").read_text()
+    assert generate.fill(text, "quality", generate.figures()) == text
+    assert generate.fill(text, "sizes", generate.sizes()) == text
+
+
+def test_links_within_the_documentation_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_each_card_names_the_weights_it_describes():
+    from bdflow import zoo
+
+    for model in zoo.built_in():
+        card = (model.folder / "card.md").read_text()
+        assert model.weights_sha256 in card
