@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -111,16 +110,15 @@ def bdflow_command(*arguments: str | Path) -> list[str]:
     [("--version", 0, bdflow.__version__), ("--help", 0, "Usage: bdflow COMMAND"), ("downscale", 2, "")],
 )
 def test_quick_answers(arguments, status, said):
-    """Under 0.3 s: the best of five, for a machine may be busy."""
+    """Under 0.3 s of processor time: the clock also counts what else a busy machine does. The best of five."""
     times = []
-    for _ in range(5):
-        start = time.perf_counter()
+    while len(times) < 5 and min(times, default=1) >= 0.3:
+        before = os.times()
         done = subprocess.run(bdflow_command(arguments), capture_output=True, text=True, timeout=60)
-        times.append(time.perf_counter() - start)
+        after = os.times()
+        times.append(sum(after[2:4]) - sum(before[2:4]))  # of children, in user and in system mode
         assert done.returncode == status
         assert done.stdout.startswith(said)
-        if times[-1] < 0.3:
-            break
     assert min(times) < 0.3
 
 
