@@ -166,7 +166,7 @@ def test_importing_the_package_loads_nothing_at_all():
 
 @pytest.mark.parametrize("name", bdflow.list_models() or [None])
 def test_quality_of_the_built_in_models_on_the_demonstration_photograph(name):
-    """Measured on the stored file, as a user gets it; nothing in the photograph's colours is like a portrait."""
+    """Measured on the stored file, as a user gets it; its colours are not those of portraits."""
     if name is None:
         pytest.skip("no model is built in: train and export one, or install the released package")
     model = bdflow.load(name)

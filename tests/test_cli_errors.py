@@ -110,7 +110,7 @@ def bdflow_command(*arguments: str | Path) -> list[str]:
     [("--version", 0, bdflow.__version__), ("--help", 0, "Usage: bdflow COMMAND"), ("downscale", 2, "")],
 )
 def test_quick_answers(arguments, status, said):
-    """Under 0.3 s of processor time: the clock also counts what else a busy machine does. The best of five."""
+    """Under 0.3 s of processor time, the best of five: the clock also counts what else a machine does."""
     times = []
     while len(times) < 5 and min(times, default=1) >= 0.3:
         before = os.times()
