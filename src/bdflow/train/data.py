@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bdflow.errors import BDFlowError
+from bdflow.images import READABLE
 from bdflow.train.config import DataConfig
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
@@ -32,10 +31,10 @@ def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) ->
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise BDFlowError(f"{folder}: not a folder; --data takes a folder of pictures")
-        found = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [p for p in folder.rglob("*") if p.suffix.lower() in READABLE and p.is_file()]
         found = [p for p in found if not any(fnmatch(p.name, pattern) for pattern in exclude)]
         if not found:
-            raise BDFlowError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+            raise BDFlowError(f"{folder}: no pictures in it ({', '.join(sorted(READABLE))})")
         paths += found
     return sorted(paths, key=lambda p: (p.name, p))
 
