@@ -78,6 +78,14 @@ def test_every_figure_is_of_the_stored_file(model, folder):
     assert values["seconds_up"] > 0
 
 
+def test_what_is_restored_is_the_bytes_of_the_file(model, folder, monkeypatch):
+    given, upscale = [], model.upscale
+    monkeypatch.setattr(model, "upscale", lambda small: (given.append(small), upscale(small))[1])
+    result, _ = run(model, folder, limit=1)
+    assert isinstance(given[0], bytes)
+    assert len(given[0]) == result["folders"]["faces/test"]["pictures"]["a.png"]["bytes"]
+
+
 def test_mean_and_spread_are_over_the_pictures(model, folder):
     row = run(model, folder)[0]["folders"]["faces/test"]
     assert row["count"] == 3
