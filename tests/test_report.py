@@ -107,7 +107,8 @@ def test_the_card_says_all_of_the_weights_and_the_results(model):
     assert " 2 bits of boundary map. Licence: Apache-2.0." in text
     assert f"- **Data**: {TRAINING['data']}\n" in text
     assert f"- **Command**: `{TRAINING['command']}`\n" in text
-    assert "- **Training**: 12 steps in 2 minutes on a test;" in text
+    assert "- **Training**: 12 steps in 2 minutes on a test; loss weights" in text
+    assert "(`bdflow.zoo.read_metadata`).\n" in text
     assert f"`{model.weights_sha256}` (SHA-256), stored as float16, computed in float32.\n" in text
     assert "commit 0123456789ab, 2026-11-22, 2 cores of a processor, ONNX Runtime 1.30." in text
     assert (
@@ -115,6 +116,13 @@ def test_the_card_says_all_of_the_weights_and_the_results(model):
         " | 32,887 | 722 | 0.2509 | 1.23 / 2.35 |\n"
     ) in text
     assert text.endswith(f"## Limits\n\n{TRAINING['limits']}\n")
+
+
+def test_the_card_tells_the_history_of_a_run_that_had_one(model):
+    model.metadata["training"]["history"] = "Continued twice."
+    assert "(`bdflow.zoo.read_metadata`). Continued twice.\n" in report.card(model, result(model))
+    del model.metadata["training"]["history"]  # as exported before there was one
+    assert "(`bdflow.zoo.read_metadata`).\n" in report.card(model, result(model))
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     """A model card in Markdown, all of it from the weights' metadata and the results."""
     training, bits = model.metadata["training"], f"{model.bits} bit{'s' * (model.bits > 1)}"
     boundary = f"{bits} of boundary map" if model.bits else "no boundary map"
+    history = f" {training['history']}" if training.get("history") else ""
     header = zoo.read_header(model.folder / zoo.WEIGHTS)
     stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
     environment = result["environment"]
@@ -154,7 +155,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f"- **Command**: `{training['command']}`",
         f"- **Training**: {training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes on"
         f" {training['machine']}; loss weights and all other settings are in the weights' metadata"
-        f" (`bdflow.zoo.read_metadata`). {training['history']}",
+        f" (`bdflow.zoo.read_metadata`).{history}",
         f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as {' and '.join(sorted(stored))},"
         " computed in float32.",
         "",
