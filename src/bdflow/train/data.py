@@ -128,4 +128,4 @@ def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int)
     samples = range(first_step * batch * world + rank, last_step * batch * world, world)
     # With all pictures in memory a crop costs microseconds, and worker processes would only cost cores.
     workers = 0 if crops.pictures.cached == len(crops.pictures) else 2
-    return DataLoader(crops, batch_size=batch, sampler=samples, num_workers=workers, persistent_workers=False)
+    return DataLoader(crops, batch_size=batch, sampler=samples, num_workers=workers)
