@@ -49,21 +49,22 @@ def test_psnr_by_hand():
     assert psnr(a, a) == pytest.approx(120)
 
 
-def test_an_interrupted_run_ends_where_the_whole_one_does(pictures, tmp_path):
-    """Bit for bit: weights, moving average, moments of Adam; pictures, crops and Z are drawn as they were."""
-    trainer_of(pictures, tmp_path / "whole").fit()
-    parts = trainer_of(pictures, tmp_path / "parts")
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_an_interrupted_run_ends_where_the_whole_one_does(optimizer, pictures, tmp_path):
+    """Bit for bit: weights, moving average, moments; pictures, crops and Z are drawn as they were."""
+    trainer_of(pictures, tmp_path / "whole", optimizer=optimizer).fit()
+    parts = trainer_of(pictures, tmp_path / "parts", optimizer=optimizer)
     parts.fit(max_time=0)
     parts.fit(max_time=0)
     for expected in (2, 3):
-        resumed = trainer_of(pictures, tmp_path / "parts")
+        resumed = trainer_of(pictures, tmp_path / "parts", optimizer=optimizer)
         assert resumed.step == expected
         resumed.fit(max_time=0)
-    trainer_of(pictures, tmp_path / "parts").fit()
+    trainer_of(pictures, tmp_path / "parts", optimizer=optimizer).fit()
     whole, resumed = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert whole["step"] == resumed["step"] == STEPS
     assert resumed["seconds"] > 0
-    for key in ("model", "ema", "optimizer", "config"):
+    for key in ("model", "ema", "optimizers", "config"):
         assert_same(whole[key], resumed[key], key)
     start = trainer_of(pictures, tmp_path / "untrained").raw.state_dict()
     assert not torch.equal(start["levels.0.blocks.0.phi.head.weight"],
@@ -75,7 +76,7 @@ def test_each_step_has_its_learning_rate_its_progress_and_its_own_draws(pictures
     objective = run.objective
 
     def watched(batch: Tensor, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
-        seen.append((run.optimizer.param_groups[0]["lr"], progress, draws.initial_seed()))
+        seen.append((run.optimizers[0].param_groups[0]["lr"], progress, draws.initial_seed()))
         return objective(batch, progress, draws)
 
     run.objective = watched

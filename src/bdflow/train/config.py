@@ -108,8 +108,9 @@ class DataConfig(Frozen, frozen=True):
 
 
 class OptimConfig(Frozen, frozen=True):
-    """Adam and cosine, as in the paper; steps, warm-up, clipping and averaging are ours."""
+    """Adam and cosine, as in the paper; Muon, steps, warm-up, clipping and averaging are ours."""
 
+    optimizer: Literal["adam", "muon"] = "adam"
     steps: int = 500_000
     learning_rate: float = 2e-4
     final_learning_rate: float = 1e-6

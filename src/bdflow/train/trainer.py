@@ -21,7 +21,8 @@ from lightning_fabric.utilities.seed import seed_everything
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboardX import SummaryWriter
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
@@ -31,6 +32,7 @@ from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
 from bdflow.train.model import BDFlow, count_parameters, quantize
+from bdflow.train.muon import Muon
 from bdflow.zoo import WEIGHTS, find
 
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
@@ -43,6 +45,14 @@ def learning_rate(step: int, config: OptimConfig) -> float:
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     low, high = config.final_learning_rate, config.learning_rate
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimizers(model: nn.Module, config: OptimConfig) -> list[Optimizer]:
+    """Adam for all that the model learns (the paper); or Muon for kernels and Adam for biases."""
+    kernels = [p for p in model.parameters() if config.optimizer == "muon" and p.ndim > 1]
+    others = [p for p in model.parameters() if config.optimizer == "adam" or p.ndim == 1]
+    adam = torch.optim.Adam(others, lr=config.learning_rate, betas=config.betas)
+    return [adam, Muon(kernels, config.learning_rate)] if kernels else [adam]
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -120,10 +130,9 @@ class Trainer:
             self.raw.load_state_dict(start)
         objective = Objective(self.raw, config.loss, config.mask, LPIPS() if config.loss.lpips else None)
         objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.Adam(
-            self.raw.parameters(), lr=config.optim.learning_rate, betas=config.optim.betas
+        self.objective, *self.optimizers = self.fabric.setup(
+            objective, *make_optimizers(self.raw, config.optim)
         )
-        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
         self.step, self.seconds = 0, 0.0
         self.ema = {key: value.clone() for key, value in self.raw.state_dict().items()}
         if (out / LAST).exists():
@@ -186,14 +195,15 @@ class Trainer:
             raise KeyboardInterrupt
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
-        """One step of Adam; the loss's terms, and a count of 1."""
+        """One step; the loss's terms, and a count of 1."""
         fabric, optim = self.fabric, self.config.optim
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, optim)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.step, optim)
+            optimizer.zero_grad()
         # Z depends on the seed and the step alone, so that a resumed run draws what it would have drawn.
         draws = torch.Generator(fabric.device)
         draws.manual_seed((optim.seed * optim.steps + self.step) * fabric.world_size + fabric.global_rank)
-        self.optimizer.zero_grad()
         terms = self.objective(batch.to(fabric.device), self.step / optim.steps, draws)
         fabric.backward(terms["total"])
         norm = torch.nn.utils.clip_grad_norm_(self.raw.parameters(), optim.gradient_clip)
@@ -203,7 +213,8 @@ class Trainer:
                 f"step {self.step}: the gradient is not finite; the last good state is "
                 + (f"{kept}: go on from it with a lower learning rate" if kept.exists() else "the start")
             )
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         if optim.ema:
             # Early averages forget faster, or the random start would weigh on them.
             decay = min(optim.ema, (1 + self.step) / (10 + self.step))
@@ -258,7 +269,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "model": self.raw.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "ema": self.ema,
             "machine": self._machine(),
             "config": to_dict(self.config),
@@ -277,7 +288,8 @@ class Trainer:
         if state["config"]["model"] != to_dict(self.config)["model"]:
             raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
         self.raw.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         for key, value in state["ema"].items():
             self.ema[key].copy_(value)
         self.step, self.seconds = state["step"], state["seconds"]
