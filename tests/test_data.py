@@ -14,7 +14,7 @@ from PIL import Image
 from bdflow.errors import BDFlowError
 from bdflow.train import data
 from bdflow.train.config import DataConfig
-from bdflow.train.data import Crops, Pictures, decode, list_pictures, loader
+from bdflow.train.data import Crops, Pictures, decode, list_pictures, loader, shrink
 
 HEIGHT, WIDTH = 20, 28
 
@@ -225,6 +225,30 @@ def test_flips_and_quarter_turns(folder, flip, rotate, ways):
     assert min(seen.count(way) for way in set(seen)) > 400 / ways * 0.6
     if flip and not rotate:
         assert set(seen) == {(True, True, False), (True, False, False)}  # never upside down
+
+
+def test_pictures_are_shrunk_before_they_are_cropped(folder):
+    """The charts count pixels: where neighbours differ by 2, the picture was halved."""
+    halved = crops(folder, sides=(HEIGHT // 2, HEIGHT // 2))
+    for i in range(10):
+        patch = halved[i].float()
+        assert patch.shape == (3, 8, 8)
+        inner = patch[:, 2:-2, 2:-2]
+        assert (inner[0].diff(dim=0) == 2).float().mean() > 0.9
+        assert (inner[1].diff(dim=1) == 2).float().mean() > 0.9
+    whole = crops(folder, sides=(HEIGHT, HEIGHT))
+    assert all((whole[i][0].diff(dim=0) == 1).all() for i in range(10))
+    slopes = {int(crops(folder, sides=(8, HEIGHT))[i][0].max()) > 15 for i in range(30)}
+    assert slopes == {True, False}
+
+
+def test_pictures_are_never_enlarged(folder):
+    large = crops(folder, sides=(4 * HEIGHT, 4 * HEIGHT))
+    assert (large[0][0].diff(dim=0) == 1).all()
+    image = chart(0)
+    assert shrink(image, (4 * HEIGHT, 4 * HEIGHT)) is image
+    assert shrink(image, None) is image
+    assert shrink(image, (5, HEIGHT // 2)).shape == (HEIGHT // 2, WIDTH // 2, 3)
 
 
 def test_batches_are_the_samples_in_order(folder):

@@ -110,6 +110,23 @@ def test_max_time_stops_before_it_is_over_and_saves(pictures, tmp_path, monkeypa
     assert (again.step, state(tmp_path)["seconds"]) == (7, 7)
 
 
+def test_minutes_instead_of_steps(pictures, tmp_path, monkeypatch):
+    """A clock that ticks a second a step: 0.1 minutes are 6 steps, and the rate has fallen by then."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    run = trainer_of(pictures, tmp_path, minutes=0.1)
+    run.fit(max_time=2.5)
+    assert run.step == 2
+    resumed = trainer_of(pictures, tmp_path, minutes=0.1)
+    assert resumed.progress == pytest.approx(1 / 3)
+    resumed.fit()
+    assert (resumed.step, resumed.progress) == (6, pytest.approx(1))
+    rates = {step: value for step, name, value in rows(tmp_path) if name == "learning_rate"}
+    optim = run.config.optim
+    assert rates[6] == pytest.approx(learning_rate(5, optim, 5 / 6), rel=1e-4)
+    assert learning_rate(5, optim, 1.0) == optim.final_learning_rate
+
+
 def test_a_finished_run_has_nothing_left_to_do(pictures, tmp_path):
     trainer_of(pictures, tmp_path).fit()
     before = state(tmp_path)

@@ -1,6 +1,7 @@
 """Every hyper-parameter, in frozen structures: read from TOML, saved in run folders and in the weights."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,9 +96,14 @@ class LossConfig(Frozen, frozen=True):
 
 
 class DataConfig(Frozen, frozen=True):
-    """Crops of pictures. ``cache_gb`` bounds the memory that decoded pictures may take."""
+    """Crops of pictures. ``cache_gb`` bounds the memory that decoded pictures may take.
+
+    ``sides``: every picture is first shrunk to a shorter side drawn between these two (never enlarged).
+    None takes pictures as they are.
+    """
 
     crop: int = 144
+    sides: tuple[int, int] | None = None
     batch_size: int = 16
     flip: bool = True
     rotate: bool = False
@@ -108,10 +114,15 @@ class DataConfig(Frozen, frozen=True):
 
 
 class OptimConfig(Frozen, frozen=True):
-    """Adam and cosine, as in the paper; Muon, steps, warm-up, clipping and averaging are ours."""
+    """Adam and cosine, as in the paper; Muon, steps, warm-up, clipping and averaging are ours.
+
+    ``minutes``: train for so long instead of for ``steps``, all schedules fitted to it. Networks of unequal
+    speed are compared so; but a rerun is no longer equal bit for bit.
+    """
 
     optimizer: Literal["adam", "muon"] = "adam"
     steps: int = 500_000
+    minutes: float | None = None
     learning_rate: float = 2e-4
     final_learning_rate: float = 1e-6
     betas: tuple[float, float] = (0.9, 0.999)
@@ -145,6 +156,8 @@ class TrainConfig(Frozen, frozen=True):
     def __post_init__(self) -> None:
         if self.data.crop % self.model.scale:
             raise ValueError(f"crop {self.data.crop} must be a multiple of the scale {self.model.scale}")
+        if self.data.sides and not self.data.crop <= self.data.sides[0] <= self.data.sides[1]:
+            raise ValueError(f"sides must be two numbers in order, the crop {self.data.crop} or more")
 
 
 def load_config(path: str | Path) -> TrainConfig:
@@ -156,6 +169,30 @@ def load_config(path: str | Path) -> TrainConfig:
         raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BDFlowError(f"{path}: {error}") from None
+
+
+def override(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """Another configuration, with some fields replaced.
+
+    Args:
+        changes: New values by dotted names, such as ``optim.learning_rate``.
+
+    Raises:
+        BDFlowError: There is no such field, or the value does not fit it.
+    """
+    tree = to_dict(config)
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        node: Any = tree
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
+            raise BDFlowError(f"{name}: there is no such setting; see configs/ for their names")
+        node[last] = value
+    try:
+        return msgspec.convert(tree, TrainConfig)
+    except msgspec.ValidationError as error:
+        raise BDFlowError(f"{', '.join(changes)}: {error}") from None
 
 
 def to_dict(config: Frozen) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE
+from bdflow.resize import resize
 from bdflow.train.config import DataConfig
 
 
@@ -113,13 +114,29 @@ class Crops(Dataset[Tensor]):
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pictures))
         rng = np.random.default_rng((self.seed, epoch, place))
         image, crop = self.pictures[int(order[place])], self.config.crop
-        top, left = (int(rng.integers(side - crop + 1)) for side in image.shape[:2])
-        patch = image[top : top + crop, left : left + crop]
+        window = crop
+        if self.config.sides:
+            low, high = self.config.sides
+            shorter = min(image.shape[:2])
+            # Only the window is resized, and not the picture: at times it is a small part of it.
+            window = max(crop, round(crop * shorter / (low * (high / low) ** rng.random())))
+        top, left = (int(rng.integers(side - window + 1)) for side in image.shape[:2])
+        patch = image[top : top + window, left : left + window]
+        if window != crop:
+            patch = resize(patch, (crop, crop), Image.Resampling.BICUBIC)
         if self.config.flip and rng.random() < 0.5:
             patch = patch[:, ::-1]
         if self.config.rotate:
             patch = np.rot90(patch, int(rng.integers(4)))
         return torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1)
+
+
+def shrink(image: NDArray[np.uint8], sides: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """A whole picture at the largest of the sizes that training sees."""
+    if sides is None or min(image.shape[:2]) <= sides[1]:
+        return image
+    height, width = (round(side * sides[1] / min(image.shape[:2])) for side in image.shape[:2])
+    return resize(image, (height, width), Image.Resampling.BICUBIC)
 
 
 def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int) -> DataLoader[Tensor]:

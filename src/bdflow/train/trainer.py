@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -27,7 +28,7 @@ from torch.optim import Optimizer
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
 from bdflow.train.config import OptimConfig, TrainConfig, load_config, to_dict
-from bdflow.train.data import Crops, Pictures, list_pictures, loader
+from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
@@ -38,11 +39,16 @@ from bdflow.zoo import WEIGHTS, find
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
 
 
-def learning_rate(step: int, config: OptimConfig) -> float:
-    """Linear warm-up, then half a cosine from ``learning_rate`` to ``final_learning_rate``."""
+def learning_rate(step: int, config: OptimConfig, progress: float | None = None) -> float:
+    """Linear warm-up, then half a cosine from ``learning_rate`` to ``final_learning_rate``.
+
+    Args:
+        progress: Share of the training that is done; None counts steps from the end of the warm-up.
+    """
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    if progress is None:
+        progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     low, high = config.final_learning_rate, config.learning_rate
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -148,7 +154,7 @@ class Trainer:
         count = min(self.config.data.validation, len(pictures) // 2)
         chosen = [i * len(pictures) // count for i in range(count)]
         scale, squares = self.config.model.scale, []
-        for image in (pictures[i] for i in chosen):
+        for image in (shrink(pictures[i], self.config.data.sides) for i in chosen):
             size = [min(s, self.config.data.validation_size) // scale * scale for s in image.shape[:2]]
             top, left = ((s - t) // 2 for s, t in zip(image.shape[:2], size, strict=True))
             square = np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
@@ -164,7 +170,8 @@ class Trainer:
         """
         config, fabric = self.config, self.fabric
         board = SummaryWriter(str(self.out / "tensorboard")) if fabric.is_global_zero else None
-        batches = loader(self.crops, self.step, config.optim.steps, fabric.global_rank, fabric.world_size)
+        last = config.optim.steps if config.optim.minutes is None else sys.maxsize // 2**20
+        batches = loader(self.crops, self.step, last, fabric.global_rank, fabric.world_size)
         began, first, spent = time.monotonic(), self.step, self.seconds
         sums: Counter[str] = Counter()
         with _interrupts() as interrupted:
@@ -174,13 +181,13 @@ class Trainer:
                 elapsed = time.monotonic() - began
                 self.seconds = spent + elapsed
                 pace = elapsed / (self.step - first)
-                done = self.step == config.optim.steps
+                done = self.progress >= 1
                 stop = done or elapsed + pace > max_time or bool(interrupted)
                 if fabric.world_size > 1:  # the clocks differ, but all must stop at one step
-                    stop = fabric.broadcast(stop)
+                    done, stop = fabric.broadcast((done, stop))
                 if self.step % LOG_EVERY == 0 or stop:
                     count = sums.pop("count")
-                    left = min((config.optim.steps - self.step) * pace, max_time - elapsed)
+                    left = min(self._left(pace), max_time - elapsed)
                     self._report({key: value / count for key, value in sums.items()}, pace, left, board)
                     sums.clear()
                 if self.held_out and (self.step % config.validate_every == 0 or done):
@@ -194,17 +201,33 @@ class Trainer:
         if interrupted:
             raise KeyboardInterrupt
 
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1."""
+        optim = self.config.optim
+        return self.step / optim.steps if optim.minutes is None else self.seconds / (60 * optim.minutes)
+
+    def _left(self, pace: float) -> float:
+        """Seconds to the end, at ``pace`` seconds a step."""
+        optim = self.config.optim
+        return (
+            (optim.steps - self.step) * pace if optim.minutes is None else 60 * optim.minutes - self.seconds
+        )
+
     def _train_step(self, batch: Tensor) -> dict[str, float]:
         """One step; the loss's terms, and a count of 1."""
         fabric, optim = self.fabric, self.config.optim
+        progress = self.progress
+        if optim.minutes is not None and fabric.world_size > 1:  # the clocks differ, the rates must not
+            progress = fabric.broadcast(progress)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.step, optim)
+                group["lr"] = learning_rate(self.step, optim, optim.minutes and progress)
             optimizer.zero_grad()
         # Z depends on the seed and the step alone, so that a resumed run draws what it would have drawn.
         draws = torch.Generator(fabric.device)
         draws.manual_seed((optim.seed * optim.steps + self.step) * fabric.world_size + fabric.global_rank)
-        terms = self.objective(batch.to(fabric.device), self.step / optim.steps, draws)
+        terms = self.objective(batch.to(fabric.device), progress, draws)
         fabric.backward(terms["total"])
         norm = torch.nn.utils.clip_grad_norm_(self.raw.parameters(), optim.gradient_clip)
         if not math.isfinite(float(norm)):
@@ -223,10 +246,12 @@ class Trainer:
         return {key: float(value.detach()) for key, value in terms.items()} | {"count": 1}
 
     def _report(self, terms: dict[str, float], pace: float, left: float, board: SummaryWriter | None) -> None:
+        optim = self.config.optim
         text = "  ".join(f"{key} {value:.4f}" for key, value in terms.items())
         minutes = f"{left / 60:.0f} min left" if math.isfinite(left) else ""
-        self.say(f"step {self.step}/{self.config.optim.steps}  {text}  {pace:.2f} s a step, {minutes}")
-        rate = learning_rate(self.step - 1, self.config.optim)
+        steps = f"step {self.step}" + ("" if optim.minutes else f"/{optim.steps}")
+        self.say(f"{steps}  {text}  {pace:.2f} s a step, {minutes}")
+        rate = self.optimizers[0].param_groups[0]["lr"]
         self._log({"learning_rate": rate, "seconds": self.seconds} | terms, board)
 
     def _validate(self, board: SummaryWriter | None) -> None:

@@ -1,0 +1,175 @@
+"""Studies: one choice against another, each trained for the same time and measured on stored files."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from bdflow.environment import environment
+from bdflow.errors import BDFlowError
+from bdflow.evaluate import evaluate
+from bdflow.files import write_bytes
+from bdflow.images import READABLE
+from bdflow.images import read as read_picture
+from bdflow.rescaler import Rescaler
+from bdflow.train.config import Frozen, TrainConfig, load_config, override
+from bdflow.train.data import shrink
+from bdflow.train.export import export_run
+from bdflow.train.trainer import Trainer
+from bdflow.zoo import find
+
+Row = dict[str, Any]
+
+
+class Study(Frozen, frozen=True):
+    """What a study file (TOML) holds.
+
+    Attributes:
+        question: What the study is to answer, in a sentence.
+        base: The configuration that every variant changes; a path beside the study file.
+        minutes: Training time of each run.
+        variants: Settings of each, by dotted names such as ``optim.learning_rate``.
+        changes: Settings that differ from the base in all of them; a variant's own come on top.
+        seeds: Each variant is trained once with each.
+        limit: Test pictures a folder; all of them where it is left out.
+        test_side: Test pictures are shrunk to this shorter side first.
+    """
+
+    question: str
+    base: str
+    minutes: float
+    variants: dict[str, dict[str, Any]]
+    changes: dict[str, Any] = msgspec.field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None
+    test_side: int | None = None
+
+
+def load_study(path: Path) -> Study:
+    """Read a study file; a fault gives one line that names it."""
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Study)
+    except OSError as error:
+        raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise BDFlowError(f"{path}: {error}") from None
+
+
+def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
+    """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
+    study = load_study(path)
+    base = load_config(path.parent / study.base)
+    for seed in study.seeds:  # a whole study with the first seed, before any is repeated
+        for variant, own in study.variants.items():
+            timed = {"optim.minutes": study.minutes, "optim.seed": seed, "name": f"{path.stem}-{variant}"}
+            try:
+                yield variant, seed, override(base, {**timed, **study.changes, **own})
+            except BDFlowError as error:
+                raise BDFlowError(f"{path}: variant {variant}: {error}") from None
+
+
+def run(
+    path: Path,
+    data: list[Path],
+    tests: list[Path],
+    out: Path,
+    results: Path,
+    *,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[Row]:
+    """Train and measure what the results file does not hold yet; interrupted, a rerun goes on.
+
+    Args:
+        path: The study file.
+        data: Folders of training pictures.
+        tests: Folders of test pictures.
+        out: Run folders and exported models.
+        results: The results file (JSON), written anew after every run. A row whose configuration has changed
+            since is replaced.
+        device: What to train on.
+
+    Returns:
+        All rows, in the order of the study file.
+    """
+    study, planned = load_study(path), list(configurations(path))
+    out.mkdir(parents=True, exist_ok=True)
+    if study.test_side:
+        tests = [_shrunk(folder, out / "tests", study.test_side) for folder in tests]
+    known = {row["key"]: row for row in _read(results)}
+    rows = []
+    for variant, seed, config in planned:
+        key = f"{variant}/{seed}/{_digest(config)}"
+        if key not in known:
+            say(f"{path.stem}: {variant}, seed {seed}, {study.minutes:g} minutes")
+            measured = _train_and_measure(config, data, tests, out / f"{variant}-{seed}", device, study, say)
+            known[key] = {"key": key, "variant": variant, "seed": seed, **measured}
+        rows.append(known[key])
+        document = {"study": msgspec.to_builtins(study), "rows": rows}
+        write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+    return rows
+
+
+def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float, float]]:
+    """Mean of a measure over a variant's seeds, and its standard deviation (NaN for a single seed)."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["variant"], []).append(row["folders"][folder][measure])
+    return {v: (fmean(x), stdev(x) if len(x) > 1 else float("nan")) for v, x in found.items()}
+
+
+def _train_and_measure(
+    config: TrainConfig,
+    data: list[Path],
+    tests: list[Path],
+    out: Path,
+    device: str,
+    study: Study,
+    say: Callable[[str], None],
+) -> Row:
+    trainer = Trainer(config, data, out / "run", accelerator=device, say=say)
+    trainer.fit()
+    export_run(out / "run", out / "model")
+    model = find(out / "model")
+    measured = evaluate(Rescaler(model), tests, limit=study.limit, say=lambda line: None)
+    training = model.metadata["training"]
+    facts = ("parameters", "multiply_adds", "steps", "seconds", "machine")
+    return {
+        **{fact: training[fact] for fact in facts},
+        "config": training["config"],
+        "folders": {name: {"count": f["count"], **f["mean"]} for name, f in measured["folders"].items()},
+        "environment": environment(),
+    }
+
+
+def _digest(config: TrainConfig) -> str:
+    """Tells configurations apart in a few letters."""
+    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:8]
+
+
+def _read(results: Path) -> list[Row]:
+    if not results.exists():
+        return []
+    try:
+        rows: list[Row] = json.loads(results.read_text())["rows"]
+        return rows
+    except (OSError, ValueError, KeyError) as error:
+        raise BDFlowError(f"{results}: not the results of a study ({error}): name another file") from None
+
+
+def _shrunk(folder: Path, into: Path, side: int) -> Path:
+    """The folder's pictures as PNGs of a shorter side ``side``, under the same two last names."""
+    target = into.joinpath(*folder.resolve().parts[-2:])
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        small = target / f"{path.stem}.png"
+        if path.suffix.lower() in READABLE and not small.exists():
+            rgb = shrink(read_picture(path).rgb, (side, side))
+            Image.fromarray(rgb).save(small)
+    return target
