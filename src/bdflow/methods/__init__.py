@@ -31,11 +31,12 @@ __all__ = [
 def rivals(scale: int, budget: int) -> list[Method]:
     """What a small file of ``budget`` bytes, ``scale`` times smaller each way, is set beside.
 
-    The codecs in just as many bytes, plain resampling to just as few pixels, and placeholders for scale.
+    First bicubic, the field's yardstick; then the codecs in just as many bytes, other resampling to just as
+    few pixels, and placeholders for scale.
     """
     return [
-        *(codec.within(budget) for codec in CODECS),
         Resampled("bicubic", scale),
+        *(codec.within(budget) for codec in CODECS),
         Resampled("bilinear", scale),
         Resampled("Lanczos", scale),
         ThumbHash(),

@@ -184,19 +184,19 @@ class PillowCodec(Codec):
 class JpegXL(Codec):
     """JPEG XL as libjxl writes it, by way of imagecodecs, at its default effort, without a container.
 
-    A step of quality divides the Butteraugli distance by 2^(1/16), from 25, the coarsest that libjxl knows.
+    A step of quality divides the Butteraugli distance by 2^(1/64), from 25, the coarsest that libjxl knows.
     """
 
     name: str = "JPEG XL"
     lowest: int = 0
-    highest: int = 144  # distance 0.05
+    highest: int = 576  # distance 0.05
     max_side: int = 0xFFFF
 
     def write(self, samples: Pixels, quality: int) -> bytes:
         return bytes(
             _imagecodecs().jpegxl_encode(
                 samples,
-                distance=25 * 2 ** (-quality / 16),
+                distance=25 * 2 ** (-quality / 64),
                 lossless=False,
                 effort=7,
                 usecontainer=False,
