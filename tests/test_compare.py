@@ -141,7 +141,7 @@ def test_the_table_says_all_and_fits():
     text = capture.get()
     assert max(map(len, text.splitlines())) <= 80
     assert "a [b] & c.png, 64x48" in text
-    assert "│ bicubic x4, PNG         │ 1,111 │       1.5000 │ 31.12 dB │ 29.00 dB │ 0.8000 │" in text
+    assert "│ bicubic x4, PNG        │ 1,111 │       1.5000 │ 31.12 dB │ 29.00 dB │ 0.8000 │" in text
     assert "as many bytes as the bdflow file, 1,000 (0.500" in text
     assert "note: a note\n" in text
     assert "without JPEG XL: it is [missing]\n" in text
@@ -200,7 +200,7 @@ def test_compare_writes_sheet_page_and_figures(shell, built_in):
     figures = json.loads(Path("figures.json").read_text())
     assert [photo["photo"] for photo in figures["photos"]] == ["1.png", "2.png"]
     assert figures["photos"][1]["box"] == [3, 4, 20, 10]
-    assert set(figures["photos"][0]["methods"]["JPEG"]) == {
+    assert set(figures["photos"][0]["methods"]["bicubic x2, PNG"]) == {
         "bytes", "bits_per_pixel", "psnr_y", "psnr_rgb", "ssim_y",
     }  # fmt: skip
     assert {"model", "weights_sha256", "settings", "environment"} < set(figures)
