@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bdflow.compare.box import ENLARGED
+from bdflow.compare.box import ENLARGED, Box
 from bdflow.compare.measure import Comparison
 from bdflow.methods.protocol import Pixels
 from bdflow.resize import enlarge, resize
@@ -14,6 +14,7 @@ _COLUMNS = 4
 _MARGIN, _GAP = 28, 16
 _HEAD, _CAPTION = 84, 54  # heights of the text above all, and above each picture
 _PANE = 3 * ENLARGED + 2 * _GAP  # width of the left side
+_WIDE = 1.25  # width to height: such photographs leave room for a second one
 _SMALL = 260  # the small picture is shown at its own size up to this height
 _INK, _GRAY, _MARK = "#111111", "#666666", "#ffd400"
 _LANCZOS = Image.Resampling.LANCZOS
@@ -75,34 +76,43 @@ def _panels(comparison: Comparison) -> list[tuple[str, str, Pixels]]:
 
 
 def _left_side(comparison: Comparison, height: int) -> Image.Image:
-    """The whole photograph with the box marked; under it the small picture at its own size."""
-    small = _fitted(comparison.small, _PANE // 2, _SMALL, largest=1)
-    true_height = height - 2 * _CAPTION - _GAP - small.shape[0]
-    true = _fitted(comparison.true, _PANE, max(true_height, _SMALL))
-    used = 2 * _CAPTION + _GAP + true.shape[0] + small.shape[0]
-    width = max(true.shape[1], 460)
+    """The whole photograph with the box marked; if wide, restored too; the small picture at its own size."""
+    ours, true, small = comparison.stored[0], comparison.true, comparison.small
+    thumbnail = _fitted(small, _PANE // 2, _SMALL, largest=1)
+    wholes = [("the photograph", "what lies in the frame is enlarged on the right", true)]
+    if true.shape[1] > _WIDE * true.shape[0]:
+        wholes.append((f"restored by {ours.method}", f"{ours.psnr_y:.2f} dB", ours.pixels))
+    room = height - (len(wholes) + 1) * _CAPTION - len(wholes) * _GAP - thumbnail.shape[0]
+    pictures = [
+        (name, details, _framed(whole, comparison.box, max(room // len(wholes), _SMALL)))
+        for name, details, whole in wholes
+    ]
+    own = "at its own size" if thumbnail.shape == small.shape else "reduced"
+    facts = f"{small.shape[1]}x{small.shape[0]} pixels, {ours.bytes:,} bytes: all that bdflow stores"
+    pictures.append((f"the small PNG, {own}", facts, Image.fromarray(thumbnail)))
+
+    width = max(460, *(picture.width for _, _, picture in pictures))
+    used = sum(_CAPTION + picture.height for _, _, picture in pictures) + (len(pictures) - 1) * _GAP
     pane = Image.new("RGB", (width, used), "white")
-    draw = ImageDraw.Draw(pane)
-
-    _write(draw, (0, 0), "the photograph", 20, width)
-    _write(draw, (0, 26), "what lies in the frame is enlarged on the right", 16, width, _GRAY)
-    pane.paste(Image.fromarray(true), (0, _CAPTION))
-    ratio = true.shape[1] / comparison.true.shape[1]
-    box = comparison.box
-    corners = [box.x, box.y, box.x + box.width, box.y + box.height]
-    x0, y0, x1, y1 = (round(corner * ratio) for corner in corners)
-    for grown, colour in ((4, _INK), (3, _MARK), (2, _MARK), (1, _MARK), (0, _INK)):
-        outline = (x0 - grown, y0 + _CAPTION - grown, x1 + grown - 1, y1 + _CAPTION + grown - 1)
-        draw.rectangle(outline, outline=colour)
-
-    top = _CAPTION + true.shape[0] + _GAP
-    rows, columns = comparison.small.shape[:2]
-    own = "at its own size" if small.shape == comparison.small.shape else "reduced"
-    _write(draw, (0, top), f"the small PNG, {own}", 20, width)
-    facts = f"{columns}x{rows} pixels, {comparison.stored[0].bytes:,} bytes: all that bdflow stores"
-    _write(draw, (0, top + 26), facts, 16, width, _GRAY)
-    pane.paste(Image.fromarray(small), (0, top + _CAPTION))
+    draw, top = ImageDraw.Draw(pane), 0
+    for name, details, picture in pictures:
+        _write(draw, (0, top), name, 20, width)
+        _write(draw, (0, top + 26), details, 16, width, _GRAY)
+        pane.paste(picture, (0, top + _CAPTION))
+        top += _CAPTION + picture.height + _GAP
     return pane
+
+
+def _framed(rgb: Pixels, box: Box, height: int) -> Image.Image:
+    """A whole photograph that fits the pane, with a frame around the box."""
+    image = Image.fromarray(_fitted(rgb, _PANE, height))
+    ratio = image.width / rgb.shape[1]
+    x0, y0 = round(box.x * ratio), round(box.y * ratio)
+    x1, y1 = round((box.x + box.width) * ratio), round((box.y + box.height) * ratio)
+    draw = ImageDraw.Draw(image)
+    for grown, colour in ((4, _INK), (3, _MARK), (2, _MARK), (1, _MARK), (0, _INK)):
+        draw.rectangle((x0 - grown, y0 - grown, x1 + grown - 1, y1 + grown - 1), outline=colour)
+    return image
 
 
 def _fitted(rgb: Pixels, width: int, height: int, largest: float = math.inf) -> Pixels:
