@@ -25,7 +25,7 @@ _FILTERS = {
 
 @dataclass(frozen=True)
 class Rescaled:
-    """A bdflow model: the bytes are those of the file that `bdflow downscale` writes."""
+    """A bdflow model: the bytes are those that `bdflow downscale` writes of an opaque, untagged picture."""
 
     rescaler: Rescaler
 
