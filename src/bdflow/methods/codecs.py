@@ -185,6 +185,7 @@ class JpegXL(Codec):
     """JPEG XL as libjxl writes it, by way of imagecodecs, at its default effort, without a container.
 
     A step of quality divides the Butteraugli distance by 2^(1/64), from 25, the coarsest that libjxl knows.
+    Bytes do not grow with every step, so that a file may stay a percent below the largest that would fit.
     """
 
     name: str = "JPEG XL"
