@@ -120,7 +120,8 @@ def test_the_runtime_works_without_torch(tiny, tmp_path):
 from pathlib import Path
 
 import bdflow
-from bdflow import codecs, demo, evaluate, metrics, report, resize
+from bdflow import compare, demo, evaluate, methods, metrics, report, resize
+from bdflow.compare import run
 
 folder, photo = sys.argv[1:]
 bdflow.list_models()

@@ -35,6 +35,14 @@ MENDABLE = [  # arguments, and how the one line goes on after "bdflow: "
     ("info text.jpg", "text.jpg: no picture that bdflow reads (PNG, "),
     ("info missing.png", "missing.png: no such file or folder"),
     ("mask missing.png", "missing.png: no such file or folder"),
+    ("compare missing.png -x 2", "missing.png: no such file or folder"),
+    ("compare photo.png -x 2 -o out.jpg", "out.jpg: the sheet is a PNG: end its name in .png"),
+    ("compare photo.png cut.png -x 2 -o out.png", "out.png: for several photos, name a folder that there"),
+    ("compare photo.png ./photo.png -x 2", "photo.compare.png: two of the photos would be drawn there: "),
+    ("compare photo.png -x 2 --html no/out.html", "no/out.html: there is no such folder: make it first"),
+    ("compare photo.png -x 2 --box 1,2,3", "'1,2,3' is no box: give X,Y,W,H in pixels, such as "),
+    ("compare photo.png -x 2 --box 0,0,3,9", "the box 0,0,3,9 cannot be shown: it begins at 0,0 or later,"),
+    ("compare photo.png -x 2 --box 9,9,12,12", "photo.png: the box 9,9,12,12 is not inside its 21x19 pix"),
     ("evaluate nobody .", "no model 'nobody': "),
     ("evaluate tiny-x2 missing", "missing: not a folder; give folders of pictures"),
     ("evaluate tiny-x2 . --json no/out.json", "no/out.json: there is no such folder: make it first"),
@@ -123,7 +131,18 @@ def test_quick_answers(arguments, status, said):
 
 
 def test_every_verb_has_help(shell):
-    verbs = ["downscale", "upscale", "info", "models", "demo", "evaluate", "mask", "train", "export"]
+    verbs = [
+        "downscale",
+        "upscale",
+        "info",
+        "models",
+        "demo",
+        "evaluate",
+        "mask",
+        "compare",
+        "train",
+        "export",
+    ]
     listed = shell("--help")[1].decode()
     for verb in verbs:
         status, out, err = shell(verb, "--help")

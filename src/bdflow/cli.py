@@ -248,6 +248,44 @@ def mask(
 
 
 @app.command
+def compare(
+    photos: list[Path],
+    /,
+    *,
+    model: Model = None,
+    scale: Scale = None,
+    output: Annotated[Path | None, Parameter(("--output", "-o"))] = None,
+    html: Path | None = None,
+    json: Path | None = None,
+    box: str | None = None,
+    threads: PositiveInt | None = None,
+    force: Force = False,
+) -> None:
+    """Show what JPEG, WebP, AVIF and JPEG XL make of photographs at the bytes of bdflow's file.
+
+    Args:
+        photos: Picture files.
+        model: A built-in model (see `bdflow models`) or a model folder.
+        scale: How many times smaller each way; takes the default model of that scale. Default: 8.
+        output: The sheet of enlarged boxes, a PNG; for several photos, a folder that there is.
+            Default: photo.compare.png beside photo.jpg.
+        html: One page with a slider, thumbnails and a table; everything is in the file.
+        json: The figures, with versions, hardware and settings.
+        box: X,Y,W,H in pixels: the part to enlarge. Default: one full of detail.
+        threads: Processor threads of bdflow; default: all cores.
+        force: Overwrite existing files.
+    """
+    from bdflow.compare.run import run, sheet_paths
+
+    sheets = sheet_paths(photos, output)
+    for target in (*sheets, html, json):
+        if target:
+            _target(str(target), force)
+    rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
+    run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=_say)
+
+
+@app.command
 def train(
     config: Path | None = None,
     /,

@@ -127,9 +127,7 @@ class Downscaled:
         """
         info = PngInfo()
         info.add(CHUNK, self._payload())
-        image = self.image.to_pil()
-        choices = _SMALL_PNG if image.width * image.height <= _LARGE else _LARGE_PNG
-        return min((_png(image, info, options) for options in choices), key=len)
+        return smallest_png(self.image.to_pil(), info)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the PNG file, whole or not at all; see `bdflow.files.write_bytes`.
@@ -176,6 +174,16 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:
             raise NoChunkError(f"{name}: no bdflow chunk in this file: {why}", picture)
         with named(name):
             return _assemble(payload, picture)
+
+
+def smallest_png(image: Image.Image, info: PngInfo | None = None) -> bytes:
+    """The smallest PNG that Pillow writes of a picture, with the chunks of ``info``."""
+    files = []
+    for options in _SMALL_PNG if image.width * image.height <= _LARGE else _LARGE_PNG:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", pnginfo=info, **options)
+        files.append(buffer.getvalue())
+    return min(files, key=len)
 
 
 def byte_report(data: bytes) -> dict[str, int]:
@@ -269,12 +277,6 @@ def _assemble(payload: _Payload, picture: Picture) -> Downscaled:
 def _crc(picture: Picture) -> int:
     crc = zlib.crc32(picture.rgb.tobytes())
     return crc if picture.alpha is None else zlib.crc32(picture.alpha.tobytes(), crc)
-
-
-def _png(image: Image.Image, info: PngInfo, options: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info, **options)
-    return buffer.getvalue()
 
 
 def _find(data: bytes) -> _Payload | None:

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bdflow import load
-from bdflow.codecs import AVIF, JPEG, at_bytes
 from bdflow.errors import BDFlowError
 from bdflow.files import reason, write_bytes
 from bdflow.images import encode
 from bdflow.images import read as read_picture
+from bdflow.methods import AVIF, JPEG, round_trip
 from bdflow.metrics import psnr, psnr_y, ssim_y
 from bdflow.report import contact_sheet
 from bdflow.resize import bicubic_down, bicubic_up, resize
@@ -48,7 +48,7 @@ def run(out: Path, model: str = "portraits-x8") -> None:
     small = read_picture(data)
     plain_small = bicubic_down(true.rgb, scale)
     plain_bytes = len(encode(read_picture(plain_small), "png"))
-    rivals = {codec.name: at_bytes(codec, true.rgb, len(data)) for codec in (JPEG, AVIF)}
+    rivals = {codec.name: round_trip(codec.within(len(data)), true.rgb) for codec in (JPEG, AVIF)}
     results = {
         f"bdflow {rescaler.model.name}": (len(data), restored.rgb),
         f"bicubic x{scale} as PNG": (plain_bytes, bicubic_up(plain_small, scale, size)),

@@ -13,7 +13,10 @@ from bdflow import __version__
 
 def environment() -> dict[str, Any]:
     """Versions, commit, processor and date, ready for JSON."""
-    installed = {name: _version(name) for name in ("numpy", "pillow", "onnxruntime", "torch")}
+    installed = {
+        name: _version(name)
+        for name in ("numpy", "pillow", "onnxruntime", "torch", "imagecodecs", "blurhash")
+    }
     return {
         "bdflow": __version__,
         "commit": _commit(),

@@ -21,8 +21,8 @@ from bdflow.resize import bicubic_down, bicubic_up
 Pixels = NDArray[np.uint8]
 Distance = Callable[[Pixels, Pixels], float]
 
-_SSIM_WINDOW = 11  # pixels
-_MAX_PSNR = 100.0  # of identical pictures, such as flat ones: JSON has no infinity, and a mean no use for one
+SSIM_WINDOW = 11  # pixels
+MAX_PSNR = 100.0  # of identical pictures, such as flat ones: JSON has no infinity, and a mean no use for one
 
 
 def evaluate(
@@ -104,7 +104,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | None) -> dict[str, float]:
     true = read_picture(path)
-    least = max(_SSIM_WINDOW, 2 * crop + 1)
+    least = max(SSIM_WINDOW, 2 * crop + 1)
     if min(true.width, true.height) < least:
         raise BDFlowError(f"{true.width}x{true.height} is too small to measure: a side needs {least} pixels")
     start = time.perf_counter()
@@ -133,7 +133,7 @@ def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | Non
     }
     if distance is not None:
         values |= {"lpips": distance(true.rgb, restored), "bicubic_lpips": distance(true.rgb, plain)}
-    return {key: round(min(value, _MAX_PSNR) if "psnr" in key else value, 5) for key, value in values.items()}
+    return {key: round(min(value, MAX_PSNR) if "psnr" in key else value, 5) for key, value in values.items()}
 
 
 def _lpips() -> tuple[Distance | None, str]:

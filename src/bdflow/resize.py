@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["bicubic_down", "bicubic_up", "resize"]
+__all__ = ["bicubic_down", "bicubic_up", "enlarge", "resize", "shrink"]
+
+_BICUBIC = Image.Resampling.BICUBIC
 
 
 def resize(
-    rgb: NDArray[np.uint8], size: tuple[int, int], filter: Image.Resampling = Image.Resampling.BICUBIC
+    rgb: NDArray[np.uint8], size: tuple[int, int], filter: Image.Resampling = _BICUBIC
 ) -> NDArray[np.uint8]:
     """Resample a picture to any size.
 
@@ -35,7 +37,7 @@ def resize(
     return np.array(Image.fromarray(rgb).resize((width, height), filter))
 
 
-def bicubic_down(rgb: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def shrink(rgb: NDArray[np.uint8], scale: int, filter: Image.Resampling) -> NDArray[np.uint8]:
     """Shrink `scale` times each way, on the pixel grid of the network.
 
     A side that is no multiple of `scale` is first padded on the right or the bottom by repeating its edge, as
@@ -44,6 +46,7 @@ def bicubic_down(rgb: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     Args:
         rgb: uint8, (H, W, 3).
         scale: at least 1.
+        filter: one of Pillow's filters; it antialiases.
 
     Returns:
         uint8, (ceil(H / scale), ceil(W / scale), 3).
@@ -56,11 +59,13 @@ def bicubic_down(rgb: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     height, width = rgb.shape[:2]
     if height % scale or width % scale:
         rgb = np.pad(rgb, ((0, -height % scale), (0, -width % scale), (0, 0)), mode="edge")
-    return resize(rgb, (rgb.shape[0] // scale, rgb.shape[1] // scale))
+    return resize(rgb, (rgb.shape[0] // scale, rgb.shape[1] // scale), filter)
 
 
-def bicubic_up(rgb: NDArray[np.uint8], scale: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Enlarge what `bicubic_down` gave: `scale` times each way, then cut off its padding.
+def enlarge(
+    rgb: NDArray[np.uint8], scale: int, size: tuple[int, int], filter: Image.Resampling
+) -> NDArray[np.uint8]:
+    """Enlarge what `shrink` gave: `scale` times each way, then cut off its padding.
 
     The scale is asked for because the sizes alone do not tell it: 5 pixels become 2 both at ×3 and at ×4.
 
@@ -68,6 +73,7 @@ def bicubic_up(rgb: NDArray[np.uint8], scale: int, size: tuple[int, int]) -> NDA
         rgb: uint8, (h, w, 3).
         scale: at least 1.
         size: (height, width) of the result; (h, w) must be its ceil(side / scale).
+        filter: one of Pillow's filters.
 
     Returns:
         uint8, (height, width, 3).
@@ -78,4 +84,14 @@ def bicubic_up(rgb: NDArray[np.uint8], scale: int, size: tuple[int, int]) -> NDA
     height, width = size
     if scale < 1 or rgb.shape[:2] != (-(-height // scale), -(-width // scale)):
         raise ValueError(f"a picture {rgb.shape[:2]} does not enlarge to {size} at scale {scale}")
-    return resize(rgb, (rgb.shape[0] * scale, rgb.shape[1] * scale))[:height, :width]
+    return resize(rgb, (rgb.shape[0] * scale, rgb.shape[1] * scale), filter)[:height, :width]
+
+
+def bicubic_down(rgb: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """`shrink` by the one bicubic."""
+    return shrink(rgb, scale, _BICUBIC)
+
+
+def bicubic_up(rgb: NDArray[np.uint8], scale: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """`enlarge` by the one bicubic."""
+    return enlarge(rgb, scale, size, _BICUBIC)

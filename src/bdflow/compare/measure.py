@@ -1,0 +1,203 @@
+"""What every method makes of one photograph, with all bytes counted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from bdflow.compare.box import Box, choose_box
+from bdflow.container import read as read_small
+from bdflow.environment import environment
+from bdflow.errors import BDFlowError
+from bdflow.evaluate import MAX_PSNR, SSIM_WINDOW
+from bdflow.images import read as read_picture
+from bdflow.methods import Method, Rescaled, rivals, round_trip
+from bdflow.methods.protocol import Pixels
+from bdflow.metrics import psnr, psnr_y, ssim_y
+from bdflow.rescaler import Rescaler
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A photograph stored by one method and read back.
+
+    Attributes:
+        method: its name.
+        pixels: uint8 (H, W, 3).
+        bytes: all that decoding takes.
+        bits_per_pixel: of the photograph.
+        psnr_y: decibels, 100 at most.
+        psnr_rgb: decibels, 100 at most.
+        ssim_y: up to 1.
+    """
+
+    method: str
+    pixels: Pixels
+    bytes: int
+    bits_per_pixel: float
+    psnr_y: float
+    psnr_rgb: float
+    ssim_y: float
+
+    def figures(self) -> dict[str, float]:
+        """All but the pixels, rounded, ready for JSON."""
+        names = ("bytes", "bits_per_pixel", "psnr_y", "psnr_rgb", "ssim_y")
+        return {name: round(getattr(self, name), 6) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One photograph by every method.
+
+    Attributes:
+        path: the photograph's file.
+        true: uint8 (H, W, 3).
+        icc: the colour profile of all these pixels; none of the methods stores it.
+        notes: what reading the photograph changed.
+        scale: how many times smaller each way the small picture is.
+        small: the small picture, uint8 (h, w, 3).
+        stored: by each method; first by bdflow.
+        skipped: why a method has no result, by its name.
+        box: the part that is shown enlarged.
+    """
+
+    path: Path
+    true: Pixels
+    icc: bytes | None
+    notes: tuple[str, ...]
+    scale: int
+    small: Pixels
+    stored: tuple[Stored, ...]
+    skipped: dict[str, str]
+    box: Box
+
+    @property
+    def title(self) -> str:
+        height, width = self.true.shape[:2]
+        return f"{self.path.name}, {width}x{height}"
+
+    @property
+    def rule(self) -> str:
+        """What every reader must know of the bytes."""
+        ours = self.stored[0]
+        return (
+            f"Each codec may take as many bytes as the bdflow file, {ours.bytes:,} ({ours.bits_per_pixel:.3f}"
+            " bits a pixel), and shrinks the photograph first where that serves it."
+        )
+
+
+def compare(
+    rescaler: Rescaler,
+    photo: Path,
+    *,
+    box: Box | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Store a photograph by every method and read it back.
+
+    Transparency is left out. A method that cannot store this photograph, or lacks a package, is skipped.
+
+    Args:
+        rescaler: The bdflow model; its file sets the bytes that the codecs may take.
+        photo: A picture file.
+        box: The part to show enlarged; None finds one full of detail.
+        say: Takes lines of progress.
+
+    Raises:
+        BDFlowError: The photograph cannot be read, is too small to measure, or the box is not inside it.
+    """
+    picture = read_picture(photo)
+    true, size = picture.rgb, f"{picture.width}x{picture.height}"
+    if min(true.shape[:2]) < SSIM_WINDOW:
+        raise BDFlowError(f"{photo}: {size} is too small to measure: a side needs {SSIM_WINDOW} pixels")
+    if box and (box.x + box.width > picture.width or box.y + box.height > picture.height):
+        raise BDFlowError(f"{photo}: the box {','.join(map(str, box))} is not inside its {size} pixels")
+    ours = Rescaled(rescaler)
+    say(f"{photo}: {ours.name}")
+    data, restored = round_trip(ours, true)
+    stored = [_measured(ours, true, len(data), restored)]
+    skipped = {}
+    for method in rivals(rescaler.model.scale, len(data)):
+        say(f"{photo}: {method.name}")
+        try:
+            rival, pixels = round_trip(method, true)
+        except BDFlowError as error:
+            skipped[method.name] = str(error)
+        else:
+            stored.append(_measured(method, true, len(rival), pixels))
+    notes = picture.notes + (("transparency left out",) if picture.alpha is not None else ())
+    return Comparison(
+        path=photo,
+        true=true,
+        icc=picture.icc,
+        notes=notes,
+        scale=rescaler.model.scale,
+        small=read_small(data).image.rgb,
+        stored=tuple(stored),
+        skipped=skipped,
+        box=box or choose_box(true),
+    )
+
+
+def _measured(method: Method, true: Pixels, count: int, pixels: Pixels) -> Stored:
+    return Stored(
+        method=method.name,
+        pixels=pixels,
+        bytes=count,
+        bits_per_pixel=8 * count / (true.shape[0] * true.shape[1]),
+        psnr_y=min(psnr_y(true, pixels), MAX_PSNR),
+        psnr_rgb=min(psnr(true, pixels), MAX_PSNR),
+        ssim_y=ssim_y(true, pixels),
+    )
+
+
+def table(comparison: Comparison) -> Group:
+    """What the terminal shows."""
+    rows = Table(title=escape(comparison.title), title_justify="left")
+    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"):
+        rows.add_column(heading, justify="right" if heading else "left")
+    for stored in comparison.stored:
+        rows.add_row(
+            escape(stored.method),
+            f"{stored.bytes:,}",
+            f"{stored.bits_per_pixel:.4f}",
+            f"{stored.psnr_y:.2f} dB",
+            f"{stored.psnr_rgb:.2f} dB",
+            f"{stored.ssim_y:.4f}",
+        )
+    parts: list[RenderableType] = [rows, escape(comparison.rule)]
+    parts += [escape(f"note: {note}") for note in comparison.notes]
+    parts += [escape(f"without {method}: {why}") for method, why in comparison.skipped.items()]
+    return Group(*parts)
+
+
+def entry(comparison: Comparison) -> dict[str, Any]:
+    """The figures of one photograph, for `results`."""
+    return {
+        "photo": comparison.path.name,
+        "width": comparison.true.shape[1],
+        "height": comparison.true.shape[0],
+        "notes": list(comparison.notes),
+        "box": list(comparison.box),
+        "methods": {stored.method: stored.figures() for stored in comparison.stored},
+        "skipped": comparison.skipped,
+    }
+
+
+def results(rescaler: Rescaler, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All figures with versions, hardware and settings, ready for JSON."""
+    return {
+        "model": rescaler.model.name,
+        "weights_sha256": rescaler.model.weights_sha256,
+        "settings": {
+            "scale": rescaler.model.scale,
+            "metrics": "PSNR and SSIM of the decoded 8-bit picture; Y is BT.601; PSNR is capped at 100 dB",
+            "codecs": "best PSNR in at most the bytes of the bdflow file, over quality and whole factors",
+        },
+        "environment": environment(),
+        "photos": list(entries),
+    }

@@ -1,0 +1,82 @@
+"""Every photograph in turn: its table to the terminal, its sheet, then the page and the figures of all."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bdflow.compare.box import parse_box
+from bdflow.compare.measure import compare, entry, results, table
+from bdflow.compare.page import draw_page, section
+from bdflow.compare.sheet import draw_sheet
+from bdflow.errors import BDFlowError
+from bdflow.files import write_bytes
+from bdflow.images import Picture, encode
+from bdflow.rescaler import Rescaler
+
+
+def sheet_paths(photos: Sequence[Path], output: Path | None) -> list[Path]:
+    """Where the sheet of each photograph goes.
+
+    Args:
+        photos: Picture files.
+        output: A folder that there is, the sheet of a single photograph, or None: beside each photograph.
+
+    Raises:
+        BDFlowError: Several photographs and no folder, two with one name, or a sheet that is no PNG.
+    """
+    if output is not None and not output.is_dir():
+        if len(photos) > 1:
+            raise BDFlowError(f"{output}: for several photos, name a folder that there is")
+        if output.suffix.lower() != ".png":
+            raise BDFlowError(f"{output}: the sheet is a PNG: end its name in .png")
+        return [output]
+    sheets = [(output or photo.parent) / f"{photo.stem}.compare.png" for photo in photos]
+    if len(set(sheets)) < len(sheets):
+        twice = next(sheet for sheet in sheets if sheets.count(sheet) > 1)
+        raise BDFlowError(f"{twice}: two of the photos would be drawn there: compare them one at a time")
+    return sheets
+
+
+def run(
+    rescaler: Rescaler,
+    photos: Mapping[Path, Path],
+    page: Path | None,
+    figures: Path | None,
+    box: str | None,
+    overwrite: bool,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Compare photographs, print a table of each, and write sheets, page and figures.
+
+    Args:
+        rescaler: The bdflow model.
+        photos: Each sheet, and the photograph that it shows.
+        page: Where the HTML page goes, if anywhere.
+        figures: Where the JSON goes, if anywhere.
+        box: ``X,Y,W,H`` to show enlarged; None finds a box in each photograph.
+        overwrite: Replace existing files.
+        say: Takes lines of progress.
+
+    Raises:
+        BDFlowError: A photograph cannot be compared, or a file cannot be written.
+    """
+    where = None if box is None else parse_box(box)
+    sections, entries = [], []
+    for sheet, photo in photos.items():  # one at a time in memory, each by a dozen methods
+        comparison = compare(rescaler, photo, box=where, say=say)
+        Console().print(table(comparison))
+        drawn = Picture(draw_sheet(comparison), icc=comparison.icc)
+        write_bytes(sheet, encode(drawn, "png"), overwrite=overwrite)
+        say(f"{sheet}: {drawn.width}x{drawn.height}")
+        entries.append(entry(comparison))
+        if page:
+            sections.append(section(comparison))
+    if page:
+        text = draw_page(sections).encode()
+        write_bytes(page, text, overwrite=overwrite)
+        say(f"{page}: {len(text) / 1e6:.1f} MB, open it in a browser")
+    if figures:
+        text = (json.dumps(results(rescaler, entries), indent=1) + "\n").encode()
+        write_bytes(figures, text, overwrite=overwrite)

@@ -1,0 +1,63 @@
+"""Methods whose bytes follow from the scale: a bdflow model, and plain resampling stored as PNG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from bdflow.container import smallest_png
+from bdflow.images import read as read_picture
+from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
+from bdflow.resize import enlarge, shrink
+
+if TYPE_CHECKING:  # it loads ONNX Runtime
+    from bdflow.rescaler import Rescaler
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "Lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A bdflow model: the bytes are those that `bdflow downscale` writes of an opaque, untagged picture."""
+
+    rescaler: Rescaler
+
+    @property
+    def name(self) -> str:
+        return f"bdflow {self.rescaler.model.name}"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        return self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb).to_bytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        return read_picture(self.rescaler.upscale(data)).rgb
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Shrunk and enlarged by one of Pillow's filters; between them a PNG, written as bdflow writes its own.
+
+    The filters antialias when shrinking. The true size is stored; the scale is taken to be known.
+    """
+
+    filter: Literal["bilinear", "bicubic", "Lanczos"]
+    scale: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.filter} x{self.scale}, PNG"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        small = Image.fromarray(shrink(rgb, self.scale, _FILTERS[self.filter]))
+        return with_size(rgb, smallest_png(small.convert("L") if is_gray(rgb) else small))
+
+    def decode(self, data: bytes) -> Pixels:
+        size, png = split_size(data)
+        return np.ascontiguousarray(enlarge(read_picture(png).rgb, self.scale, size, _FILTERS[self.filter]))
