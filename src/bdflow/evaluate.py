@@ -14,14 +14,13 @@ from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
-from bdflow.metrics import psnr, psnr_y, ssim_y
+from bdflow.metrics import SSIM_WINDOW, psnr, psnr_y, ssim_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
 
 Pixels = NDArray[np.uint8]
 Distance = Callable[[Pixels, Pixels], float]
 
-_SSIM_WINDOW = 11  # pixels
 _MAX_PSNR = 100.0  # of identical pictures, such as flat ones: JSON has no infinity, and a mean no use for one
 
 
@@ -104,7 +103,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | None) -> dict[str, float]:
     true = read_picture(path)
-    least = max(_SSIM_WINDOW, 2 * crop + 1)
+    least = max(SSIM_WINDOW, 2 * crop + 1)
     if min(true.width, true.height) < least:
         raise BDFlowError(f"{true.width}x{true.height} is too small to measure: a side needs {least} pixels")
     start = time.perf_counter()

@@ -1,6 +1,5 @@
 """Training pictures: decoded once, kept within a memory bound, cropped at random but reproducibly."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
@@ -10,19 +9,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from bdflow import images
+from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE
 from bdflow.train.config import DataConfig
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """An RGB array ``(H, W, 3)``; any fault is an OSError or ValueError that names no path."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
+    """An RGB array ``(H, W, 3)``, as the runtime reads it; any fault is a ValueError that names no path."""
+    try:
+        return images.read(path).rgb
+    except BDFlowError as error:
+        raise ValueError(str(error).removeprefix(f"{path}: ")) from error
 
 
 def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) -> list[Path]:
@@ -43,7 +45,7 @@ def _usable(path: Path, smallest: int) -> NDArray[np.uint8] | str:
     """The decoded picture, or why it cannot be used."""
     try:
         image = decode(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except ValueError as error:
         return f"broken ({error})"
     if min(image.shape[:2]) < smallest:
         return f"{image.shape[1]}x{image.shape[0]}, smaller than {smallest} pixels"
@@ -62,7 +64,7 @@ class Pictures:
         self.skipped = 0
         self.paths: list[Path] = []
         self._cache: list[NDArray[np.uint8] | None] = []
-        room, workers = cache_gb * 1e9, min(os.cpu_count() or 1, 8)
+        room, workers = cache_gb * 1e9, min(available_cores(), 8)
         usable = partial(_usable, smallest=smallest)
         with ThreadPoolExecutor(workers) as pool:
             # Pillow decodes outside the interpreter's lock, so threads use every core. They are given a few
@@ -127,5 +129,5 @@ def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int)
     batch = crops.config.batch_size
     samples = range(first_step * batch * world + rank, last_step * batch * world, world)
     # With all pictures in memory a crop costs microseconds, and worker processes would only cost cores.
-    workers = 0 if crops.pictures.cached == len(crops.pictures) else 2
+    workers = 0 if crops.pictures.cached == len(crops.pictures) else min(2, available_cores())
     return DataLoader(crops, batch_size=batch, sampler=samples, num_workers=workers)
