@@ -89,6 +89,7 @@ def test_the_ending_names_the_format_of_the_restored_picture(shell, small, endin
 
 
 def test_nothing_is_overwritten_unless_forced(shell, built_in, photo, small):
+    small.rename("other.png")
     for name in ("photo.x2.png", "photo.restored.png", "photo.mask.png", "out.json"):
         Path(name).write_text("mine")
     Path("pictures").mkdir()
@@ -108,6 +109,26 @@ def test_nothing_is_overwritten_unless_forced(shell, built_in, photo, small):
     assert shell("upscale", "photo.x2.png", "-f")[0] == 0
     assert shell("mask", photo, "-f")[0] == 0
     assert pixels("photo.restored.png").shape == (19, 21, 3)
+
+
+def test_a_fault_of_the_input_is_told_before_one_of_the_output(shell, small):
+    Path("photo.restored.png").write_text("mine")
+    for target in ((), ("-o", "no/out.xyz")):
+        for name, message in (
+            ("photo.png", "photo.png: no bdflow chunk in"),
+            ("none.png", "none.png: no such f"),
+        ):
+            assert shell("upscale", name, *target)[2].startswith(f"bdflow: {message}")
+
+
+def test_what_the_output_cannot_hold_is_told_before_the_work(shell, built_in, monkeypatch):
+    Image.new("RGBA", (9, 9)).save("glass.png")
+    assert shell("downscale", "glass.png", "-x", "2")[0] == 0
+    monkeypatch.setattr("bdflow.rescaler.Rescaler.restore", lambda *_, **__: pytest.fail("worked in vain"))
+    for name, message in (("a.jpg", "jpg cannot hold transparency"), ("a.xyz", "cannot write 'xyz': choose")):
+        status, out, err = shell("upscale", "glass.x2.png", "-o", name)
+        assert (status, out, err.count("\n")) == (1, b"", 1)
+        assert err.startswith(f"bdflow: {message}")
 
 
 def test_sigma_and_seed_draw(shell, small):
@@ -133,8 +154,10 @@ def test_a_stripped_file_needs_its_model_and_warns(shell, small):
     how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
     assert shell("upscale", "bare.png") == (1, b"", f"bdflow: {why} {how}\n")
     assert shell("upscale", "bare.png", "-m", "tiny-x2") == (
-        0, b"", f"bdflow: warning: {why} Restoring from the pixels alone\nbare.restored.png: 22x20\n",
-    )  # fmt: skip
+        0,
+        b"",
+        f"bdflow: warning: {why} Restoring from the pixels alone, at 22x20\nbare.restored.png: 22x20\n",
+    )
 
 
 def test_edited_pixels_warn(shell, small):
@@ -205,6 +228,19 @@ def test_demo_writes_three_pictures_and_prints_a_table(shell, tiny, built_in, ph
     restored = np.asarray(bdflow.upscale("made/here/face.x8.png", model="portraits-x8"))
     assert restored.shape == (76, 84, 3)
     np.testing.assert_array_equal(pixels("made/here/face.restored.png"), restored)
+    Image.fromarray(pixels(photo).repeat(2, 0).repeat(2, 1)).save("my [b]own.png")
+    status, out, err = shell("demo", "my [b]own.png", "-o", "mine")
+    assert (status, err) == (0, "")
+    assert "my [b]own.png, 42x38" in out.decode()
+    names = ["my [b]own.restored.png", "my [b]own.x8.png", "side-by-side.png"]
+    assert sorted(path.name for path in Path("mine").iterdir()) == names
+    for wrong, message in (
+        ("no.png", "no such file or folder"),
+        ("tiny.png", "9x10 is too small to measure"),
+    ):
+        Image.new("RGB", (9, 10)).save("tiny.png")
+        assert shell("demo", wrong, "-o", "none") == (1, b"", f"bdflow: {wrong}: {message}\n")
+        assert not Path("none").exists()
     status, out, err = shell("demo", "-o", "face.png")
     assert (status, out) == (1, b"")
     assert err.startswith("bdflow: face.png: no such folder can be made: ")

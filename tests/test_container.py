@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,41 @@ from small_files import (
     saved_again,
     sealed,
     small,
+    with_payload,
 )
 
 from bdflow import boundary, container
-from bdflow.container import Downscaled, byte_report, read
+from bdflow.container import Downscaled, byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_it_is_printed_on_one_line():
+    made = small(bits=2, gray=True, alpha=True, icc=SRGB)
+    assert repr(made) == (
+        "Downscaled(77x89 by portraits-x8 (x8), 2-bit boundary map, Picture(10x12, gray, alpha, profile))"
+    )
+    assert repr(small(bits=0)).endswith("no boundary map, Picture(10x12, RGB))")
+    assert ", 1-bit boundary map lost, pixels changed, " in repr(
+        replace(small(), boundary=None, pixels_changed=True)
+    )
+
+
+def test_its_chunk_is_found_without_reading_the_picture():
+    data = small().to_bytes()
+    for source, holds in (
+        (data, True),
+        (with_payload(data, b"damaged"), True),
+        (saved_again(data, "PNG"), False),
+        (saved_again(data, "WEBP"), False),
+        (data[:60], False),
+        (b"", False),
+    ):
+        stream = io.BytesIO(source)
+        assert holds_chunk(stream) is holds
+        assert stream.tell() == 0
 
 
 # Round trip

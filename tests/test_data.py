@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
 from bdflow.train import data
 from bdflow.train.config import DataConfig
@@ -51,6 +52,22 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert rgb.shape == (HEIGHT, WIDTH, 3)
     if mode in ("RGB", "RGBA"):
         assert np.array_equal(rgb, chart(3))
+
+
+def test_pictures_are_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    Image.fromarray(chart(3)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(decode(tmp_path / "a.png"), np.rot90(chart(3), -1))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_fault_is_one_kind_of_error_that_names_no_path(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^(no such file|the file is empty|no picture that)") as caught:
+        decode(tmp_path / "a.png")
+    assert "a.png" not in str(caught.value)
 
 
 def test_pictures_are_listed_by_name_from_all_folders_and_deeper(tmp_path):
@@ -152,7 +169,7 @@ def test_decoded_pictures_do_not_pile_up_beyond_the_cache(monkeypatch, cached):
         return image
 
     monkeypatch.setattr(data, "decode", slow_first)
-    monkeypatch.setattr(data.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(data, "available_cores", lambda: 2)
     pictures = Pictures([Path(str(i)) for i in range(100)], 8, cached * 192 / 1e9)
     assert len(pictures) == 100
     assert pictures.cached == live == cached
@@ -269,7 +286,7 @@ def test_processes_share_the_samples_of_a_step(folder):
 
 def test_pictures_that_are_not_cached_are_decoded_by_workers_to_the_same_batches(folder):
     cached, uncached = (loader(crops(folder, cache_gb=gb), 0, 3, 0, 1) for gb in (1, 0))
-    assert (cached.num_workers, uncached.num_workers) == (0, 2)
+    assert (cached.num_workers, uncached.num_workers) == (0, min(2, available_cores()))
     for a, b in zip(cached, uncached, strict=True):
         assert torch.equal(a, b)
 

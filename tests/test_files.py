@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bdflow.errors import BDFlowError
-from bdflow.files import opened, read_bytes, write_bytes
+from bdflow.files import TEMPORARY, make_folder, opened, read_bytes, remove_abandoned, write_bytes
 
 
 def names(folder: Path) -> list[str]:
@@ -108,6 +108,52 @@ def test_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_bytes(tmp_path / "a.bin", b"new")
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows itself keeps files that are open")
+@pytest.mark.parametrize("locks", [True, False], ids=["locks", "no locks"])
+def test_an_abandoned_temporary_file_is_deleted_and_one_in_use_is_not(tmp_path, monkeypatch, locks):
+    if not locks:
+        monkeypatch.setattr("fcntl.flock", failing(errno.ENOTSUP))
+    (old := tmp_path / f".bdflow-{'0' * 16}.tmp").write_bytes(b"half of")
+    seen = []
+
+    def clean_up(*_):
+        seen.extend(path for path in tmp_path.iterdir() if TEMPORARY.fullmatch(path.name))
+        for path in seen:
+            remove_abandoned(path)
+
+    monkeypatch.setattr(os, "fsync", clean_up)
+    write_bytes(tmp_path / "a.bin", b"one")
+    assert len(seen) == 2
+    assert names(tmp_path) == (["a.bin"] if locks else [old.name, "a.bin"])
+    assert (tmp_path / "a.bin").read_bytes() == b"one"
+    remove_abandoned(tmp_path / "none")
+
+
+def test_a_clean_up_before_the_lock_is_made_good(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    flock, times = fcntl.flock, []
+
+    def late(file, how):
+        if not times:
+            Path(file.name).unlink()
+        times.append(file)
+        return flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    write_bytes(tmp_path / "a.bin", b"one")
+    assert len(times) == 2
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_make_folder(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(BDFlowError, match=r"file/a: no such folder can be made: a part of its path is not a"):
+        make_folder(tmp_path / "file" / "a")
 
 
 def test_link_is_followed(tmp_path):

@@ -1,12 +1,23 @@
 """Pictures out: every format keeps what it can, and says what it cannot."""
 
+import io
+
 import numpy as np
 import pytest
 from pictures import ALPHA, COLOUR, GRAY, SRGB, assert_picture, file, smooth, three
 from PIL import Image
 
 from bdflow.errors import BDFlowError
-from bdflow.images import READABLE, Picture, encode, read, read_bytes, write, write_bytes
+from bdflow.images import (
+    READABLE,
+    Picture,
+    check_writable,
+    encode,
+    read,
+    read_bytes,
+    write,
+    write_bytes,
+)
 
 
 @pytest.mark.parametrize("format", ["png", "tif", "tiff", "bmp", "PNG"])
@@ -80,6 +91,42 @@ def test_write(tmp_path):
     assert_picture(read(path), COLOUR[:2])
     write(Picture(smooth()), tmp_path / "b.jpg", quality=10)
     assert (tmp_path / "b.jpg").read_bytes() == encode(Picture(smooth()), "jpg", 10)
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "height", "alpha", "message"),
+    [
+        ("a", 1, 1, False, "a: add an ending, one of png, jpg, jpeg, webp, avif, tif, tiff, bmp"),
+        ("a.xyz", 1, 1, False, "cannot write 'xyz': choose one of png, "),
+        ("a.JPG", 1, 1, True, "JPG cannot hold transparency: write png, webp, avif or tif"),
+        (
+            "a.webp",
+            16384,
+            1,
+            True,
+            "cannot write 16384x1 as webp: a side has at most 16,383 pixels; png takes",
+        ),
+        (
+            "a.jpeg",
+            1,
+            65501,
+            False,
+            "cannot write 1x65501 as jpeg: a side has at most 65,500 pixels; png takes",
+        ),
+    ],
+)
+def test_what_cannot_be_written_is_known_before(path, width, height, alpha, message):
+    with pytest.raises(BDFlowError) as caught:
+        check_writable(path, width, height, alpha)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(("format", "side"), [("webp", 16383), ("jpg", 65500)])
+def test_the_longest_sides_are_just_those_that_pillow_writes(format, side):
+    check_writable(f"a.{format}", side, 1, False)
+    encode(Picture(np.zeros((1, side, 3), np.uint8)), format)
+    with pytest.raises((OSError, ValueError)):
+        Image.new("RGB", (side + 1, 1)).save(io.BytesIO(), {"jpg": "JPEG"}.get(format, format))
 
 
 @pytest.mark.parametrize("name", ["noending", "a.xyz"])

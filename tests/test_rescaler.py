@@ -266,9 +266,24 @@ def test_a_draw_of_z_is_repeatable_and_its_spread_counts(model):
     assert 0 < np.abs(near).mean() < np.abs(far).mean()
 
 
-@pytest.mark.parametrize("sigma", [-0.1, float("inf"), float("nan")])
+def test_pixels_alone_that_would_become_too_many_are_refused_before_the_work(x2, monkeypatch):
+    monkeypatch.setattr(rescaler, "MAX_PIXELS", 4 * 41 * 45 - 1)
+    x2.upscale(images.read(noise(41, 44)))
+    for source in (images.read(noise()), file(Image.fromarray(noise()))):
+        with pytest.raises(
+            bdflow.BDFlowError, match="without a bdflow chunk would become 90x82, more than 7,379"
+        ):
+            x2.upscale(source)
+
+
+def test_a_picture_that_was_read_is_shrunk_as_its_file(x2):
+    data = file(Image.fromarray(noise(channels=4)), "TIFF")
+    assert x2.downscale(images.read(data)).to_bytes() == x2.downscale(data).to_bytes()
+
+
+@pytest.mark.parametrize("sigma", [-0.1, 1e300, float("inf"), float("nan")])
 def test_an_impossible_sigma_is_refused(x2, sigma):
-    with pytest.raises(bdflow.BDFlowError, match=r"^sigma must be 0 or more, and finite, not "):
+    with pytest.raises(bdflow.BDFlowError, match=r"^sigma must be 0 to 100, not "):
         x2.upscale(x2.downscale(noise()), sigma=sigma)
 
 
@@ -278,7 +293,7 @@ def test_a_stripped_file_is_restored_from_its_pixels_with_a_warning(model, forma
     data = saved_again(small.to_bytes(), format)
     if format == "WEBP":  # lossy: other pixels
         small = dataclasses.replace(small, image=images.read(data))
-    with pytest.warns(UserWarning, match=r"^the data: no bdflow chunk .* Restoring from the pixels alone$"):
+    with pytest.warns(UserWarning, match=r"^the data: no bdflow chunk .* pixels alone, at \d+x\d+$"):
         restored = model.upscale(data)
     empty = None if small.boundary is None else np.zeros_like(small.boundary)
     expected = model.upscale(dataclasses.replace(small, boundary=empty))

@@ -63,20 +63,14 @@ def upscale(
     Raises:
         BDFlowError: The file cannot be read, names no built-in model, or was made by another than ``model``.
     """
-    from bdflow.container import Downscaled, NoChunkError, read
-    from bdflow.rescaler import Rescaler
-    from bdflow.zoo import find, find_maker
+    import warnings
 
-    if model is not None:
-        found = find(model)
-    else:
-        try:
-            small = small if isinstance(small, Downscaled) else read(small)
-        except NoChunkError as stripped:
-            how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
-            raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
-        found = find_maker(small.model, small.weights)
-    return Rescaler(found, threads=threads).upscale(small, sigma=sigma, seed=seed)
+    from bdflow.restorer import Restorer
+
+    rescaler, accepted, remarks = Restorer(model, threads=threads).accept(small)
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=2)
+    return rescaler.restore(accepted, sigma=sigma, seed=seed)
 
 
 def list_models() -> list[str]:

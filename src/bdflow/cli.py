@@ -7,18 +7,38 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from bdflow import BDFlowError, __version__
+from bdflow.arguments import (
+    ONE,
+    Batch,
+    Force,
+    Input,
+    Model,
+    Output,
+    Scale,
+    Switch,
+    Threads,
+    beside,
+    check_target,
+    deliver,
+    needs_torch,
+    read_input,
+    results_folder,
+    say,
+    small_stem,
+)
+from bdflow.train import cli as training
 
 if TYPE_CHECKING:
-    from bdflow.images import Picture
+    from bdflow.batch import Work
     from bdflow.rescaler import Rescaler
+    from bdflow.tree import Naming
 
 app = App(
     name="bdflow",
@@ -27,88 +47,133 @@ app = App(
 )
 
 
-def _no_option(_: object, path: str | None) -> None:
-    """Of what begins with a hyphen, only "-" is a file."""
-    if path and path.startswith("-") and path != "-":
-        raise ValueError(f"There is no such option; a file of that name is ./{path}.")
-
-
-Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
-Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
-Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]
-Model = Annotated[str | None, Parameter(("--model", "-m"))]
-Force = Annotated[bool, Parameter(("--force", "-f"), negative=())]
-
-
 @app.command
 def downscale(
     image: Input,
     /,
-    *,
+    *more: str,
     output: Output = None,
     scale: Scale = None,
     model: Model = None,
     force: Force = False,
-    threads: PositiveInt | None = None,
-) -> None:
-    """Shrink a picture into one ordinary small PNG that can be restored.
+    threads: Threads = None,
+    verify: Switch = False,
+    batch: Batch = ONE,
+) -> int | None:
+    """Shrink pictures, each into one ordinary small PNG that can be restored.
 
     Args:
-        image: A picture file; "-" reads standard input.
+        image: A picture file, or a folder of pictures; "-" reads standard input.
+        more: More of them.
         output: The small PNG; "-" writes to standard output. Default: photo.x8.png beside photo.jpg.
+            For several pictures: the folder for the small PNGs.
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
-        force: Overwrite an existing file.
+        force: Overwrite existing files.
         threads: Processor threads; default: all cores.
+        verify: Of several pictures: restore each small PNG, too, and report the mean PSNR-Y.
     """
     from bdflow.files import write_bytes
 
-    rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
-    target = _target(output or _beside(image, f".x{rescaler.model.scale}.png"), force)
+    scale = 8 if scale is None and model is None else scale
+    inputs = [image, *more]
+    folder = results_folder(inputs, output, verify or batch != ONE)
+    if folder is not None:
+        from bdflow.batch import share, shrinking
+        from bdflow.tree import Naming
+
+        jobs, threads = share(batch.jobs, threads)
+        rescaler = _load(model, scale, threads)
+        naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
+        return _run(inputs, folder, naming, shrinking(rescaler, verify=verify), jobs, batch, force)
+
+    rescaler = _load(model, scale, threads)
+    target = check_target(output or beside(image, f".x{rescaler.model.scale}.png"), force)
     if target != "-" and Path(target).suffix.lower() != ".png":
         raise BDFlowError(f"{target}: the small file is a PNG: end its name in .png")
-    small = rescaler.downscale(_input(image))
+    small = rescaler.downscale(read_input(image))
     data = small.to_bytes()
     for note in small.image.notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
     if target == "-":
         sys.stdout.buffer.write(data)
-        return
+        return None
     write_bytes(target, data, overwrite=force)
     width, height = small.size
-    _say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {len(data):,} bytes")
+    say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {len(data):,} bytes")
+    return None
 
 
 @app.command
 def upscale(
     small: Input,
     /,
-    *,
+    *more: str,
     output: Output = None,
     model: Model = None,
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
     force: Force = False,
-    threads: PositiveInt | None = None,
-) -> None:
-    """Restore a picture from the small PNG that `bdflow downscale` made.
+    threads: Threads = None,
+    batch: Batch = ONE,
+) -> int | None:
+    """Restore pictures from the small PNGs that `bdflow downscale` made.
 
     Args:
-        small: The small PNG; "-" reads standard input.
+        small: The small PNG, or a folder of them; "-" reads standard input.
+        more: More of them.
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
-            Default: photo.restored.png beside photo.x8.png.
+            Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
         model: For a file that lost its bdflow chunk, or was made by a model that is not built in.
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
-        force: Overwrite an existing file.
+        force: Overwrite existing files.
         threads: Processor threads; default: all cores.
     """
-    import bdflow
     from bdflow import images
+    from bdflow.rescaler import check_sigma
+    from bdflow.restorer import Restorer
 
-    target = _target(output or _beside(small, ".restored.png"), force)
-    restored = bdflow.upscale(_input(small), model=model, sigma=sigma, seed=seed, threads=threads)
-    _deliver(images.read(restored), target, force)
+    check_sigma(sigma)
+    inputs = [small, *more]
+    folder = results_folder(inputs, output, batch != ONE)
+    if folder is not None:
+        from bdflow.batch import restoring, share
+        from bdflow.tree import Naming
+
+        jobs, threads = share(batch.jobs, threads)
+        work = restoring(Restorer(model, threads=threads), sigma=sigma, seed=seed)
+        return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
+
+    target = output or beside(small, ".restored.png")
+    if target == "-":  # before standard input is waited for
+        check_target(target, force)
+    rescaler, accepted, remarks = Restorer(model, threads=threads).accept(read_input(small))
+    if target != "-":
+        check_target(target, force)
+        images.check_writable(target, *accepted.size, alpha=accepted.image.alpha is not None)
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=1)
+    deliver(images.read(rescaler.restore(accepted, sigma=sigma, seed=seed)), target, force)
+    return None
+
+
+def _run(
+    inputs: Sequence[str], out: str, naming: Naming, work: Work, jobs: int, options: Batch, force: bool
+) -> int:
+    """A batch; the exit status."""
+    from bdflow.batch import INTERRUPTED, run
+    from bdflow.log import open_log
+    from bdflow.tree import plan
+
+    if options.resume and force:
+        raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
+    with open_log(options.json, resume=options.resume, force=force) as log:
+        todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
+        tally = run(todo, work, jobs=jobs, resume=options.resume, log=log, say=say)
+    if tally.stopped == INTERRUPTED:
+        return 130
+    return 1 if tally.failed or tally.stopped else 0
 
 
 @app.command
@@ -121,7 +186,7 @@ def info(small: Input, /) -> None:
     from bdflow import container
     from bdflow.files import opened
 
-    with opened(_input(small)) as (stream, _):
+    with opened(read_input(small)) as (stream, _):
         parsed = container.read(stream)
         stream.seek(0)
         data = stream.read()
@@ -138,7 +203,7 @@ def info(small: Input, /) -> None:
 
 
 @app.command
-def models(*, paper: Annotated[bool, Parameter(negative=())] = False) -> None:
+def models(*, paper: Switch = False) -> None:
     """List the built-in models.
 
     Args:
@@ -149,20 +214,23 @@ def models(*, paper: Annotated[bool, Parameter(negative=())] = False) -> None:
     from bdflow.report import models_table, paper_table
 
     if paper:
-        _needs_torch()
+        needs_torch()
     Console().print(paper_table() if paper else models_table())
 
 
 @app.command
-def demo(*, output: Annotated[Path, Parameter(("--output", "-o"))] = Path("demo-out")) -> None:
-    """Shrink and restore the photograph that ships with bdflow, beside bicubic, JPEG and AVIF.
+def demo(
+    photo: Path | None = None, /, *, output: Annotated[Path, Parameter(("--output", "-o"))] = Path("demo-out")
+) -> None:
+    """Shrink and restore a photograph, beside bicubic, JPEG and AVIF.
 
     Args:
+        photo: A picture file. Default: the one that ships with bdflow.
         output: The folder for the small PNG, the restored picture and the side-by-side sheet.
     """
     from bdflow.demo import run
 
-    run(output)
+    run(output, photo)
 
 
 @app.command
@@ -172,10 +240,10 @@ def evaluate(
     /,
     *,
     json: Path | None = None,
-    card: Annotated[bool, Parameter(negative=())] = False,
+    card: Switch = False,
     limit: PositiveInt | None = None,
     crop: NonNegativeInt = 0,
-    threads: PositiveInt | None = None,
+    threads: Threads = None,
     force: Force = False,
 ) -> None:
     """Measure a model on folders of pictures: quality, bytes, seconds, all on stored and re-read files.
@@ -197,9 +265,9 @@ def evaluate(
     from bdflow.report import evaluation_table, write_card
 
     if json:
-        _target(str(json), force)
+        check_target(str(json), force)
     rescaler = _load(model, None, threads)
-    result = run(rescaler, folders, limit=limit, crop=crop, say=_say)
+    result = run(rescaler, folders, limit=limit, crop=crop, say=say)
     Console().print(evaluation_table(result))
     if json:
         from json import dumps
@@ -207,44 +275,6 @@ def evaluate(
         write_bytes(json, (dumps(result, indent=1) + "\n").encode(), overwrite=force)
     if card:
         write_card(rescaler.model, result)
-
-
-@app.command
-def mask(
-    image: Input,
-    /,
-    *,
-    output: Output = None,
-    sigma: NonNegativeFloat = 1.0,
-    magnitude: Literal["1-norm", "2-norm", "max-norm"] = "2-norm",
-    suppress: bool = True,
-    threshold: NonNegativeFloat = 50.0,
-    bits: Literal[1, 2, 3] = 1,
-    scale: Annotated[PositiveInt, Parameter(("--scale", "-x"))] = 8,
-    force: Force = False,
-) -> None:
-    """Draw each step of the boundary-aware mask (Algorithm 1) as one picture. Needs bdflow[train].
-
-    Args:
-        image: A picture file; "-" reads standard input.
-        output: The sheet. Default: photo.mask.png beside photo.jpg.
-        sigma: Standard deviation of the Gaussian blur, pixels.
-        magnitude: Norm of the gradient.
-        suppress: Thin edges to their maxima.
-        threshold: T, on the 0..255 scale of Sobel magnitudes.
-        bits: Bits of a sample of the mask.
-        scale: The mask is reduced to a grid so many times smaller each way.
-        force: Overwrite an existing file.
-    """
-    _needs_torch()
-    from bdflow import images
-    from bdflow.train.config import MaskConfig
-    from bdflow.train.mask import draw_steps
-
-    target = _target(output or _beside(image, ".mask.png"), force)
-    config = MaskConfig(sigma=sigma, magnitude=magnitude, suppress=suppress, threshold=threshold)
-    sheet = draw_steps(images.read(_input(image)).rgb, config, scale, bits)
-    _deliver(images.read(sheet), target, force)
 
 
 @app.command
@@ -258,7 +288,7 @@ def compare(
     html: Path | None = None,
     json: Path | None = None,
     box: str | None = None,
-    threads: PositiveInt | None = None,
+    threads: Threads = None,
     force: Force = False,
 ) -> None:
     """Show what JPEG, WebP, AVIF and JPEG XL make of photographs at the bytes of bdflow's file.
@@ -280,66 +310,13 @@ def compare(
     sheets = sheet_paths(photos, output)
     for target in (*sheets, html, json):
         if target:
-            _target(str(target), force)
+            check_target(str(target), force)
     rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
-    run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=_say)
+    run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=say)
 
 
-@app.command
-def train(
-    config: Path | None = None,
-    /,
-    *,
-    data: list[Path],
-    out: Annotated[Path, Parameter(("--out", "-o"))],
-    start: Annotated[str | None, Parameter("--from")] = None,
-    steps: PositiveInt | None = None,
-    learning_rate: float | None = None,
-    max_time: timedelta | None = None,
-    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed",
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    threads: PositiveInt | None = None,
-) -> None:
-    """Train a model; a run folder that holds a state goes on from it. Needs bdflow[train].
-
-    On many GPUs: torchrun --nproc-per-node 8 -m bdflow train CONFIG --data DIR --out RUN
-
-    Args:
-        config: A TOML file such as configs/portraits-x8.toml; with --from it may be left out.
-        data: Folders of training pictures.
-        out: The run folder: state, logs (CSV, TensorBoard), contact sheet.
-        start: Begin from the weights of this model (a name or a folder), to fine-tune them.
-        steps: Instead of the configuration's.
-        learning_rate: Instead of the configuration's.
-        max_time: Stop after this long with the state saved, such as 90m or 1h30m.
-        precision: Of the convolutions; couplings, losses and weights are always float32.
-        device: What to train on; auto takes every GPU there is.
-        threads: Processor threads; default: all cores.
-    """
-    _needs_torch()
-    from bdflow.train.trainer import run
-
-    run(
-        config, data, out, start=start, steps=steps, learning_rate=learning_rate,
-        max_time=max_time.total_seconds() if max_time else None,
-        precision=precision, device=device, threads=threads,
-    )  # fmt: skip
-
-
-@app.command
-def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o"))]) -> None:
-    """Write a run's weights as a model folder and check its graphs against torch. Needs bdflow[train].
-
-    Args:
-        run: The run folder that `bdflow train` wrote.
-        output: The model folder.
-    """
-    _needs_torch()
-    from bdflow.train.export import export_run
-
-    parity = export_run(run, output)
-    worst = max(parity.values())
-    _say(f"{output}: exported; ONNX Runtime and torch differ by at most {worst:.0f} of 255 levels")
+for verb in (training.mask, training.train, training.study, training.export):
+    app.command(verb)
 
 
 def _load(model: str | None, scale: int | None, threads: int | None) -> Rescaler:
@@ -348,74 +325,28 @@ def _load(model: str | None, scale: int | None, threads: int | None) -> Rescaler
     return load(model, scale=scale, threads=threads)
 
 
-def _needs_torch() -> None:
-    from importlib.util import find_spec
-
-    if not all(find_spec(name) for name in ("torch", "msgspec", "safetensors", "lightning_fabric", "onnx")):
-        raise BDFlowError('this needs the training half: pip install "bdflow[train]"')
-
-
-def _input(path: str) -> str | bytes:
-    return sys.stdin.buffer.read() if path == "-" else path
-
-
-def _beside(path: str, suffix: str) -> str:
-    """``photo.jpg`` or ``photo.x8.png`` with another ending."""
-    if path == "-":
-        return "-"
-    stem = Path(path).with_suffix("")
-    if stem.suffix.startswith(".x") and stem.suffix[2:].isdigit():
-        stem = stem.with_suffix("")
-    return f"{stem}{suffix}"
-
-
-def _target(path: str, force: bool) -> str:
-    """Where to write, refused before the work is done rather than after it."""
-    if path == "-":
-        if sys.stdout.isatty():
-            raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
-    elif not Path(path).parent.is_dir():
-        raise BDFlowError(f"{path}: there is no such folder: make it first")
-    elif Path(path).exists() and not force:
-        raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
-    return path
-
-
-def _deliver(picture: Picture, target: str, force: bool) -> None:
-    from bdflow import images
-
-    if target == "-":
-        sys.stdout.buffer.write(images.encode(picture, "png"))
-        return
-    images.write(picture, target, overwrite=force)
-    _say(f"{target}: {picture.width}x{picture.height}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong arguments.
+    """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong
+    arguments, 130 after Ctrl-C.
 
     Args:
         arguments: Those of the command line, without the program's name; None takes the process's own.
     """
-    warnings.showwarning = lambda message, *_: _say(f"bdflow: warning: {message}")
+    warnings.showwarning = lambda message, *_: say(f"bdflow: warning: {message}")
     # Python would hear Ctrl-C only when the network is through with a picture. (Training listens itself.)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnusedCliTokensError as error:
-        _say(f"bdflow: too many arguments: {' '.join(error.unused_tokens or [])}. See bdflow --help")
+        say(f"bdflow: too many arguments: {' '.join(error.unused_tokens or [])}. See bdflow --help")
         return 2
     except CycloptsError as error:
-        _say(f"bdflow: {error} See bdflow --help")
+        say(f"bdflow: {error} See bdflow --help")
         return 2
     except BDFlowError as error:
-        _say(f"bdflow: {error}")
+        say(f"bdflow: {error}")
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -423,8 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         from bdflow.files import reason
 
-        _say(f"bdflow: {error.filename or 'standard output'}: {reason(error)}")
+        say(f"bdflow: {error.filename or 'standard output'}: {reason(error)}")
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return status or 0

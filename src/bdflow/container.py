@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -119,6 +119,13 @@ class Downscaled:
         if not 1 <= len(self.model.encode()) <= 255:
             raise BDFlowError("a model's name has 1..255 bytes of UTF-8")
 
+    def __repr__(self) -> str:
+        (width, height), lost = self.size, self.bits and self.boundary is None
+        boundary = f"{self.bits}-bit boundary map{' lost' * bool(lost)}" if self.bits else "no boundary map"
+        changed = ", pixels changed" * self.pixels_changed
+        maker = f"{self.model} (x{self.scale})"
+        return f"Downscaled({width}x{height} by {maker}, {boundary}{changed}, {self.image})"
+
     def to_bytes(self) -> bytes:
         """The PNG file, as small as Pillow makes it without touching a pixel.
 
@@ -184,6 +191,18 @@ def smallest_png(image: Image.Image, info: PngInfo | None = None) -> bytes:
         image.save(buffer, "PNG", pnginfo=info, **options)
         files.append(buffer.getvalue())
     return min(files, key=len)
+
+
+def holds_chunk(stream: BinaryIO) -> bool:
+    """Whether a seekable stream, at its start before and after, is a PNG with bdflow's chunk."""
+    try:
+        return stream.read(len(_SIGNATURE)) == _SIGNATURE and any(
+            kind == CHUNK for kind, _ in _chunks(_SIGNATURE + stream.read())
+        )
+    except BDFlowError:  # a damaged PNG; whoever reads its pixels will say so
+        return False
+    finally:
+        stream.seek(0)
 
 
 def byte_report(data: bytes) -> dict[str, int]:

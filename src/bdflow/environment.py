@@ -1,8 +1,10 @@
-"""What a results file says of where it came from."""
+"""The machine: what a results file says of it, and what a run may use of it."""
 
+import contextlib
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -55,3 +57,20 @@ def _commit() -> str | None:
         return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that it may use: the machine's or its container's. None where nobody tells."""
+    bounds = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        bounds.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(ValueError, OSError):  # "max", or no such control group
+        bounds.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(bounds, default=None)

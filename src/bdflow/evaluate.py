@@ -14,15 +14,12 @@ from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
-from bdflow.metrics import psnr, psnr_y, ssim_y
+from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, psnr, psnr_y, ssim_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
 
 Pixels = NDArray[np.uint8]
 Distance = Callable[[Pixels, Pixels], float]
-
-SSIM_WINDOW = 11  # pixels
-MAX_PSNR = 100.0  # of identical pictures, such as flat ones: JSON has no infinity, and a mean no use for one
 
 
 def evaluate(

@@ -4,12 +4,17 @@ import contextlib
 import errno
 import io
 import os
+import re
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 from bdflow.errors import BDFlowError
+
+if sys.platform != "win32":
+    import fcntl
 
 FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -81,9 +86,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = 
             raise BDFlowError(f"{name}: exists and is not an ordinary file: choose another name")
         if target.exists() and not overwrite:
             raise FileExistsError(errno.EEXIST, "")
-        temporary = target.with_name(f".bdflow-{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("xb") as file:
+        with _temporary(target.parent) as temporary:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -91,15 +95,68 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = 
                 temporary.replace(target)
             else:
                 _rename_if_free(temporary, target)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
     except FileExistsError as error:
         raise BDFlowError(
             f"{name}: exists already: choose another name or allow overwriting (--force)"
         ) from error
     except (OSError, ValueError) as error:
         raise BDFlowError(f"{name}: cannot be written: {reason(error)}") from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it, where missing.
+
+    Raises:
+        BDFlowError: it cannot be made, or a file has the name.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise BDFlowError(f"{os.fspath(path)}: no such folder can be made: {reason(error)}") from error
+
+
+TEMPORARY = re.compile(r"\.bdflow-[0-9a-f]{16}\.tmp")
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """An empty file with a name of its own, gone in the end; `remove_abandoned` spares it until then."""
+    while True:
+        path = folder / f".bdflow-{secrets.token_hex(8)}.tmp"
+        with path.open("xb") as holder:
+            _lock(holder)
+            if sys.platform == "win32":
+                holder.close()  # nobody may rename a file that is open
+            elif not os.fstat(holder.fileno()).st_nlink:
+                continue  # somebody cleaned up between our making it and our locking it
+            try:
+                yield path
+                return
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Whether nobody else holds the file; the system lets go of it when its process ends, however it ends."""
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:  # held by another, or a file system without locks
+        return False
+
+
+def remove_abandoned(path: str | os.PathLike[str]) -> None:
+    """Delete a temporary file that a killed process left; not one that a process is writing."""
+    with contextlib.suppress(OSError):  # gone meanwhile, not ours, or (on Windows) in use
+        with Path(path).open("r+b") as file:
+            if not _lock(file):
+                return
+            if sys.platform != "win32":
+                Path(path).unlink()
+                return
+        Path(path).unlink()
 
 
 def _rename_if_free(temporary: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "FileSource",
     "Picture",
     "Source",
+    "check_writable",
     "decode",
     "encode",
     "read",
@@ -85,6 +86,11 @@ class Picture:
     @property
     def height(self) -> int:
         return int(self.rgb.shape[0])
+
+    def __repr__(self) -> str:
+        parts = [f"{self.width}x{self.height}", "gray" if self.gray else "RGB"]
+        parts += ["alpha"] * (self.alpha is not None) + ["profile"] * bool(self.icc)
+        return f"Picture({', '.join([*parts, *self.notes])})"
 
     def to_pil(self) -> Image.Image:
         """A Pillow image of mode L, LA, RGB or RGBA, with the profile in `info["icc_profile"]`."""
@@ -263,16 +269,17 @@ class _Format:
     pillow: str
     alpha: bool = True
     lossy: bool = False
+    longest_side: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_JPEG = _Format("JPEG", alpha=False, lossy=True, options={"subsampling": "4:4:4"})
+_JPEG = _Format("JPEG", alpha=False, lossy=True, longest_side=65500, options={"subsampling": "4:4:4"})
 _TIFF = _Format("TIFF", options={"compression": "tiff_adobe_deflate"})
 _WRITABLE = {
     "png": _Format("PNG"),
     "jpg": _JPEG,
     "jpeg": _JPEG,
-    "webp": _Format("WEBP", lossy=True),
+    "webp": _Format("WEBP", lossy=True, longest_side=16383),
     "avif": _Format("AVIF", lossy=True),
     "tif": _TIFF,
     "tiff": _TIFF,
@@ -292,9 +299,7 @@ def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
     Raises:
         BDFlowError: an unknown format, a quality where none belongs, or a picture the format cannot hold.
     """
-    kind = _WRITABLE.get(format.lower())
-    if kind is None:
-        raise BDFlowError(f"cannot write {format!r}: choose one of {', '.join(_WRITABLE)}")
+    kind = _format(format, picture.width, picture.height, picture.alpha is not None)
     options = dict(kind.options)
     if kind.lossy:
         options["quality"] = DEFAULT_QUALITY if quality is None else quality
@@ -302,8 +307,6 @@ def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
             raise BDFlowError(f"quality must be 1..100, not {quality}")
     elif quality is not None:
         raise BDFlowError(f"{format} is lossless and takes no quality: leave it out or write jpg")
-    if picture.alpha is not None and not kind.alpha:
-        raise BDFlowError(f"{format} cannot hold transparency: write png, webp, avif or tif")
     if picture.icc:
         options["icc_profile"] = picture.icc
     buffer = io.BytesIO()
@@ -323,7 +326,32 @@ def write(
     Raises:
         BDFlowError: as those two.
     """
-    format = Path(path).suffix[1:]
-    if not format:
+    write_bytes(path, encode(picture, _ending(path), quality), overwrite=overwrite)
+
+
+def check_writable(path: str | os.PathLike[str], width: int, height: int, alpha: bool) -> None:
+    """Refuse, before a picture is made, what `write` would refuse for its format.
+
+    Raises:
+        BDFlowError: the path's ending names no format, or one that cannot hold such a picture.
+    """
+    _format(_ending(path), width, height, alpha)
+
+
+def _ending(path: str | os.PathLike[str]) -> str:
+    ending = Path(path).suffix[1:]
+    if not ending:
         raise BDFlowError(f"{os.fspath(path)}: add an ending, one of {', '.join(_WRITABLE)}")
-    write_bytes(path, encode(picture, format, quality), overwrite=overwrite)
+    return ending
+
+
+def _format(name: str, width: int, height: int, alpha: bool) -> _Format:
+    kind = _WRITABLE.get(name.lower())
+    if kind is None:
+        raise BDFlowError(f"cannot write {name!r}: choose one of {', '.join(_WRITABLE)}")
+    if alpha and not kind.alpha:
+        raise BDFlowError(f"{name} cannot hold transparency: write png, webp, avif or tif")
+    if kind.longest_side and max(width, height) > kind.longest_side:
+        most = f"a side has at most {kind.longest_side:,} pixels"
+        raise BDFlowError(f"cannot write {width}x{height} as {name}: {most}; png takes any size")
+    return kind

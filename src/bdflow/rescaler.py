@@ -1,6 +1,5 @@
 """A model ready to run: pictures in, small files out, and back."""
 
-import math
 import threading
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from bdflow.container import Downscaled, NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
-from bdflow.images import Picture, Source
+from bdflow.images import MAX_PIXELS, Picture, Source
 from bdflow.images import read as read_picture
 from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.zoo import Model
@@ -26,6 +25,8 @@ Plane = NDArray[np.uint8]
 
 # A side of the photograph beyond this many pixels is worked through in tiles: 3 GB of memory at most.
 TILE = 3072
+
+MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 
 
 class Rescaler:
@@ -49,11 +50,12 @@ class Rescaler:
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
 
-    def downscale(self, image: Source) -> Downscaled:
+    def downscale(self, image: Picture | Source) -> Downscaled:
         """Shrink a picture.
 
         Args:
-            image: A path, the bytes of a file, an open file, a PIL image or an array ``(H, W[, 1|3|4])``.
+            image: A path, the bytes of a file, an open file, a PIL image, an array ``(H, W[, 1|3|4])``, or a
+                picture that :func:`bdflow.images.read` read.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. Colour and
@@ -62,7 +64,7 @@ class Rescaler:
         Raises:
             BDFlowError: The picture cannot be read.
         """
-        picture = read_picture(image)
+        picture = image if isinstance(image, Picture) else read_picture(image)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
         small, *boundary = self._run("down", grid, image=_to_grid(picture.rgb, scale))
@@ -92,18 +94,29 @@ class Rescaler:
             seed: Makes a draw of Z repeatable.
 
         Raises:
-            BDFlowError: The file cannot be read, or was made by another model; or sigma is negative.
+            BDFlowError: As :meth:`accept`; or sigma is negative or absurd.
         """
-        if not 0 <= sigma < math.inf:
-            raise BDFlowError(f"sigma must be 0 or more, and finite, not {sigma}")
+        accepted, remarks = self.accept(small)
+        for remark in remarks:
+            warnings.warn(remark, stacklevel=2)
+        return self.restore(accepted, sigma=sigma, seed=seed)
+
+    def accept(self, small: Downscaled | Picture | Source) -> tuple[Downscaled, list[str]]:
+        """Whatever :meth:`upscale` takes, ready for :meth:`restore`, and what its user should know of it.
+
+        Raises:
+            BDFlowError: The file cannot be read, was made by another model, or would become too large.
+        """
+        remarks = []
         if isinstance(small, Picture):
             small = self._from_pixels(small)
         elif not isinstance(small, Downscaled):
             try:
                 small = read_small(small)
             except NoChunkError as stripped:
-                warnings.warn(f"{stripped} Restoring from the pixels alone", stacklevel=2)
                 small = self._from_pixels(stripped.picture)
+                size = "{}x{}".format(*small.size)
+                remarks.append(f"{stripped} Restoring from the pixels alone, at {size}")
         if small.weights != self._fingerprint:
             raise BDFlowError(
                 f"made by model {small.model!r} (weights {small.weights.hex()}), not by this"
@@ -113,9 +126,12 @@ class Rescaler:
         if (small.scale, small.bits) != (self.model.scale, self.model.bits):
             raise BDFlowError("its bdflow chunk contradicts the model that it names: get the file again")
         if small.pixels_changed:
-            warnings.warn(
-                "the small picture's pixels were changed since it was made: expect artefacts", stacklevel=2
-            )
+            remarks.append("the small picture's pixels were changed since it was made: expect artefacts")
+        return small, remarks
+
+    def restore(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
+        """:meth:`upscale` for what :meth:`accept` returned."""
+        check_sigma(sigma)
         width, height = small.size
         grid = small.image.height, small.image.width
         inputs: dict[str, NDArray[Any]] = {"small": _to_tensor(small.image.rgb)}
@@ -140,6 +156,11 @@ class Rescaler:
     def _from_pixels(self, picture: Picture) -> Downscaled:
         scale = self.model.scale
         size = (picture.width * scale, picture.height * scale)
+        if size[0] * size[1] > MAX_PIXELS:
+            raise BDFlowError(
+                f"a picture of {picture.width}x{picture.height} without a bdflow chunk would become"
+                f" {size[0]}x{size[1]}, more than {MAX_PIXELS:,} pixels: reduce or cut it first"
+            )
         return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
 
     def _run(self, graph: str, grid: tuple[int, int], **inputs: NDArray[Any]) -> list[NDArray[np.uint8]]:
@@ -182,6 +203,12 @@ class Rescaler:
                     raise BDFlowError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
                 self._sessions[graph] = session
             return self._sessions[graph]
+
+
+def check_sigma(sigma: float) -> None:
+    """Refuse a spread of Z that could not be drawn."""
+    if not 0 <= sigma <= MAX_SIGMA:
+        raise BDFlowError(f"sigma must be 0 to {MAX_SIGMA:g}, not {sigma}")
 
 
 class _Span(NamedTuple):

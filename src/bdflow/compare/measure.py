@@ -13,11 +13,10 @@ from bdflow.compare.box import Box, choose_box
 from bdflow.container import read as read_small
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.evaluate import MAX_PSNR, SSIM_WINDOW
 from bdflow.images import read as read_picture
 from bdflow.methods import Method, Rescaled, rivals, round_trip
 from bdflow.methods.protocol import Pixels
-from bdflow.metrics import psnr, psnr_y, ssim_y
+from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, psnr, psnr_y, ssim_y
 from bdflow.rescaler import Rescaler
 
 

@@ -171,6 +171,17 @@ def load_config(path: str | Path) -> TrainConfig:
         raise BDFlowError(f"{path}: {error}") from None
 
 
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``data.crop=96`` to ``("data.crop", 96)``. The value is TOML, or else a plain word."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise BDFlowError(f"{text}: write a setting as NAME=VALUE, such as data.crop=96")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
 def override(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     """Another configuration, with some fields replaced.
 

@@ -1,6 +1,5 @@
 """Training pictures: decoded once, kept within a memory bound, cropped at random but reproducibly."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from bdflow import images
+from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE
 from bdflow.resize import resize
@@ -21,9 +21,11 @@ from bdflow.train.config import DataConfig
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """An RGB array ``(H, W, 3)``; any fault is an OSError or ValueError that names no path."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
+    """An RGB array ``(H, W, 3)``, as the runtime reads it; any fault is a ValueError that names no path."""
+    try:
+        return images.read(path).rgb
+    except BDFlowError as error:
+        raise ValueError(str(error).removeprefix(f"{path}: ")) from error
 
 
 def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) -> list[Path]:
@@ -44,7 +46,7 @@ def _usable(path: Path, smallest: int) -> NDArray[np.uint8] | str:
     """The decoded picture, or why it cannot be used."""
     try:
         image = decode(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except ValueError as error:
         return f"broken ({error})"
     if min(image.shape[:2]) < smallest:
         return f"{image.shape[1]}x{image.shape[0]}, smaller than {smallest} pixels"
@@ -63,7 +65,7 @@ class Pictures:
         self.skipped = 0
         self.paths: list[Path] = []
         self._cache: list[NDArray[np.uint8] | None] = []
-        room, workers = cache_gb * 1e9, min(os.cpu_count() or 1, 8)
+        room, workers = cache_gb * 1e9, min(available_cores(), 8)
         usable = partial(_usable, smallest=smallest)
         with ThreadPoolExecutor(workers) as pool:
             # Pillow decodes outside the interpreter's lock, so threads use every core. They are given a few
@@ -123,7 +125,7 @@ class Crops(Dataset[Tensor]):
         top, left = (int(rng.integers(side - window + 1)) for side in image.shape[:2])
         patch = image[top : top + window, left : left + window]
         if window != crop:
-            patch = resize(patch, (crop, crop), Image.Resampling.BICUBIC)
+            patch = resize(patch, (crop, crop))
         if self.config.flip and rng.random() < 0.5:
             patch = patch[:, ::-1]
         if self.config.rotate:
@@ -136,7 +138,7 @@ def shrink(image: NDArray[np.uint8], sides: tuple[int, int] | None) -> NDArray[n
     if sides is None or min(image.shape[:2]) <= sides[1]:
         return image
     height, width = (round(side * sides[1] / min(image.shape[:2])) for side in image.shape[:2])
-    return resize(image, (height, width), Image.Resampling.BICUBIC)
+    return resize(image, (height, width))
 
 
 def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int) -> DataLoader[Tensor]:
@@ -144,5 +146,5 @@ def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int)
     batch = crops.config.batch_size
     samples = range(first_step * batch * world + rank, last_step * batch * world, world)
     # With all pictures in memory a crop costs microseconds, and worker processes would only cost cores.
-    workers = 0 if crops.pictures.cached == len(crops.pictures) else 2
+    workers = 0 if crops.pictures.cached == len(crops.pictures) else min(2, available_cores())
     return DataLoader(crops, batch_size=batch, sampler=samples, num_workers=workers)

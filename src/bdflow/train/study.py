@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 from PIL import Image
+from rich.table import Table
 
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
@@ -122,6 +124,31 @@ def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float
     for row in rows:
         found.setdefault(row["variant"], []).append(row["folders"][folder][measure])
     return {v: (fmean(x), stdev(x) if len(x) > 1 else float("nan")) for v, x in found.items()}
+
+
+def table(rows: list[Row]) -> Table:
+    """What the terminal shows: a row for each variant and folder, the mean over seeds, and their spread."""
+    shown = Table(
+        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS", "bytes"
+    )
+    for folder in rows[0]["folders"]:
+        means = {key: summary(rows, folder, key) for key in rows[0]["folders"][folder] if key != "count"}
+        for variant, (psnr, spread) in means["psnr_y"].items():
+            runs = [row["steps"] for row in rows if row["variant"] == variant]
+            lpips = f"{means['lpips'][variant][0]:.4f}" if "lpips" in means else ""
+            shown.add_row(
+                variant,
+                folder,
+                str(len(runs)),
+                f"{fmean(runs):,.0f}",
+                f"{psnr:.2f} dB",
+                "" if math.isnan(spread) else f"{spread:.2f}",
+                f"{means['lr_psnr'][variant][0]:.2f} dB",
+                f"{means['ssim_y'][variant][0]:.4f}",
+                lpips,
+                f"{means['bytes'][variant][0]:,.0f}",
+            )
+    return shown
 
 
 def _train_and_measure(

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
-from bdflow.train.config import OptimConfig, TrainConfig, load_config, to_dict
+from bdflow.train.config import OptimConfig, TrainConfig, load_config, override, parse_setting, to_dict
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
@@ -353,6 +353,7 @@ def run(
     start: str | None = None,
     steps: int | None = None,
     learning_rate: float | None = None,
+    settings: Sequence[str] = (),
     max_time: float | None = None,
     precision: Any = "bf16-mixed",
     device: str = "auto",
@@ -364,6 +365,7 @@ def run(
         config: A TOML file; None takes the one that the weights of ``start`` were trained with.
         start: A model (name or folder) to begin from.
         steps: Instead of the configuration's; likewise ``learning_rate``.
+        settings: Others instead of the configuration's, as ``data.crop=96``.
         max_time: Seconds.
 
     Raises:
@@ -383,8 +385,8 @@ def run(
         raise BDFlowError(
             f"{config} describes another network than the one of {start}: leave it out, or fit it"
         )
-    changes = {"steps": steps, "learning_rate": learning_rate}
-    optim = msgspec.structs.replace(chosen.optim, **{k: v for k, v in changes.items() if v is not None})
-    chosen = msgspec.structs.replace(chosen, optim=optim)
+    given = {"optim.steps": steps, "optim.learning_rate": learning_rate}
+    changes = {name: value for name, value in given.items() if value is not None}
+    chosen = override(chosen, changes | dict(map(parse_setting, settings)))
     trainer = Trainer(chosen, data, out, start=weights, precision=precision, accelerator=device)
     trainer.fit(math.inf if max_time is None else max_time)

@@ -1,0 +1,146 @@
+"""What the verbs' arguments share: types, the names of results, and what is refused before the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+from cyclopts.validators import Number
+
+from bdflow.errors import BDFlowError
+
+if TYPE_CHECKING:
+    from bdflow.images import Picture
+
+
+def _no_option(_: object, path: str | None) -> None:
+    """Of what begins with a hyphen, only "-" is a file."""
+    if path and path.startswith("-") and path != "-":
+        raise ValueError(f"There is no such option; a file of that name is ./{path}.")
+
+
+def within(low: float, high: float) -> Callable[[object, float | None], None]:
+    """A validator of numbers; unlike cyclopts' own, it refuses what is no number at all (nan)."""
+
+    def check(_: object, value: float | None) -> None:
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"Must be {low:,} to {high:,}.")
+
+    return check
+
+
+Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
+Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
+Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]
+Log = Annotated[str | None, Parameter("--json", allow_leading_hyphen=True, validator=_no_option)]
+Model = Annotated[str | None, Parameter(("--model", "-m"))]
+Force = Annotated[bool, Parameter(("--force", "-f"), negative=())]
+Switch = Annotated[bool, Parameter(negative=())]
+Threads = Annotated[int | None, Parameter(validator=Number(gt=0, lte=1024))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Batch:
+    """Options for several pictures, whose results go into a folder (-o FOLDER).
+
+    Attributes:
+        recursive: Enter folders in a folder; the results keep the tree.
+        resume: Skip what is done: results that are there, not empty and not older than their pictures. Older
+            ones are made anew.
+        jobs: Pictures at once; the threads are shared out among them. Default: one a core, as far as memory
+            goes at 4 GB each.
+        json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
+            an earlier log is continued. "-" writes to standard output.
+    """
+
+    recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
+    resume: Switch = False
+    jobs: Annotated[int | None, Parameter(("--jobs", "-j"), validator=Number(gt=0, lte=1024))] = None
+    json: Log = None
+
+
+ONE = Batch()  # nothing asked for: a single picture, unless the input is several
+
+
+def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> str | None:
+    """The folder for the results of a batch; None where there is one picture and its result is a file.
+
+    Args:
+        inputs: As typed.
+        output: As typed.
+        asked: An option for batches was given.
+
+    Raises:
+        BDFlowError: It is a batch, but no folder is named for its results.
+    """
+    folder = next((path for path in inputs if Path(path).is_dir()), None)
+    output = output or None
+    into = output not in (None, "-") and (output.endswith((os.sep, "/")) or Path(output).is_dir())
+    if not (len(inputs) > 1 or folder or into or asked):
+        return None
+    if "-" in (*inputs, output):
+        raise BDFlowError('"-" stands for one picture: name files or a folder, and one for the results')
+    if output is None or (not into and Path(output).suffix.lower() in (".png", ".jpg", ".webp", ".tif")):
+        what = f"{folder}: it is a folder" if folder else "this is for several pictures"
+        raise BDFlowError(f"{what}: name a folder for the results (-o FOLDER)")
+    return output
+
+
+def read_input(path: str) -> str | bytes:
+    """What a picture is read from."""
+    return sys.stdin.buffer.read() if path == "-" else path
+
+
+def small_stem(path: str) -> str:
+    """``photo`` of ``photo.x8.png``, and of ``photo.jpg``."""
+    stem = Path(path).with_suffix("")
+    scale = stem.suffix
+    return str(stem.with_suffix("") if scale.startswith(".x") and scale[2:].isdigit() else stem)
+
+
+def beside(path: str, suffix: str) -> str:
+    """``photo.jpg`` or ``photo.x8.png`` with another ending."""
+    return "-" if path == "-" else f"{small_stem(path)}{suffix}"
+
+
+def check_target(path: str, force: bool) -> str:
+    """Where to write, refused before the work is done rather than after it."""
+    if path == "-":
+        if sys.stdout.isatty():
+            raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
+    elif not Path(path).parent.is_dir():
+        raise BDFlowError(f"{path}: there is no such folder: make it first")
+    elif Path(path).exists() and not force:
+        raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
+    return path
+
+
+def deliver(picture: Picture, target: str, force: bool) -> None:
+    """Write a picture to a file, or as PNG to standard output."""
+    from bdflow import images
+
+    if target == "-":
+        sys.stdout.buffer.write(images.encode(picture, "png"))
+        return
+    images.write(picture, target, overwrite=force)
+    say(f"{target}: {picture.width}x{picture.height}")
+
+
+def say(text: str) -> None:
+    """Tell the user; standard output is for results."""
+    print(text, file=sys.stderr)
+
+
+def needs_torch() -> None:
+    """Refuse a verb of the training half where it is missing."""
+    from importlib.util import find_spec
+
+    if not all(find_spec(name) for name in ("torch", "msgspec", "safetensors", "lightning_fabric", "onnx")):
+        raise BDFlowError('this needs the training half: pip install "bdflow[train]"')

@@ -1,0 +1,366 @@
+"""Many pictures in one go: one bad file does not stop the rest, and a killed run is taken up by the next."""
+
+import errno
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bdflow import images
+from bdflow.container import holds_chunk
+from bdflow.environment import available_cores, available_memory
+from bdflow.errors import BDFlowError
+from bdflow.files import make_folder, opened, reason, write_bytes
+from bdflow.log import Log
+from bdflow.metrics import MAX_PSNR, psnr_y
+from bdflow.progress import clock, heed_ctrl_c, progress
+from bdflow.rescaler import Rescaler
+from bdflow.restorer import Restorer
+from bdflow.tree import Folder, Plan
+
+INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
+
+_MEMORY_OF_A_PICTURE = 4 << 30  # bytes; what a tile needs, and the pixels of a large photograph
+_DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
+_MOST_NOTES = 20  # some name sizes and would fill the screen
+
+
+class Made(NamedTuple):
+    """The result of one picture.
+
+    Attributes:
+        data: Its file.
+        width: Of the large picture.
+        height: Of the large picture.
+        psnr_y: Of the restored picture, where it was asked for.
+        notes: What the user should know.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    psnr_y: float | None
+    notes: tuple[str, ...]
+
+
+Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
+
+
+def shrinking(rescaler: Rescaler, *, verify: bool) -> Work:
+    """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
+
+    Args:
+        rescaler: The model.
+        verify: Restore each small file, too, and measure PSNR-Y.
+    """
+
+    def shrink(path: Path) -> Made | None:
+        with opened(path) as (stream, name):
+            if holds_chunk(stream):
+                return None
+            picture = images.decode(stream, name)
+        data = rescaler.downscale(picture).to_bytes()
+        quality = None
+        if verify:
+            restored = np.asarray(rescaler.upscale(data).convert("RGB"))
+            quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
+        return Made(data, picture.width, picture.height, quality, picture.notes)
+
+    return shrink
+
+
+def restoring(restorer: Restorer, *, sigma: float, seed: int | None) -> Work:
+    """The work of ``upscale``; results are PNG."""
+
+    def restore(path: Path) -> Made:
+        rescaler, small, remarks = restorer.accept(path)
+        restored = images.read(rescaler.restore(small, sigma=sigma, seed=seed))
+        notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
+        return Made(images.encode(restored, "png"), restored.width, restored.height, None, notes)
+
+    return restore
+
+
+def share(jobs: int | None, threads: int | None) -> tuple[int, int]:
+    """How many pictures at once, and the processor threads of each.
+
+    Args:
+        jobs: None takes one for each thread, as far as memory goes.
+        threads: Of all together; None takes the cores at hand.
+    """
+    threads = threads or available_cores()
+    if jobs is None:
+        jobs = max(1, min(threads, (available_memory() or 0) // _MEMORY_OF_A_PICTURE))
+    return jobs, max(1, threads // jobs)
+
+
+@dataclass
+class Tally:
+    """What became of a batch.
+
+    Attributes:
+        made: Pictures done by this run.
+        done: Results that were there.
+        skipped: Files that are no pictures, or small already.
+        failed: Pictures and folders that could not be done.
+        left: Pictures that an early end left undone.
+        stopped: Why the run ended early.
+        pixels: Of the large pictures that were made small, or restored.
+        bytes_before: Of their files.
+        bytes_after: Of the results.
+        psnr_y: The mean over pictures, where it was measured.
+        seconds: Of the whole run.
+    """
+
+    made: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    left: int = 0
+    stopped: str | None = None
+    pixels: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    psnr_y: float | None = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        counts = {
+            "made": self.made,
+            "done before": self.done,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "left undone": self.left,
+        }
+        parts = [f"{count:,} {what}" for what, count in counts.items() if count or what == "made"]
+        lines = [f"{', '.join(parts)} in {clock(self.seconds)}"]
+        if self.made:
+            quality = "" if self.psnr_y is None else f", mean PSNR-Y {self.psnr_y:.2f} dB"
+            sizes = f"{self.bytes_before:,} bytes to {self.bytes_after:,}"
+            lines.append(f"{self.pixels / 1e6:,.2f} megapixels, {sizes}{quality}")
+        return "\n".join(lines)
+
+
+def run(
+    plan: Plan,
+    work: Work,
+    *,
+    jobs: int,
+    resume: bool = False,
+    log: Log | None = None,
+    say: Callable[[str], None] = print,
+) -> Tally:
+    """Do what was planned. Ctrl-C lets the pictures at work be finished; pressed again, it ends at once.
+
+    Args:
+        plan: From :func:`bdflow.tree.plan`.
+        work: Makes one picture's result; called in threads.
+        jobs: Pictures at once, and so at most in memory.
+        resume: A result that another run wrote meanwhile is as good as one of this run's.
+        log: Takes each picture when it is done, and a summary.
+        say: Takes lines of progress (a terminal sees a bar instead), and in the end the summary with all that
+            failed.
+
+    Returns:
+        What became of it; ``stopped`` tells of an early end: Ctrl-C, a full disk, or a folder of results that
+        vanished.
+    """
+    batch = _Batch(plan, work, resume, log)
+    with heed_ctrl_c(say) as interrupted, progress(len(plan), say) as show:
+        batch.work_off(jobs, interrupted, show)
+    for line in batch.finish():
+        say(_on_one_line(line))
+    return batch.tally
+
+
+class _Job(NamedTuple):
+    folder: Folder
+    source: Path
+    target: Path
+    replace: bool
+
+
+class _Stop(Exception):
+    """Nothing more can be written; the message says why."""
+
+
+class _Batch:
+    """A run, and its books: only `make` is called in threads."""
+
+    def __init__(self, plan: Plan, work: Work, resume: bool, log: Log | None) -> None:
+        self.plan, self.work, self.resume, self.log = plan, work, resume, log
+        self.tally = Tally(done=plan.done, skipped=plan.skipped)
+        self.failures: list[str] = []
+        self.lost: Counter[Path] = Counter()  # vanished folders, and how many pictures went with them
+        self.notes: Counter[str] = Counter()
+        self.psnr_y: list[float] = []
+        self.out = _identity(plan.out)
+        self.start = time.monotonic()
+        for path, why in plan.failures.items():
+            self.fail(path, why)
+
+    def work_off(self, jobs: int, interrupted: threading.Event, show: Callable[[int, str], None]) -> None:
+        """Keep as many pictures at work as allowed, until none is left or nothing more can be written."""
+        queue, total = self.queue(), len(self.plan)
+        waiting: dict[Future[Made | None], _Job] = {}
+        handled = 0
+        with ThreadPoolExecutor(jobs) as pool:
+            while True:
+                while len(waiting) < jobs and not self.tally.stopped and not interrupted.is_set():
+                    job = next(queue, None)
+                    if job is None:
+                        break
+                    waiting[pool.submit(self.make, job)] = job
+                if not waiting:
+                    break
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    handled += self.take(waiting.pop(future), future)
+                show(handled + self.lost.total(), f", {self.tally.failed:,} failed" * bool(self.tally.failed))
+        self.tally.left = total - handled - self.lost.total()
+        if interrupted.is_set() and self.tally.left:
+            self.tally.stopped = self.tally.stopped or INTERRUPTED
+
+    def queue(self) -> Iterator[_Job]:
+        """The pictures in order, less those whose folder vanished."""
+        for folder in self.plan.folders:
+            for index, (name, result, replace) in enumerate(folder.items):
+                if folder.gone:
+                    self.lose(folder, len(folder.items) - index)
+                    break
+                yield _Job(folder, (folder.source or Path()) / name, folder.target / result, replace)
+
+    def make(self, job: _Job) -> Made | None:
+        """One picture, from its file to the file of its result."""
+        if self.resume and not job.replace and job.target.exists():
+            raise FileExistsError
+        made = self.work(job.source)
+        if made is None:
+            return None
+        if _identity(self.plan.out) != self.out:  # never fill the folder that a lost disk was mounted on
+            raise _Stop(f"{self.plan.out}: the folder of the results is gone")
+        try:
+            make_folder(job.target.parent)
+            write_bytes(job.target, made.data, overwrite=job.replace)
+        except BDFlowError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _DISK_IS_FULL:
+                raise _Stop(str(error)) from error
+            if isinstance(cause, FileExistsError) and self.resume:
+                raise cause from None
+            raise
+        return made
+
+    def take(self, job: _Job, future: Future[Made | None]) -> bool:
+        """Enter what became of a picture; whether it is settled."""
+        try:
+            made = future.result()
+        except FileExistsError:  # another run was quicker
+            self.tally.done += 1
+        except _Stop as stop:
+            self.tally.stopped = self.tally.stopped or str(stop)
+            return False
+        except Exception as error:  # of whatever kind: the night is long, and the others wait
+            if job.folder.source and not job.folder.source.is_dir():
+                self.lose(job.folder, 1)
+                return False
+            expected = isinstance(error, BDFlowError)
+            why = str(error) if expected else f"unexpected {type(error).__name__}: {reason(error)}"
+            self.fail(str(job.source), why)
+        else:
+            if made is None:
+                self.tally.skipped += 1
+            else:
+                self.enter(job, made)
+        return True
+
+    def enter(self, job: _Job, made: Made) -> None:
+        """Count a picture that was made."""
+        try:
+            before = job.source.stat().st_size
+        except OSError:  # deleted since it was read
+            before = 0
+        self.tally.made += 1
+        self.tally.pixels += made.width * made.height
+        self.tally.bytes_before += before
+        self.tally.bytes_after += len(made.data)
+        self.notes.update(made.notes)
+        record = {
+            "file": str(job.source),
+            "result": str(job.target),
+            "width": made.width,
+            "height": made.height,
+            "bytes_before": before,
+            "bytes_after": len(made.data),
+        }
+        if made.psnr_y is not None:
+            self.psnr_y.append(made.psnr_y)
+            record["psnr_y"] = round(made.psnr_y, 5)
+        if made.notes:
+            record["notes"] = list(made.notes)
+        self.write("made", record)
+
+    def fail(self, path: str, why: str) -> None:
+        """Count a failure, to be named in the end."""
+        self.tally.failed += 1
+        why = why.removeprefix(f"{path}: ")
+        self.failures.append(f"{path}: {why}")
+        self.write("failed", {"file": path, "reason": why})
+
+    def lose(self, folder: Folder, pictures: int) -> None:
+        """Count pictures of a folder that vanished; however many, and however deep: one failure."""
+        folder.gone = True
+        top = folder.source or Path()
+        while top.parent != top and not top.parent.is_dir():
+            top = top.parent
+        if not self.lost[top]:
+            self.tally.failed += 1
+            self.write("failed", {"file": str(top), "reason": "the folder is gone"})
+        self.lost[top] += pictures
+
+    def finish(self) -> Iterator[str]:
+        """Close the books: the lines of the summary."""
+        self.tally.seconds = round(time.monotonic() - self.start, 3)
+        if self.psnr_y:
+            self.tally.psnr_y = round(sum(self.psnr_y) / len(self.psnr_y), 5)
+        self.write("summary", asdict(self.tally))
+        yield from str(self.tally).splitlines()
+        for note, times in self.notes.most_common(_MOST_NOTES):
+            yield f"note, {times:,} {'times' if times > 1 else 'time'}: {note}"
+        if self.plan.closed:
+            why = "links, hidden, or without --recursive"
+            yield f"note: {self.plan.closed:,} folders were not entered ({why})"
+        for folder, pictures in self.lost.items():
+            yield f"failed: {folder}: the folder is gone, with {pictures:,} pictures that were to be done"
+        for failure in sorted(self.failures):
+            yield f"failed: {failure}"
+        if self.tally.stopped:
+            yield f"stopped: {self.tally.stopped}"
+
+    def write(self, status: str, record: dict[str, Any]) -> None:
+        """Put a line into the log."""
+        if self.log is None:
+            return
+        try:
+            self.log.write(status, record)
+        except OSError as error:
+            self.log = None
+            self.tally.stopped = f"the log cannot be written: {reason(error)}"
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _on_one_line(text: str) -> str:
+    """A file's name may hold anything but a slash."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,52 @@
+"""Restore small files, each with the model that made it."""
+
+import threading
+from pathlib import Path
+
+from bdflow.container import Downscaled, NoChunkError, read
+from bdflow.images import Source
+from bdflow.rescaler import Rescaler
+from bdflow.zoo import find, find_maker
+
+
+class Restorer:
+    """Finds the model of each small file; a model is loaded once. Safe to share between threads.
+
+    Args:
+        model: Restores every file, those that lost their chunk too; None takes the built-in models that the
+            files name.
+        threads: Processor threads for one picture; None takes all cores.
+
+    Raises:
+        BDFlowError: There is no such model, or its files are damaged.
+    """
+
+    def __init__(self, model: str | Path | None = None, *, threads: int | None = None) -> None:
+        self._threads = threads
+        self._only = None if model is None else Rescaler(find(model), threads=threads)
+        self._lock = threading.Lock()
+        self._makers: dict[str, Rescaler] = {}
+
+    def accept(self, small: Downscaled | Source) -> tuple[Rescaler, Downscaled, list[str]]:
+        """What restores a small file: ``rescaler.restore(small)``.
+
+        Returns:
+            The model, the small picture, and remarks that the user should see.
+
+        Raises:
+            BDFlowError: The file cannot be read, names no built-in model, or was made by another than
+                ``model``.
+        """
+        if self._only:
+            return self._only, *self._only.accept(small)
+        try:
+            small = small if isinstance(small, Downscaled) else read(small)
+        except NoChunkError as stripped:
+            how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
+            raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
+        with self._lock:
+            if small.model not in self._makers:
+                maker = find_maker(small.model, small.weights)
+                self._makers[small.model] = Rescaler(maker, threads=self._threads)
+            rescaler = self._makers[small.model]
+        return rescaler, *rescaler.accept(small)

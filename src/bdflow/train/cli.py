@@ -1,0 +1,149 @@
+"""The verbs of the training half. They import it only when they run, so that all have a `--help`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from bdflow.arguments import (
+    Force,
+    Input,
+    Output,
+    Threads,
+    beside,
+    check_target,
+    deliver,
+    needs_torch,
+    read_input,
+    say,
+    within,
+)
+
+
+def mask(
+    image: Input,
+    /,
+    *,
+    output: Output = None,
+    sigma: Annotated[float, Parameter(validator=within(0, 100))] = 1.0,
+    magnitude: Literal["1-norm", "2-norm", "max-norm"] = "2-norm",
+    suppress: bool = True,
+    threshold: Annotated[float, Parameter(validator=within(0, 10**6))] = 50.0,
+    bits: Literal[1, 2, 3] = 1,
+    scale: Annotated[int, Parameter(("--scale", "-x"), validator=within(1, 64))] = 8,
+    force: Force = False,
+) -> None:
+    """Draw each step of the boundary-aware mask (Algorithm 1) as one picture. Needs bdflow[train].
+
+    Args:
+        image: A picture file; "-" reads standard input.
+        output: The sheet. Default: photo.mask.png beside photo.jpg.
+        sigma: Standard deviation of the Gaussian blur, pixels.
+        magnitude: Norm of the gradient.
+        suppress: Thin edges to their maxima.
+        threshold: T, on the 0..255 scale of Sobel magnitudes.
+        bits: Bits of a sample of the mask.
+        scale: The mask is reduced to a grid so many times smaller each way.
+        force: Overwrite an existing file.
+    """
+    needs_torch()
+    from bdflow import images
+    from bdflow.train.config import MaskConfig
+    from bdflow.train.mask import draw_steps
+
+    target = check_target(output or beside(image, ".mask.png"), force)
+    config = MaskConfig(sigma=sigma, magnitude=magnitude, suppress=suppress, threshold=threshold)
+    sheet = draw_steps(images.read(read_input(image)).rgb, config, scale, bits)
+    deliver(images.read(sheet), target, force)
+
+
+def train(
+    config: Path | None = None,
+    /,
+    *,
+    data: list[Path],
+    out: Annotated[Path, Parameter(("--out", "-o"))],
+    start: Annotated[str | None, Parameter("--from")] = None,
+    steps: Annotated[int | None, Parameter(validator=within(1, 10**9))] = None,
+    learning_rate: Annotated[float | None, Parameter(validator=within(1e-12, 1))] = None,
+    settings: Annotated[list[str] | None, Parameter("--set", negative=())] = None,
+    max_time: timedelta | None = None,
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    threads: Threads = None,
+) -> None:
+    """Train a model; a run folder that holds a state goes on from it. Needs bdflow[train].
+
+    On many GPUs: torchrun --nproc-per-node 8 -m bdflow train CONFIG --data DIR --out RUN
+
+    Args:
+        config: A TOML file such as configs/portraits-x8.toml; with --from it may be left out.
+        data: Folders of training pictures.
+        out: The run folder: state, logs (CSV, TensorBoard), contact sheet.
+        start: Begin from the weights of this model (a name or a folder), to fine-tune them.
+        steps: Instead of the configuration's.
+        learning_rate: Instead of the configuration's.
+        settings: Any other setting instead of the configuration's, such as --set data.crop=96; repeatable.
+        max_time: Stop after this long with the state saved, such as 90m or 1h30m.
+        precision: Of the convolutions; couplings, losses and weights are always float32.
+        device: What to train on; auto takes every GPU there is.
+        threads: Processor threads; default: all cores.
+    """
+    needs_torch()
+    from bdflow.train.trainer import run
+
+    run(
+        config, data, out, start=start, steps=steps, learning_rate=learning_rate, settings=settings or (),
+        max_time=max_time.total_seconds() if max_time else None,
+        precision=precision, device=device, threads=threads,
+    )  # fmt: skip
+
+
+def study(
+    plan: Path,
+    /,
+    *,
+    data: list[Path],
+    test: list[Path],
+    out: Annotated[Path, Parameter(("--out", "-o"))],
+    json: Path | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> None:
+    """Train variants of a model for equal time and measure each on stored files. Needs bdflow[train].
+
+    What the results file holds already is not trained again, so an interrupted study goes on.
+
+    Args:
+        plan: A study such as configs/studies/boundary.toml.
+        data: Folders of training pictures.
+        test: Folders of test pictures.
+        out: Run folders and models.
+        json: The results. Default: results/STUDY.json.
+        device: What to train on; auto takes a GPU where there is one.
+    """
+    needs_torch()
+    from rich.console import Console
+
+    from bdflow.train.study import run, table
+
+    results = json or Path("results") / f"{plan.stem}.json"
+    rows = run(plan, data, test, out, results, device=device, say=say)
+    Console().print(table(rows))
+
+
+def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o"))]) -> None:
+    """Write a run's weights as a model folder and check its graphs against torch. Needs bdflow[train].
+
+    Args:
+        run: The run folder that `bdflow train` wrote.
+        output: The model folder.
+    """
+    needs_torch()
+    from bdflow.train.export import export_run
+
+    parity = export_run(run, output)
+    worst = max(parity.values())
+    say(f"{output}: exported; ONNX Runtime and torch differ by at most {worst:.0f} of 255 levels")

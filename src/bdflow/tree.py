@@ -1,0 +1,263 @@
+"""What a batch has to do: its pictures, the names of their results, and which of these are there already."""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from bdflow.errors import BDFlowError
+from bdflow.files import TEMPORARY, make_folder, reason, remove_abandoned
+from bdflow.images import READABLE
+
+
+class Item(NamedTuple):
+    """One picture of a folder.
+
+    Attributes:
+        name: Its file's name; for a picture that was named itself, the path as given.
+        result: The name of its result.
+        replace: Whether an existing result gives way.
+    """
+
+    name: str
+    result: str
+    replace: bool
+
+
+@dataclass
+class Folder:
+    """Pictures of one folder whose results go into one folder.
+
+    Attributes:
+        source: Where the pictures are; None for those that were named one by one.
+        target: Where the results go; it need not exist.
+        items: What is to be done.
+        gone: The folder vanished while the batch ran.
+    """
+
+    source: Path | None
+    target: Path
+    items: list[Item] = field(default_factory=list)
+    gone: bool = False
+
+
+@dataclass
+class Plan:
+    """All that a batch has to do, and what it leaves alone.
+
+    Attributes:
+        out: The folder of the results.
+        folders: In order; strings only, no picture is opened to plan.
+        done: Pictures whose results are there.
+        skipped: Files that are no pictures by their endings, or hidden.
+        closed: Folders that were not entered: links, hidden ones, and without ``recursive`` all.
+        failures: What cannot be done, by path, one line each.
+    """
+
+    out: Path
+    folders: list[Folder] = field(default_factory=list)
+    done: int = 0
+    skipped: int = 0
+    closed: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(len(folder.items) for folder in self.folders)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How results are called.
+
+    Attributes:
+        ending: Such as ``.x8.png``.
+        stem: What of a picture's name stands before the ending.
+    """
+
+    ending: str
+    stem: Callable[[str], str]
+
+    def results(self, names: Iterable[str]) -> dict[str, str]:
+        """Each name's result: ``a.x8.png`` for ``a.jpg``, but ``a.jpg.x8.png`` where ``a.png`` is there too.
+
+        Names that differ only in case count as one, as on many disks they are. The outcome depends on the
+        names alone, so that a later run finds what an earlier one wrote.
+        """
+        results = {name: self.stem(name) + self.ending for name in names}
+        while True:
+            taken = Counter(map(_folded, results.values()))
+            clashing = [
+                name
+                for name, result in results.items()
+                if taken[_folded(result)] > 1 and result != name + self.ending
+            ]
+            if not clashing:
+                return results
+            for name in clashing:
+                results[name] = name + self.ending
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def plan(
+    inputs: Sequence[str], out: str, naming: Naming, *, recursive: bool, resume: bool, force: bool
+) -> Plan:
+    """List what is to be done, in the order of the names.
+
+    A single folder's pictures go to the same places below ``out``; of several inputs, each folder gets one of
+    its name there. ``out`` may lie inside a folder of pictures: it is not entered. Links to folders are not
+    followed, so there are no loops. Temporary files that a killed run left in the folders of results are
+    deleted.
+
+    Args:
+        inputs: Folders of pictures, and pictures.
+        out: The folder for the results; made if missing.
+        naming: How results are called.
+        recursive: Enter folders in folders.
+        resume: A result that is there, not empty, not older than its picture, is done; others are made anew.
+        force: All are made anew.
+
+    Raises:
+        BDFlowError: ``out`` cannot be made or holds one of the folders, two inputs would get one name, or
+            there is no picture at all.
+    """
+    paths = list(dict.fromkeys(map(Path, inputs)))
+    roots = {path: None for path in paths if path.is_dir()}  # in order, and quick to ask
+    if Path(out).exists() and not Path(out).is_dir():
+        raise BDFlowError(f"{out}: it is no folder: name one for the results (-o FOLDER)")
+    for root in roots:
+        if root.resolve().is_relative_to(Path(out).resolve()):
+            raise BDFlowError(f"{root} is or lies in the folder of the results: name another (-o FOLDER)")
+    names = {path: path.resolve().name if path in roots else path.name for path in paths}
+    _no_two(names)
+
+    make_folder(out)
+    plan = Plan(Path(out))
+    choose = _Choice(plan, naming, resume, force)
+    if len(roots) < len(paths):
+        choose(Folder(None, plan.out), {str(path): name for path, name in names.items() if path not in roots})
+    for root in roots:
+        target = plan.out if len(paths) == 1 else plan.out / names[root]
+        for folder, found in _walk(root, target, recursive, plan):
+            choose(folder, {name: name for name in found})
+    if not (len(plan) or plan.done or plan.failures):
+        hint = f"; {plan.closed} folders in it were not entered (--recursive)" if plan.closed else ""
+        raise BDFlowError(f"{', '.join(inputs)}: no pictures in it{hint}")
+    return plan
+
+
+def _no_two(names: dict[Path, str]) -> None:
+    """Refuse two inputs of one name: whose would the result be that a later run finds?"""
+    first: dict[str, Path] = {}
+    for path, name in names.items():
+        if name in first:
+            raise BDFlowError(f"{first[name]} and {path} have one name: take two runs, into two folders")
+        first[name] = path
+
+
+def _walk(root: Path, out: Path, recursive: bool, plan: Plan) -> Iterator[tuple[Folder, list[str]]]:
+    """Each folder, and the names of its pictures."""
+    waiting = [(root, out)]
+    while waiting:
+        source, target = waiting.pop()
+        pictures, below = [], []
+        try:
+            with os.scandir(source) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.name)
+                    elif entry.is_symlink() and entry.is_dir():
+                        plan.closed += 1
+                    elif _is_picture(entry):
+                        pictures.append(entry.name)
+                    else:
+                        plan.skipped += 1
+        except OSError as error:
+            plan.failures[str(source)] = reason(error)
+            continue
+        for name in sorted(below, reverse=True):
+            if _is_same(source / name, plan.out):
+                continue
+            if recursive and not name.startswith("."):
+                waiting.append((source / name, target / name))
+            else:
+                plan.closed += 1
+        yield Folder(source, target), sorted(pictures)
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    """By its ending; never a pipe, which would be waited for. A link that leads nowhere is, to be named."""
+    if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in READABLE:
+        return False
+    return entry.is_file() or (entry.is_symlink() and not Path(entry).exists())
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except OSError:
+        return False
+
+
+@dataclass
+class _Choice:
+    """Decides picture by picture what is to be done, and adds it to the plan."""
+
+    plan: Plan
+    naming: Naming
+    resume: bool
+    force: bool
+
+    def __call__(self, folder: Folder, names: Mapping[str, str]) -> None:
+        """Take a folder and, by their paths below it, the names of its pictures."""
+        results, there = self.naming.results(names.values()), _results_in(folder.target)
+        source_of = folder.source or Path()
+        named = set() if folder.source else {(source_of / path).resolve() for path in names}
+        for path, name in names.items():
+            source, target = source_of / path, folder.target / results[name]
+            if named and target.resolve() in named:
+                self.plan.failures[str(source)] = f"its result, {target}, would replace one of the pictures"
+            elif target.name not in there or self.force:
+                folder.items.append(Item(path, target.name, self.force))
+            elif not self.resume:
+                how = "skip what is done (--resume) or allow overwriting (--force)"
+                self.plan.failures[str(source)] = f"{target} exists already: {how}"
+            elif _is_done(source, there[target.name]):
+                self.plan.done += 1
+            else:
+                folder.items.append(Item(path, target.name, True))
+        if folder.items:
+            self.plan.folders.append(folder)
+
+
+def _results_in(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """What is there, less the temporary files of killed runs, which are deleted."""
+    there = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    remove_abandoned(entry)
+                else:
+                    there[entry.name] = entry
+    except OSError:  # most often it is not made yet; one that cannot be listed is not overwritten either
+        pass
+    return there
+
+
+def _is_done(source: Path, result: os.DirEntry[str]) -> bool:
+    """Whether a result is there, whole and not older than its picture.
+
+    Results take their names when they are whole. An empty file may be the claim to a name that a kill left
+    where the disk has no hard links.
+    """
+    try:
+        made = result.stat()
+        return made.st_size > 0 and made.st_mtime_ns >= source.stat().st_mtime_ns
+    except OSError:  # of the picture, most likely: reading it will tell
+        return False

@@ -1,0 +1,154 @@
+"""The run of a batch, with work that a test can watch."""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bdflow import batch, progress
+from bdflow.batch import Made, run, share
+from bdflow.tree import Naming, plan
+
+NAMING = Naming(".out", lambda name: Path(name).stem)
+RESULT = Made(b"result", 4, 3, None, ())
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> list[Path]:
+    monkeypatch.chdir(tmp_path)
+    names = [Path("in", folder, f"{i}.png") for folder in ("x/y", "z") for i in range(10)]
+    for name in names:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_text("x")
+    return names
+
+
+def results(**options):
+    return plan(["in"], "out", NAMING, **{"recursive": True, "resume": False, "force": False} | options)
+
+
+def go(work, *, jobs: int = 1, todo=None, **options):
+    said: list[str] = []
+    return run(todo or results(), work, jobs=jobs, say=said.append, **options), said
+
+
+def test_no_more_pictures_at_once_than_allowed(files):
+    lock, now, most = threading.Lock(), 0, 0
+
+    def work(_: Path) -> Made:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return RESULT
+
+    assert go(work, jobs=3)[0].made == 20
+    assert most == 3
+
+
+def test_an_unexpected_error_is_one_failure(files):
+    def work(path: Path) -> Made:
+        if path.name == "3.png":
+            raise ZeroDivisionError("division by zero")
+        return RESULT
+
+    tally, said = go(work)
+    assert (tally.made, tally.failed) == (18, 2)
+    assert said[-1] == "failed: in/z/3.png: unexpected ZeroDivisionError: division by zero"
+
+
+def test_a_vanished_folder_is_one_line(files):
+    def work(path: Path) -> Made:
+        if path == Path("in/x/y/4.png"):
+            shutil.rmtree("in/x")
+        path.read_bytes()
+        return RESULT
+
+    tally, said = go(work)
+    assert (tally.made, tally.failed, tally.left) == (14, 1, 0)
+    assert said[2:] == ["failed: in/x: the folder is gone, with 6 pictures that were to be done"]
+
+
+def test_a_vanished_folder_of_results_stops_the_run_and_is_not_made_again(files):
+    def work(path: Path) -> Made:
+        if path == Path("in/x/y/4.png"):
+            shutil.rmtree("out")
+        return RESULT
+
+    tally, said = go(work)
+    assert (tally.made, tally.failed, tally.left) == (4, 0, 16)
+    assert said[-1] == "stopped: out: the folder of the results is gone"
+    assert not Path("out").exists()
+
+
+def test_ctrl_c_finishes_what_is_at_work(files):
+    def work(path: Path) -> Made:
+        if path.name == "4.png":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        return RESULT
+
+    before = signal.getsignal(signal.SIGINT)
+    tally, said = go(work, jobs=2)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert tally.stopped == batch.INTERRUPTED
+    assert (tally.failed, tally.made + tally.left) == (0, 20)
+    assert 5 <= tally.made <= 7
+    assert len(list(Path("out").rglob("*.out"))) == tally.made
+    assert said[0] == "stopping when the pictures at work are finished; Ctrl-C again ends at once"
+    assert go(lambda _: RESULT, todo=results(resume=True))[0].made == tally.left
+
+
+def test_what_another_run_made_meanwhile_is_kept(files):
+    def work(path: Path) -> Made:
+        if path.name == "3.png":  # while this run works on it, and on the one before
+            for number in (3, 4):
+                Path("out", path.parent.relative_to("in"), f"{number}.out").write_bytes(b"theirs")
+        return RESULT
+
+    tally, _ = go(work, todo=results(resume=True), resume=True)
+    assert (tally.made, tally.done, tally.failed) == (16, 4, 0)
+    assert Path("out/z/4.out").read_bytes() == b"theirs"
+    shutil.rmtree("out")
+    tally, said = go(work)
+    assert (tally.made, tally.failed) == (16, 4)
+    assert "exists already" in said[-1]
+    assert Path("out/z/3.out").read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress(files, monkeypatch, capsys, terminal):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    tally, said = go(lambda _: time.sleep(0.01) or RESULT)
+    lines = [line for line in said if " left" in line]
+    assert tally.made == 20
+    if terminal:
+        assert not lines
+    else:
+        assert len(lines) == 20
+        assert re.fullmatch(r"10 of 20, [\d.]+ a second, 0:00:0\d left", lines[9])
+
+
+def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.setattr(batch, "available_cores", lambda: 8)
+    for memory, jobs, threads, expected in [
+        (64 << 30, None, None, (8, 1)),
+        (9 << 30, None, None, (2, 4)),
+        (1 << 30, None, None, (1, 8)),
+        (None, None, None, (1, 8)),
+        (64 << 30, None, 3, (3, 1)),
+        (1 << 30, 3, None, (3, 2)),
+        (1 << 30, 20, 4, (20, 1)),
+    ]:
+        monkeypatch.setattr(batch, "available_memory", lambda memory=memory: memory)
+        assert share(jobs, threads) == expected
