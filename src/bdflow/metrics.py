@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SSIM_WINDOW", "luma", "psnr", "psnr_y", "ssim", "ssim_y"]
+__all__ = ["MAX_PSNR", "SSIM_WINDOW", "luma", "psnr", "psnr_y", "ssim", "ssim_y"]
 
 Picture: TypeAlias = NDArray[np.uint8]
 Plane: TypeAlias = NDArray[np.float64]
