@@ -116,6 +116,15 @@ def test_a_study_trains_measures_and_goes_on_where_it_stopped(study_file, pictur
     assert run() == rows
     assert said == []  # nothing was trained again
     document = json.loads(results.read_text())
+    del document["rows"][0]["config"]["model"]["network"]  # a setting that is newer than the row
+    results.write_text(json.dumps(document))
+    run()
+    assert said == []
+    study_file.write_text(STUDY.replace("= 2\n[variants", "= 1\n[variants"))
+    assert [row["config"]["model"]["boundary_bits"] for row in run()] == [1, 1]
+    study_file.write_text(STUDY)
+    rows, (narrow, wide) = run(), run()
+    document = json.loads(results.read_text())
     results.write_text(json.dumps(document | {"rows": rows[1:]}))
     again = run()
     assert again[1] == wide

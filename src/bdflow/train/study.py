@@ -1,6 +1,5 @@
 """Studies: one choice against another, each trained for the same time and measured on stored files."""
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Iterator
@@ -102,15 +101,15 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     if study.test_side:
         tests = [_shrunk(folder, out / "tests", study.test_side) for folder in tests]
-    known = {row["key"]: row for row in _read(results)}
+    known = {(row["variant"], row["seed"]): row for row in _read(results)}
     rows = []
     for variant, seed, config in planned:
-        key = f"{variant}/{seed}/{_digest(config)}"
-        if key not in known:
+        row = known.get((variant, seed))
+        if row is None or not _describes(row["config"], config):
             say(f"{path.stem}: {variant}, seed {seed}, {study.minutes:g} minutes")
             measured = _train_and_measure(config, data, tests, out / f"{variant}-{seed}", device, study, say)
-            known[key] = {"key": key, "variant": variant, "seed": seed, **measured}
-        rows.append(known[key])
+            row = {"variant": variant, "seed": seed, **measured}
+        rows.append(row)
         document = {"study": msgspec.to_builtins(study), "rows": rows}
         write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
     return rows
@@ -148,9 +147,12 @@ def _train_and_measure(
     }
 
 
-def _digest(config: TrainConfig) -> str:
-    """Tells configurations apart in a few letters."""
-    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:8]
+def _describes(stored: dict[str, Any], config: TrainConfig) -> bool:
+    """Whether a row's configuration is this one; settings that are newer than the row have their defaults."""
+    try:
+        return msgspec.convert(stored, TrainConfig) == config
+    except msgspec.ValidationError:
+        return False
 
 
 def _read(results: Path) -> list[Row]:
