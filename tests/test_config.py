@@ -6,10 +6,19 @@ import msgspec
 import pytest
 
 from bdflow.errors import BDFlowError
-from bdflow.train.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, load_config, to_dict
+from bdflow.train.config import (
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    load_config,
+    to_dict,
+)
 from bdflow.train.model import BDFlow
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+RIVAL = {"network": "hcflow", "scale": 4, "boundary_bits": 0}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +35,19 @@ CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
         ({"scale": 8, "kept": (6,)}, "kept needs 2 numbers: one for each level but the last"),
         ({"scale": 4, "kept": (2,)}, "level 0 can keep 3 to 12 channels, not 2"),
         ({"scale": 8, "kept": (6, 25)}, "level 1 can keep 3 to 24 channels, not 25"),
+        ({"network": "hcflow"}, "network hcflow has no boundary map: boundary_bits must be 0"),
+        ({"network": "tar"}, "network tar has no boundary map: boundary_bits must be 0"),
+        (RIVAL | {"kept": (6,)}, "network hcflow has no kept: leave it out"),
+        (RIVAL | {"split": "kept"}, "network hcflow has no split: leave it out"),
+        (RIVAL | {"block": "dense"}, "network hcflow has no block: leave it out"),
+        (RIVAL | {"coupling": "affine"}, "network hcflow has no coupling: leave it out"),
+        (RIVAL | {"wavelet": "cdf53"}, "network hcflow has no wavelet: leave it out"),
+        (RIVAL | {"clamp": 2.0}, "network hcflow has no clamp: leave it out"),
+        (RIVAL | {"network": "tar", "latent_variance": 1.0}, "network tar has no latent_variance: leave"),
+        (RIVAL | {"network": "tar", "block": "dense"}, "network tar has no block: leave it out"),
+        (RIVAL | {"features": 2}, "network hcflow needs features that are multiples of 4"),
+        (RIVAL | {"features": (8, 6)}, "network hcflow needs features that are multiples of 4"),
+        (RIVAL | {"blocks": (1, 2, 3)}, "blocks needs one number for each of the 2 levels"),
     ],
 )
 def test_networks_that_cannot_be(wrong, message):
@@ -41,6 +63,16 @@ def test_the_most_and_the_least_that_a_level_can_keep(kept):
 @pytest.mark.parametrize(("scale", "levels"), [(2, 1), (4, 2), (8, 3), (64, 6), (128, 7)])
 def test_levels(scale, levels):
     assert ModelConfig(scale=scale).levels == levels
+
+
+def test_tar_has_no_z_to_draw():
+    tar = ModelConfig(**RIVAL | {"network": "tar"})
+    with pytest.raises(ValueError, match="network tar has no Z to draw: sample_sigma must be 0"):
+        TrainConfig(name="x", model=tar, loss=LossConfig(sample_sigma=0.1))
+
+
+def test_hcflow_has_a_prior():
+    assert ModelConfig(**RIVAL, latent_variance=1.0).latent_variance == 1
 
 
 def test_the_crop_must_fit_the_scale():

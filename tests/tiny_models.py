@@ -10,12 +10,14 @@ from invertible import stir
 
 from bdflow.train.config import CardConfig, ModelConfig, TrainConfig
 from bdflow.train.export import export
-from bdflow.train.model import BDFlow
+from bdflow.train.model import Network, build
 
 CONFIGS = {
     "tiny-x2": ModelConfig(scale=2, features=4, blocks=1),
     "tiny-x4": ModelConfig(scale=4, features=4, blocks=1, boundary_bits=2, kept=(6,)),
     "tiny-x8": ModelConfig(scale=8, features=4, blocks=1, boundary_bits=0, split="kept"),
+    "tiny-hcflow": ModelConfig(network="hcflow", scale=4, features=4, blocks=2, boundary_bits=0),
+    "tiny-tar": ModelConfig(network="tar", scale=4, features=8, blocks=1, boundary_bits=0),
 }
 TRAINING = {
     "steps": 12,
@@ -32,9 +34,9 @@ def config(name: str) -> TrainConfig:
     return TrainConfig(name=name, model=CONFIGS[name], card=CardConfig(data="none: random numbers"))
 
 
-def network(name: str) -> BDFlow:
+def network(name: str) -> Network:
     """Random everywhere, yet pictures stay in range, and the boundary map has every level."""
-    model = stir(BDFlow(CONFIGS[name]))
+    model = stir(build(CONFIGS[name]))
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if key.endswith("bias"):
@@ -58,13 +60,13 @@ def metadata(folder: Path) -> dict:
     return json.loads(header["__metadata__"]["bdflow"])
 
 
-def graphs_of(model: Path) -> Callable[[BDFlow, Path], None]:
+def graphs_of(model: Path) -> Callable[[Network, Path], None]:
     """Stands for the exporter of graphs: those of ``model`` hold for all weights of its kind."""
 
     def start(folder: Path) -> int:
         return int.from_bytes((folder / "weights.safetensors").read_bytes()[:8], "little")
 
-    def write(_: BDFlow, out: Path) -> None:
+    def write(_: Network, out: Path) -> None:
         for name in ("down.onnx", "sample.onnx", "up.onnx"):
             proto = onnx.load(model / name, load_external_data=False)
             for tensor in proto.graph.initializer:

@@ -17,6 +17,7 @@ from bdflow.files import write_bytes
 
 RESULTS, CARD = "evaluation.json", "card.md"
 _LABEL_HEIGHT, _GAP = 30, 8
+_NETWORKS = {"bdflow": "BDFlow", "hcflow": "HCFlow", "tar": "TAR"}
 
 
 def contact_sheet(panels: Mapping[str, NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
@@ -147,7 +148,8 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     lines = [
         f"# {model.name}",
         "",
-        f"BDFlow for {model.scale} times smaller each way: {training['parameters']:,} parameters,"
+        f"{_NETWORKS[model.network]} for {model.scale} times smaller each way:"
+        f" {training['parameters']:,} parameters,"
         f" {training['multiply_adds'] / 1e9:.4f} G multiply-adds at 128x128 in one direction,"
         f" {boundary}. Licence: Apache-2.0.",
         "",

@@ -90,7 +90,8 @@ class Rescaler:
         Args:
             small: What :meth:`downscale` returned, or a file of it. Pixels alone (a picture, or a file whose
                 bdflow chunk was stripped, which is warned of) are restored with an empty boundary map.
-            sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture.
+            sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture. A model
+                without a Z restores that one for any spread.
             seed: Makes a draw of Z repeatable.
 
         Raises:
@@ -139,7 +140,7 @@ class Rescaler:
             empty = np.zeros(grid, np.uint8)
             inputs["boundary"] = (empty if small.boundary is None else small.boundary)[None, None]
         if sigma:
-            shape = (1, 3 * small.scale**2 - 3 - bool(self.model.bits), *grid)
+            shape = (1, self.model.latent_channels, *grid)
             draw = np.random.default_rng(seed).standard_normal(shape, np.float32)
             inputs["latent"] = np.float32(sigma) * draw
         (restored,) = self._run("sample" if sigma else "up", grid, **inputs)

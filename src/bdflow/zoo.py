@@ -51,18 +51,33 @@ class Model:
         return int(self.metadata["model"]["boundary_bits"])
 
     @property
-    def reach(self) -> int:
-        """How far, in the photograph's pixels, a pixel can be from what it depends on, in either direction.
+    def network(self) -> str:
+        """``bdflow``, or its rivals ``hcflow`` and ``tar``. Older weights do not tell: they are BDFlow's."""
+        return str(self.metadata["model"].get("network", "bdflow"))
 
-        An InvBlock's inner networks follow on each other, each of 3 or 5 convolutions of 3x3 (dense blocks);
-        CDF 5/3 adds one pixel of its level, Haar none.
-        """
-        network = self.metadata["model"]
-        levels = self.scale.bit_length() - 1
-        blocks = network["blocks"] if isinstance(network["blocks"], list) else [network["blocks"]] * levels
-        block = 2 * (5 if network["block"] == "dense" else 3)
-        wavelet = int(network["wavelet"] == "cdf53")
-        return sum((count * block + wavelet) * 2 ** (level + 1) for level, count in enumerate(blocks))
+    @property
+    def latent_channels(self) -> int:
+        """Channels of Z, on the grid of the small picture."""
+        return 0 if self.network == "tar" else 3 * self.scale**2 - 3 - bool(self.bits)
+
+    @property
+    def reach(self) -> int:
+        """How far, in the photograph's pixels, a pixel can be from what it depends on, either way."""
+        blocks, levels = self.metadata["model"]["blocks"], self.scale.bit_length() - 1
+        counts: list[int] = blocks if isinstance(blocks, list) else [blocks] * levels
+        cells = sum(self._cells(count) << level + 1 for level, count in enumerate(counts))
+        # TAR has besides a convolution a level on the grid twice as fine, and one on the small picture's.
+        return cells + (2 * self.scale - 1 if self.network == "tar" else 0)
+
+    def _cells(self, blocks: int) -> int:
+        """How far one level of so many blocks reaches, on its own grid: its 3x3 convolutions in a row."""
+        if self.network == "hcflow":  # flow steps of 5, a condition of 15 an RRDB, conditional steps of 2
+            return 5 * blocks + 3 + 15 * max(1, 3 * blocks // 8) + 2 * max(1, 3 * blocks // 4)
+        if self.network == "tar":
+            return 2 * blocks + 1
+        # An InvBlock's inner networks follow on each other; CDF 5/3 adds one pixel, Haar none.
+        block = 2 * (5 if self.metadata["model"]["block"] == "dense" else 3)
+        return blocks * block + int(self.metadata["model"]["wavelet"] == "cdf53")
 
     @cached_property
     def size(self) -> int:

@@ -17,10 +17,16 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ModelConfig(Frozen, frozen=True):
     """The network. The defaults are the paper's; ``scale`` and ``blocks`` tell its four models apart.
 
+    The rivals take ``scale``, ``blocks``, ``features`` and, where they have a Z, ``latent_variance``; what
+    else is set for them is refused, and ``boundary_bits`` must be 0.
+
     Attributes:
+        network: BDFlow (IRN is one, of dense blocks); HCFlow and TAR are its rivals, in files of their names.
         scale: How many times smaller each way, a power of two.
-        blocks: InvBlocks a level; one number for all levels or one for each, finest level first.
-        features: Width of phi, rho and eta; likewise. With dense blocks, their growth.
+        blocks: InvBlocks a level; one number for all levels or one for each, finest level first. Of HCFlow:
+            unconditional flow steps; of TAR: residual blocks each way.
+        features: Width of phi, rho and eta; likewise. With dense blocks, their growth. Of HCFlow: channels
+            of its condition; of TAR: channels. Both divide it by 4.
         kept: Channels that go on after each level but the last, finest first; the others join Z.
             Empty: all go on, as in the paper.
         split: Channels of u1 in every InvBlock: the 3 of the image (paper), or all that are kept.
@@ -32,6 +38,7 @@ class ModelConfig(Frozen, frozen=True):
         latent_variance: sigma^2 of the prior of Z.
     """
 
+    network: Literal["bdflow", "hcflow", "tar"] = "bdflow"
     scale: int = 8
     blocks: int | tuple[int, ...] = 2
     features: int | tuple[int, ...] = 64
@@ -45,6 +52,8 @@ class ModelConfig(Frozen, frozen=True):
     latent_variance: float = 0.2
 
     def __post_init__(self) -> None:
+        if self.network != "bdflow":
+            self._check_rival()
         if self.scale < 2 or self.scale & (self.scale - 1):
             raise ValueError(f"scale must be a power of two from 2 on, not {self.scale}")
         if not 0 <= self.boundary_bits <= 3:
@@ -61,10 +70,27 @@ class ModelConfig(Frozen, frozen=True):
                 raise ValueError(f"level {level} can keep 3 to {4 * channels} channels, not {kept}")
             channels = kept
 
+    def _check_rival(self) -> None:
+        if self.boundary_bits:
+            raise ValueError(f"network {self.network} has no boundary map: boundary_bits must be 0")
+        foreign = {"kept", "split", "block", "coupling", "wavelet", "clamp"}
+        foreign |= {"latent_variance"} if self.network == "tar" else set()
+        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if name in foreign and getattr(self, name) != default:
+                raise ValueError(f"network {self.network} has no {name}: leave it out")
+        widths = self.features if isinstance(self.features, tuple) else (self.features,)
+        if any(width < 4 or width % 4 for width in widths):
+            raise ValueError(f"network {self.network} needs features that are multiples of 4")
+
     @property
     def levels(self) -> int:
         """n of scale = 2^n."""
         return self.scale.bit_length() - 1
+
+    def of_level(self, index: int) -> tuple[int, int]:
+        """``blocks`` and ``features`` of a level; 0 is the finest."""
+        blocks = self.blocks if isinstance(self.blocks, int) else self.blocks[index]
+        return blocks, self.features if isinstance(self.features, int) else self.features[index]
 
 
 class MaskConfig(Frozen, frozen=True):
@@ -158,6 +184,8 @@ class TrainConfig(Frozen, frozen=True):
             raise ValueError(f"crop {self.data.crop} must be a multiple of the scale {self.model.scale}")
         if self.data.sides and not self.data.crop <= self.data.sides[0] <= self.data.sides[1]:
             raise ValueError(f"sides must be two numbers in order, the crop {self.data.crop} or more")
+        if self.model.network == "tar" and self.loss.sample_sigma:
+            raise ValueError("network tar has no Z to draw: sample_sigma must be 0")
 
 
 def load_config(path: str | Path) -> TrainConfig:

@@ -13,12 +13,13 @@ import msgspec
 import numpy as np
 import torch
 from onnx import TensorProto, helper
+from onnxscript.optimizer import remove_unused_nodes
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bdflow.errors import BDFlowError
 from bdflow.train.config import ModelConfig, TrainConfig, to_dict
-from bdflow.train.model import BDFlow, count_multiply_adds, count_parameters
+from bdflow.train.model import Network, build, count_multiply_adds, count_parameters
 from bdflow.train.trainer import LAST
 from bdflow.zoo import GRAPHS, SUMS, WEIGHTS, read_header, read_metadata
 
@@ -28,7 +29,7 @@ OPSET = 20
 class Down(nn.Module):
     """What ``down.onnx`` computes: uint8 picture to uint8 Y and the levels of B."""
 
-    def __init__(self, model: BDFlow) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
@@ -43,7 +44,7 @@ class Down(nn.Module):
 class Up(nn.Module):
     """What ``up.onnx`` computes: uint8 Y, the levels of B, and for ``sample.onnx`` Z, to a uint8 picture."""
 
-    def __init__(self, model: BDFlow) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
@@ -57,11 +58,11 @@ def _levels(x: Tensor, top: int) -> Tensor:
     return (x.clamp(0, 1) * top).round().to(torch.uint8)
 
 
-def load_model(weights: str | Path) -> BDFlow:
+def load_model(weights: str | Path) -> Network:
     """The torch network of a model folder or a weights file, in float32."""
     weights = Path(weights)
     weights = weights / WEIGHTS if weights.is_dir() else weights
-    model = BDFlow(msgspec.convert(read_metadata(weights)["model"], ModelConfig))
+    model = build(msgspec.convert(read_metadata(weights)["model"], ModelConfig))
     model.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
     return model.eval()
 
@@ -99,7 +100,7 @@ def export(
 
     Args:
         config: Goes into the metadata whole.
-        weights: A state dict of :class:`BDFlow`.
+        weights: A state dict of the network.
         out: The model folder; made if missing. An older export in it is replaced once the new one is proven,
             and its card left alone.
         training: What else the metadata shall record (steps, seconds, data).
@@ -114,7 +115,7 @@ def export(
     if out.exists() and not (out / WEIGHTS).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
     with torch.device("meta"):
-        empty = BDFlow(config.model)
+        empty = build(config.model)
     sizes = {"parameters": count_parameters(empty), "multiply_adds": count_multiply_adds(empty)}
     metadata = {
         "name": config.name,
@@ -137,7 +138,7 @@ def export(
     return parity
 
 
-def _write_graphs(model: BDFlow, out: Path) -> None:
+def _write_graphs(model: Network, out: Path) -> None:
     scale, bits = model.config.scale, model.config.boundary_bits
     n, h, w = 1, torch.export.Dim("h", min=1), torch.export.Dim("w", min=1)
     grid = {2: h, 3: w}
@@ -166,16 +167,26 @@ def _write_graph(
 ) -> None:
     """Export one direction and let its initialisers point into the safetensors file beside it."""
     # What the exporter says of torchvision, of names and of deprecations inside torch helps nobody here.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs),
-            output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False,
+            output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False, optimize=False,
         )  # fmt: skip
-    assert program is not None
+        assert program is not None
+        header = read_header(folder / WEIGHTS)
+        # What is computed from weights alone (a scale from its logarithm) must not be folded into the graph:
+        # it would be a second copy of the numbers. The optimiser leaves alone what it takes for an input.
+        graph, signature = program.model.graph, len(inputs)
+        graph.inputs.extend(
+            w for name, w in graph.initializers.items() if name.removeprefix("model.") in header
+        )
+        program.optimize()
+        del graph.inputs[signature:]
+        remove_unused_nodes(program.model)
     proto = program.model_proto
-    header = read_header(folder / WEIGHTS)
     with (folder / WEIGHTS).open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
     casts = []
@@ -205,7 +216,7 @@ def _write_graph(
     path.write_bytes(proto.SerializeToString())
 
 
-def check_parity(model: BDFlow, folder: Path) -> dict[str, float]:
+def check_parity(model: Network, folder: Path) -> dict[str, float]:
     """Largest difference in 8-bit levels between torch and ONNX Runtime on a random smooth picture."""
     import onnxruntime
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-def _zero(conv: nn.Conv2d) -> nn.Conv2d:
+def zero(conv: nn.Conv2d) -> nn.Conv2d:
     """Start at zero, so that an untrained block passes its input through."""
     nn.init.zeros_(conv.weight)
     assert conv.bias is not None
@@ -24,10 +24,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, features: int) -> None:
         super().__init__()
-        self.head = _conv(inputs, features)
-        self.body = _conv(features, features)
-        self.tail = _zero(_conv(features, outputs))
-        self.shortcut = _zero(_conv(inputs, outputs))
+        self.head = conv3x3(inputs, features)
+        self.body = conv3x3(features, features)
+        self.tail = zero(conv3x3(features, outputs))
+        self.shortcut = zero(conv3x3(inputs, outputs))
         self.act = nn.LeakyReLU(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,8 +40,8 @@ class DenseBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, growth: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(_conv(inputs + i * growth, growth) for i in range(4))
-        self.tail = _zero(_conv(inputs + 4 * growth, outputs))
+        self.convs = nn.ModuleList(conv3x3(inputs + i * growth, growth) for i in range(4))
+        self.tail = zero(conv3x3(inputs + 4 * growth, outputs))
         self.act = nn.LeakyReLU(0.2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from bdflow.train.config import LossConfig, MaskConfig
 from bdflow.train.mask import boundary_mask, boundary_steps, boundary_weight
-from bdflow.train.model import BDFlow, quantize
+from bdflow.train.model import Network, quantize
 
 DEFAULT_MASK = MaskConfig()
 
@@ -36,12 +36,14 @@ def boundary_loss(boundary: Tensor, mask: Tensor) -> Tensor:
 
 
 def latent_loss(latent: Tensor, variance: float) -> Tensor:
-    """Eq. 11 without its weight: mean negative log-likelihood of Z under N(0, variance)."""
+    """Eq. 11 without its weight: mean negative log-likelihood of Z under N(0, variance); 0 if Z is empty."""
+    if not latent.numel():
+        return latent.sum()
     return 0.5 * (latent.square().mean() / variance + math.log(2 * math.pi * variance))
 
 
 def restore(
-    model: BDFlow,
+    model: Network,
     y: Tensor,
     boundary: Tensor | None,
     sigma: float = 0.0,
@@ -68,7 +70,11 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, model: BDFlow, loss: LossConfig, mask: MaskConfig = DEFAULT_MASK, lpips: nn.Module | None = None
+        self,
+        model: Network,
+        loss: LossConfig,
+        mask: MaskConfig = DEFAULT_MASK,
+        lpips: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.model, self.lpips, self.loss, self.mask = model, lpips, loss, mask

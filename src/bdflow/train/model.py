@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from bdflow.train.config import ModelConfig
 from bdflow.train.flow import DenseBlock, InvBlock, ResidualBlock
+from bdflow.train.hcflow import HCFlow
+from bdflow.train.tar import TAR
 from bdflow.train.wavelets import CDF53, Haar
 
 
@@ -21,8 +23,7 @@ class Level(nn.Module):
 
     def __init__(self, config: ModelConfig, index: int, inputs: int, kept: int) -> None:
         super().__init__()
-        blocks = config.blocks if isinstance(config.blocks, int) else config.blocks[index]
-        features = config.features if isinstance(config.features, int) else config.features[index]
+        blocks, features = config.of_level(index)
         block = {"residual": ResidualBlock, "dense": DenseBlock}[config.block]
         make_block = partial(lambda i, o, f: block(i, o, f), f=features)
         split = 3 if config.split == "image" else min(kept, 3 * inputs)
@@ -120,20 +121,32 @@ class BDFlow(nn.Module):
         return x
 
 
+Network: TypeAlias = BDFlow | HCFlow | TAR
+
+
+def build(config: ModelConfig) -> Network:
+    """The network that ``config`` describes, untrained."""
+    networks: dict[str, type[Network]] = {"bdflow": BDFlow, "hcflow": HCFlow, "tar": TAR}
+    return networks[config.network](config)
+
+
 def count_parameters(model: nn.Module) -> int:
     """Trainable numbers in ``model``."""
     return sum(p.numel() for p in model.parameters())
 
 
-def count_multiply_adds(model: BDFlow, size: int = 128) -> int:
-    """Multiply-adds of the convolutions in one direction on a ``size`` x ``size`` picture (Table 2)."""
+def count_multiply_adds(model: Network, size: int = 128) -> int:
+    """Multiply-adds of the convolutions in one direction on a ``size`` x ``size`` picture (Table 2).
+
+    Both directions of each network have as many.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        copy = BDFlow(model.config)
+        copy = build(model.config)
         with FlopCounterMode(display=False) as counter:
             copy(torch.empty(1, 3, size, size))
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_flop_counts()["Global"][torch.ops.aten.convolution]) // 2
 
 
 def quantize(x: Tensor, levels: int) -> Tensor:

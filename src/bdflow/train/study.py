@@ -103,19 +103,24 @@ def run(
     study, planned = load_study(path), list(configurations(path))
     out.mkdir(parents=True, exist_ok=True)
     if study.test_side:
-        tests = [_shrunk(folder, out / "tests", study.test_side) for folder in tests]
-    known = {row["key"]: row for row in _read(results)}
-    rows = []
-    for variant, seed, config in planned:
-        key = f"{variant}/{seed}/{_digest(config)}"
-        if key not in known:
-            say(f"{path.stem}: {variant}, seed {seed}, {study.minutes:g} minutes")
-            measured = _train_and_measure(config, data, tests, out / f"{variant}-{seed}", device, study, say)
-            known[key] = {"key": key, "variant": variant, "seed": seed, **measured}
-        rows.append(known[key])
+        tests = [_shrunk(folder, out / f"tests-{study.test_side}", study.test_side) for folder in tests]
+    known = {(row["variant"], row["seed"]): row for row in _read(results)}
+    wanted = {(variant, seed): config for variant, seed, config in planned}
+    for key, config in wanted.items():
+        if key in known and _describes(known[key]["config"], config):
+            continue
+        variant, seed = key
+        say(f"{path.stem}: {variant}, seed {seed}, {study.minutes:g} minutes")
+        folder = out / f"{variant}-{seed}-{_digest(config)}"
+        known[key] = {
+            "variant": variant,
+            "seed": seed,
+            **_train_and_measure(config, data, tests, folder, device, study.limit, say),
+        }
+        rows = [known[other] for other in wanted if other in known]
         document = {"study": msgspec.to_builtins(study), "rows": rows}
         write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
-    return rows
+    return [known[key] for key in wanted]
 
 
 def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float, float]]:
@@ -157,14 +162,14 @@ def _train_and_measure(
     tests: list[Path],
     out: Path,
     device: str,
-    study: Study,
+    limit: int | None,
     say: Callable[[str], None],
 ) -> Row:
     trainer = Trainer(config, data, out / "run", accelerator=device, say=say)
     trainer.fit()
     export_run(out / "run", out / "model")
     model = find(out / "model")
-    measured = evaluate(Rescaler(model), tests, limit=study.limit, say=lambda line: None)
+    measured = evaluate(Rescaler(model), tests, limit=limit, say=lambda line: None)
     training = model.metadata["training"]
     facts = ("parameters", "multiply_adds", "steps", "seconds", "machine")
     return {
@@ -176,8 +181,16 @@ def _train_and_measure(
 
 
 def _digest(config: TrainConfig) -> str:
-    """Tells configurations apart in a few letters."""
+    """Keeps the run of a configuration apart from one of the same name that was changed since."""
     return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:8]
+
+
+def _describes(stored: dict[str, Any], config: TrainConfig) -> bool:
+    """Whether a row's configuration is this one; settings that are newer than the row have their defaults."""
+    try:
+        return msgspec.convert(stored, TrainConfig) == config
+    except msgspec.ValidationError:
+        return False
 
 
 def _read(results: Path) -> list[Row]:

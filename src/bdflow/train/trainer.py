@@ -27,12 +27,20 @@ from torch.optim import Optimizer
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
-from bdflow.train.config import OptimConfig, TrainConfig, load_config, override, parse_setting, to_dict
+from bdflow.train.config import (
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    load_config,
+    override,
+    parse_setting,
+    to_dict,
+)
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
-from bdflow.train.model import BDFlow, count_parameters, quantize
+from bdflow.train.model import Network, build, count_parameters, quantize
 from bdflow.train.muon import Muon
 from bdflow.zoo import WEIGHTS, find
 
@@ -67,7 +75,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 @torch.no_grad()
-def validate(model: BDFlow, pictures: list[Tensor]) -> tuple[dict[str, float], Tensor]:
+def validate(model: Network, pictures: list[Tensor]) -> tuple[dict[str, float], Tensor]:
     """Mean PSNR of restored luma, its gain over bicubic and the PSNR of Y; and a contact sheet.
 
     The sheet ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
@@ -131,7 +139,7 @@ class Trainer:
         self.crops = Crops(pictures, config.data, config.optim.seed)
 
         seed_everything(config.optim.seed, verbose=False)
-        self.raw = BDFlow(config.model)
+        self.raw = build(config.model)
         if start is not None:
             self.raw.load_state_dict(start)
         objective = Objective(self.raw, config.loss, config.mask, LPIPS() if config.loss.lpips else None)
@@ -310,7 +318,7 @@ class Trainer:
 
     def _load(self) -> None:
         state = torch.load(self.out / LAST, map_location="cpu", weights_only=True)
-        if state["config"]["model"] != to_dict(self.config)["model"]:
+        if msgspec.convert(state["config"]["model"], ModelConfig) != self.config.model:
             raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
         self.raw.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
