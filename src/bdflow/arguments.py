@@ -81,12 +81,13 @@ def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> st
         BDFlowError: It is a batch, but no folder is named for its results.
     """
     folder = next((path for path in inputs if Path(path).is_dir()), None)
-    into = bool(output) and output != "-" and (output[-1] in (os.sep, "/") or Path(output).is_dir())
+    output = output or None
+    into = output not in (None, "-") and (output.endswith((os.sep, "/")) or Path(output).is_dir())
     if not (len(inputs) > 1 or folder or into or asked):
         return None
     if "-" in (*inputs, output):
         raise BDFlowError('"-" stands for one picture: name files or a folder, and one for the results')
-    if not output or (not into and Path(output).suffix.lower() in (".png", ".jpg", ".webp", ".tif")):
+    if output is None or (not into and Path(output).suffix.lower() in (".png", ".jpg", ".webp", ".tif")):
         what = f"{folder}: it is a folder" if folder else "this is for several pictures"
         raise BDFlowError(f"{what}: name a folder for the results (-o FOLDER)")
     return output
