@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bdflow import batch, progress
-from bdflow.batch import Made, run, share
-from bdflow.tree import Naming, plan
+from bdflow.batch import progress
+from bdflow.batch.run import INTERRUPTED, Made, run, share
+from bdflow.batch.tree import Naming, plan
 
 NAMING = Naming(".out", lambda name: Path(name).stem)
 RESULT = Made(b"result", 4, 3, None, ())
@@ -100,7 +100,7 @@ def test_ctrl_c_finishes_what_is_at_work(files):
     before = signal.getsignal(signal.SIGINT)
     tally, said = go(work, jobs=2)
     assert signal.getsignal(signal.SIGINT) is before
-    assert tally.stopped == batch.INTERRUPTED
+    assert tally.stopped == INTERRUPTED
     assert (tally.failed, tally.made + tally.left) == (0, 20)
     assert 5 <= tally.made <= 7
     assert len(list(Path("out").rglob("*.out"))) == tally.made
@@ -140,7 +140,7 @@ def test_progress(files, monkeypatch, capsys, terminal):
 
 
 def test_cores_are_shared_out(monkeypatch):
-    monkeypatch.setattr(batch, "available_cores", lambda: 8)
+    monkeypatch.setattr("bdflow.batch.run.available_cores", lambda: 8)
     for memory, jobs, threads, expected in [
         (64 << 30, None, None, (8, 1)),
         (9 << 30, None, None, (2, 4)),
@@ -150,5 +150,5 @@ def test_cores_are_shared_out(monkeypatch):
         (1 << 30, 3, None, (3, 2)),
         (1 << 30, 20, 4, (20, 1)),
     ]:
-        monkeypatch.setattr(batch, "available_memory", lambda memory=memory: memory)
+        monkeypatch.setattr("bdflow.batch.run.available_memory", lambda memory=memory: memory)
         assert share(jobs, threads) == expected

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bdflow.arguments import small_stem
+from bdflow.batch.tree import Naming, Plan, plan
 from bdflow.errors import BDFlowError
-from bdflow.tree import Naming, Plan, plan
 
 X8 = Naming(".x8.png", lambda name: Path(name).stem)
 RESTORED = Naming(".restored.png", small_stem)

@@ -36,9 +36,9 @@ from bdflow.arguments import (
 from bdflow.train import cli as training
 
 if TYPE_CHECKING:
-    from bdflow.batch import Work
+    from bdflow.batch.run import Work
+    from bdflow.batch.tree import Naming
     from bdflow.rescaler import Rescaler
-    from bdflow.tree import Naming
 
 app = App(
     name="bdflow",
@@ -79,8 +79,8 @@ def downscale(
     inputs = [image, *more]
     folder = results_folder(inputs, output, verify or batch != ONE)
     if folder is not None:
-        from bdflow.batch import share, shrinking
-        from bdflow.tree import Naming
+        from bdflow.batch.run import share, shrinking
+        from bdflow.batch.tree import Naming
 
         jobs, threads = share(batch.jobs, threads)
         rescaler = _load(model, scale, threads)
@@ -138,8 +138,8 @@ def upscale(
     inputs = [small, *more]
     folder = results_folder(inputs, output, batch != ONE)
     if folder is not None:
-        from bdflow.batch import restoring, share
-        from bdflow.tree import Naming
+        from bdflow.batch.run import restoring, share
+        from bdflow.batch.tree import Naming
 
         jobs, threads = share(batch.jobs, threads)
         work = restoring(Restorer(model, threads=threads), sigma=sigma, seed=seed)
@@ -162,9 +162,9 @@ def _run(
     inputs: Sequence[str], out: str, naming: Naming, work: Work, jobs: int, options: Batch, force: bool
 ) -> int:
     """A batch; the exit status."""
-    from bdflow.batch import INTERRUPTED, run
-    from bdflow.log import open_log
-    from bdflow.tree import plan
+    from bdflow.batch.log import open_log
+    from bdflow.batch.run import INTERRUPTED, run
+    from bdflow.batch.tree import plan
 
     if options.resume and force:
         raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bdflow import images
+from bdflow.batch.log import Log
+from bdflow.batch.progress import clock, heed_ctrl_c, progress
+from bdflow.batch.tree import Folder, Plan
 from bdflow.container import holds_chunk
 from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, opened, reason, write_bytes
-from bdflow.log import Log
 from bdflow.metrics import MAX_PSNR, psnr_y
-from bdflow.progress import clock, heed_ctrl_c, progress
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
-from bdflow.tree import Folder, Plan
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
@@ -159,7 +159,7 @@ def run(
     """Do what was planned. Ctrl-C lets the pictures at work be finished; pressed again, it ends at once.
 
     Args:
-        plan: From :func:`bdflow.tree.plan`.
+        plan: From :func:`bdflow.batch.tree.plan`.
         work: Makes one picture's result; called in threads.
         jobs: Pictures at once, and so at most in memory.
         resume: A result that another run wrote meanwhile is as good as one of this run's.
