@@ -40,6 +40,7 @@ RIVAL = {"network": "hcflow", "scale": 4, "boundary_bits": 0}
         (RIVAL | {"kept": (6,)}, "network hcflow has no kept: leave it out"),
         (RIVAL | {"split": "kept"}, "network hcflow has no split: leave it out"),
         (RIVAL | {"block": "dense"}, "network hcflow has no block: leave it out"),
+        (RIVAL | {"activation": "silu"}, "network hcflow has no activation: leave it out"),
         (RIVAL | {"coupling": "affine"}, "network hcflow has no coupling: leave it out"),
         (RIVAL | {"wavelet": "cdf53"}, "network hcflow has no wavelet: leave it out"),
         (RIVAL | {"clamp": 2.0}, "network hcflow has no clamp: leave it out"),

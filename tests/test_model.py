@@ -68,6 +68,9 @@ CONFIGS = {
     "x32 with factor-out": Tiny(scale=32, kept=(6, 12, 24, 48), split="kept", blocks=(1, 2, 2, 3, 4)),
     "x64 with factor-out": Tiny(scale=64, kept=(6, 12, 24, 48, 96), split="kept"),
     "clamp 2": Tiny(scale=4, clamp=2.0),
+    "silu": Tiny(scale=4, activation="silu"),
+    "gelu, dense": Tiny(scale=4, activation="gelu", block="dense"),
+    "a level without blocks": Tiny(scale=8, blocks=(0, 2, 1), kept=(12, 20), split="kept"),
 }
 
 

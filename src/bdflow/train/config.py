@@ -9,6 +9,8 @@ import msgspec
 
 from bdflow.errors import BDFlowError
 
+Activation = Literal["leaky_relu", "silu", "gelu"]
+
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Immutable, keyword-only, and strict about names."""
@@ -31,6 +33,7 @@ class ModelConfig(Frozen, frozen=True):
             Empty: all go on, as in the paper.
         split: Channels of u1 in every InvBlock: the 3 of the image (paper), or all that are kept.
         block: Residual blocks of three convolutions (paper) or IRN's dense blocks of five.
+        activation: Between the convolutions; leaky ReLU (slope 0.2) is IRN's.
         coupling: ``additive``: u1 + phi(u2), Eq. 1 and IRN; ``affine``: as printed in Eq. 6.
         wavelet: What halves the picture at each level.
         clamp: Scales are exp(clamp * (2 sigmoid(r) - 1)), so they are never zero.
@@ -45,6 +48,7 @@ class ModelConfig(Frozen, frozen=True):
     kept: tuple[int, ...] = ()
     split: Literal["image", "kept"] = "image"
     block: Literal["residual", "dense"] = "residual"
+    activation: Activation = "leaky_relu"
     coupling: Literal["additive", "affine"] = "additive"
     wavelet: Literal["haar", "cdf53"] = "haar"
     clamp: float = 1.0
@@ -73,7 +77,7 @@ class ModelConfig(Frozen, frozen=True):
     def _check_rival(self) -> None:
         if self.boundary_bits:
             raise ValueError(f"network {self.network} has no boundary map: boundary_bits must be 0")
-        foreign = {"kept", "split", "block", "coupling", "wavelet", "clamp"}
+        foreign = {"kept", "split", "block", "activation", "coupling", "wavelet", "clamp"}
         foreign |= {"latent_variance"} if self.network == "tar" else set()
         for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
             if name in foreign and getattr(self, name) != default:

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bdflow.train.config import Activation
+
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -19,16 +21,23 @@ def zero(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
+def activation_layer(name: Activation) -> nn.Module:
+    """What stands between convolutions."""
+    return {"leaky_relu": nn.LeakyReLU(0.2), "silu": nn.SiLU(), "gelu": nn.GELU()}[name]
+
+
 class ResidualBlock(nn.Module):
     """Three 3x3 convolutions of width ``features`` beside a 3x3 convolution from input to output."""
 
-    def __init__(self, inputs: int, outputs: int, features: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, features: int, activation: Activation = "leaky_relu"
+    ) -> None:
         super().__init__()
         self.head = conv3x3(inputs, features)
         self.body = conv3x3(features, features)
         self.tail = zero(conv3x3(features, outputs))
         self.shortcut = zero(conv3x3(inputs, outputs))
-        self.act = nn.LeakyReLU(0.2)
+        self.act = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.tail(self.act(self.body(self.act(self.head(x))))) + self.shortcut(x)
@@ -38,11 +47,11 @@ class ResidualBlock(nn.Module):
 class DenseBlock(nn.Module):
     """IRN's block: five 3x3 convolutions, each seeing the input and all results before it."""
 
-    def __init__(self, inputs: int, outputs: int, growth: int) -> None:
+    def __init__(self, inputs: int, outputs: int, growth: int, activation: Activation = "leaky_relu") -> None:
         super().__init__()
         self.convs = nn.ModuleList(conv3x3(inputs + i * growth, growth) for i in range(4))
         self.tail = zero(conv3x3(inputs + 4 * growth, outputs))
-        self.act = nn.LeakyReLU(0.2)
+        self.act = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs:

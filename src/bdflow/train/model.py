@@ -1,7 +1,6 @@
 """BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TypeAlias, cast
 
 import torch
@@ -25,7 +24,10 @@ class Level(nn.Module):
         super().__init__()
         blocks, features = config.of_level(index)
         block = {"residual": ResidualBlock, "dense": DenseBlock}[config.block]
-        make_block = partial(lambda i, o, f: block(i, o, f), f=features)
+
+        def make_block(inputs: int, outputs: int) -> nn.Module:
+            return block(inputs, outputs, features, config.activation)
+
         split = 3 if config.split == "image" else min(kept, 3 * inputs)
         self.wavelet = Haar() if config.wavelet == "haar" else CDF53()
         made = (InvBlock(4 * inputs, split, make_block, config.coupling, config.clamp) for _ in range(blocks))
