@@ -120,15 +120,19 @@ def test_a_study_trains_measures_and_goes_on_where_it_stopped(study_file, pictur
     results.write_text(json.dumps(document))
     run()
     assert said == []
-    study_file.write_text(STUDY.replace("= 2\n[variants", "= 1\n[variants"))
-    assert [row["config"]["model"]["boundary_bits"] for row in run()] == [1, 1]
-    study_file.write_text(STUDY)
-    rows, (narrow, wide) = run(), run()
     document = json.loads(results.read_text())
     results.write_text(json.dumps(document | {"rows": rows[1:]}))
     again = run()
     assert again[1] == wide
     assert said[0] == "width: narrow, seed 0, 0.01 minutes"
+
+
+def test_a_row_stands_for_its_configuration_alone():
+    plain = json.loads(json.dumps(to_dict(config())))
+    assert study._describes(plain, config())
+    assert not study._describes(plain, override(config(), {"model.boundary_bits": 2}))
+    assert not study._describes(plain, override(config(), {"model.features": [4]}))
+    assert not study._describes(plain | {"dropped": 1}, config())  # a setting that there is no more
 
 
 def test_results_of_something_else_are_not_overwritten(study_file, pictures, tmp_path):
