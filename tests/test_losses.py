@@ -20,6 +20,7 @@ from bdflow.train.losses import (
     forward_loss,
     latent_loss,
     restore,
+    squared_loss,
 )
 from bdflow.train.mask import boundary_mask, boundary_steps, normalise
 from bdflow.train.model import BDFlow
@@ -143,6 +144,24 @@ def test_each_weight_moves_its_term_alone(name):
     for key in set(before) - {"total"}:
         torch.testing.assert_close(after[key], before[key] * (3 if key == name else 1))
     torch.testing.assert_close(after["total"], sum(v for k, v in after.items() if k != "total"))
+
+
+def test_squares_take_over_from_l1_at_the_same_gradient():
+    x = torch.zeros(2, 1, 1, 2)
+    restored = torch.tensor([[0.1, -0.1], [0.02, 0.0]]).reshape(2, 1, 1, 2).requires_grad_()
+    loss = squared_loss(restored, x, 2.0)
+    # 2 * e^2 / (2 * mean |e|): 0.1 twice, then 0.04 and 0
+    assert loss.item() == pytest.approx((0.1 + 0.1 + 0.04 + 0.0) / 4, rel=1e-5)
+    loss.backward()
+    # of l1 it would be weight * sign / 4 = 0.5 everywhere
+    assert restored.grad.flatten().tolist() == pytest.approx([0.5, -0.5, 1.0, 0.0])
+
+
+def test_squares_start_at_their_share_of_the_training():
+    model = stir(BDFlow(SMALL))
+    terms = [objective(model, squares_from=0.2)(batch(), p)["backward"].item() for p in (0.1, 0.2)]
+    plain = objective(model)(batch(), 0.1)["backward"].item()
+    assert terms[0] == plain != terms[1]
 
 
 def test_the_weight_of_boundaries_starts_at_its_share_of_the_training():

@@ -110,8 +110,10 @@ class LossConfig(Frozen, frozen=True):
     """Weights of Eq. 7-11 (the paper's by default; every norm is a mean over elements).
 
     ``weight_from`` is alpha of Eq. 4: the share of training after which B_s weights the pixels (1: never).
-    ``lpips_from`` is the share after which LPIPS joins. ``sample_sigma`` is the spread of the Z that the
-    backward pass draws; 0 restores from Z = 0 as the shipped models do.
+    ``lpips_from`` is the share after which LPIPS joins; ``squares_from`` that after which squares of errors
+    take the place of ``backward_norm`` (ours: PSNR asks for squares, but l1 learns faster; None: never).
+    ``sample_sigma`` is the spread of the Z that the backward pass draws; 0 restores from Z = 0 as the shipped
+    models do.
     """
 
     forward: float = 2.0
@@ -122,6 +124,7 @@ class LossConfig(Frozen, frozen=True):
     backward_norm: Literal["l1", "l2"] = "l1"
     weight_from: float = 0.3
     lpips_from: float = 0.0
+    squares_from: float | None = None
     sample_sigma: float = 0.0
 
 

@@ -30,6 +30,16 @@ def backward_loss(restored: Tensor, x: Tensor, weight: Tensor | float, norm: str
     return (weight * (error.abs() if norm == "l1" else error.square())).mean()
 
 
+def squared_loss(restored: Tensor, x: Tensor, weight: Tensor | float) -> Tensor:
+    """Mean square error in each picture's own unit, so that it takes over from l1 at the same gradient.
+
+    PSNR is a logarithm of squares, so an error counts by its share of its own picture's error.
+    """
+    error = restored - x
+    unit = 2 * error.detach().abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
+    return (weight * error.square() / unit).mean()
+
+
 def boundary_loss(boundary: Tensor, mask: Tensor) -> Tensor:
     """Eq. 10 without its weight: mean square of B's error."""
     return (boundary - mask).square().mean()
@@ -105,7 +115,10 @@ class Objective(nn.Module):
                 weight = boundary_weight(sparse, loss.backward, progress, loss.weight_from)
         if boundary is not None and has_mask:
             terms["boundary"] = loss.boundary * boundary_loss(boundary, boundary_mask(sparse, scale, bits))
-        terms["backward"] = backward_loss(restored, x, weight, loss.backward_norm)
+        if loss.squares_from is not None and progress >= loss.squares_from:
+            terms["backward"] = squared_loss(restored, x, weight)
+        else:
+            terms["backward"] = backward_loss(restored, x, weight, loss.backward_norm)
         if self.lpips is not None and loss.lpips and progress >= loss.lpips_from:
             terms["lpips"] = loss.lpips * self.lpips(restored, x).mean()
         if loss.latent:
