@@ -165,11 +165,17 @@ def test_quantize_rounds_to_even_steps(levels):
 
 
 def test_the_gradient_of_quantize_passes_straight_through():
-    """Outside [0, 1] too: what was clipped must still be able to come back."""
-    x = torch.tensor([-1.0, 0.0, 0.3, 0.5, 1.0, 2.0], requires_grad=True)
-    weights = torch.arange(1.0, 7.0)
+    x = torch.tensor([0.0, 0.3, 0.5, 1.0], requires_grad=True)
+    weights = torch.tensor([1.0, -2.0, 3.0, -4.0])
     (weights * quantize(x, 256)).sum().backward()
     assert torch.equal(x.grad, weights)
+
+
+def test_what_is_clipped_can_come_back_but_goes_no_further():
+    """A descent moves against the gradient."""
+    x = torch.tensor([-1.0, -1.0, 2.0, 2.0], requires_grad=True)
+    (torch.tensor([5.0, -5.0, 5.0, -5.0]) * quantize(x, 2)).sum().backward()
+    assert x.grad.tolist() == [0.0, -5.0, 5.0, 0.0]
 
 
 @pytest.mark.parametrize("bits", range(4))

@@ -1,7 +1,7 @@
 """BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,9 +152,26 @@ def count_multiply_adds(model: Network, size: int = 128) -> int:
 
 
 def quantize(x: Tensor, levels: int) -> Tensor:
-    """Round ``x`` to ``levels`` even steps in [0, 1]; the gradient passes straight through."""
-    rounded = (x.detach().clamp(0, 1) * (levels - 1)).round() / (levels - 1)
-    return x + (rounded - x.detach())
+    """Clip ``x`` to [0, 1] and round it to ``levels`` even steps; the gradient passes straight through.
+
+    Except where it would drive a clipped value further out. That changes nothing that is stored, yet under
+    it Y runs away in white and black parts of pictures, and its way back drowns out all else.
+    """
+    rounded: Tensor = _Quantize.apply(x, levels)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+class _Quantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, levels: int) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x.clamp(0, 1) * (levels - 1)).round() / (levels - 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        outwards = ((x > 1) & (gradient < 0)) | ((x < 0) & (gradient > 0))
+        return gradient.masked_fill(outwards, 0), None
 
 
 def paper_sizes() -> Iterator[tuple[str, int, int, int]]:
