@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -14,6 +14,9 @@ Activation = Literal["leaky_relu", "silu", "gelu"]
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Immutable, keyword-only, and strict about names."""
+
+
+Kind = TypeVar("Kind", bound=Frozen)
 
 
 class ModelConfig(Frozen, frozen=True):
@@ -197,9 +200,13 @@ class TrainConfig(Frozen, frozen=True):
 
 def load_config(path: str | Path) -> TrainConfig:
     """Read a TOML file; a wrong key, type or value gives one line that names it."""
-    path = Path(path)
+    return read_toml(Path(path), TrainConfig)
+
+
+def read_toml(path: Path, kind: type[Kind]) -> Kind:
+    """Read any of the frozen structures; a fault gives one line that names it."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), TrainConfig)
+        return msgspec.convert(tomllib.loads(path.read_text()), kind)
     except OSError as error:
         raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:

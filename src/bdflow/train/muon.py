@@ -1,7 +1,7 @@
 """Muon (Jordan et al., 2024): momentum made orthogonal, for the kernels of convolutions.
 
 Adam scales each number of a kernel by itself; Muon gives every direction of the whole kernel the same length,
-and learns in a fraction of the steps (configs/studies/optimizer.toml). PyTorch's own takes matrices alone;
+and learns far more in equal time (results/optimizer.json). PyTorch's own takes matrices alone;
 this one takes kernels as matrices ``(out, in * height * width)``, and all of one shape at once.
 """
 

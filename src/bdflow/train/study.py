@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,7 +19,7 @@ from bdflow.files import write_bytes
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
 from bdflow.rescaler import Rescaler
-from bdflow.train.config import Frozen, TrainConfig, load_config, override
+from bdflow.train.config import Frozen, TrainConfig, load_config, override, read_toml
 from bdflow.train.data import shrink
 from bdflow.train.export import export_run
 from bdflow.train.trainer import Trainer
@@ -53,19 +52,9 @@ class Study(Frozen, frozen=True):
     test_side: int | None = None
 
 
-def load_study(path: Path) -> Study:
-    """Read a study file; a fault gives one line that names it."""
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Study)
-    except OSError as error:
-        raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise BDFlowError(f"{path}: {error}") from None
-
-
 def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
     """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
-    study = load_study(path)
+    study = read_toml(path, Study)
     base = load_config(path.parent / study.base)
     for seed in study.seeds:  # a whole study with the first seed, before any is repeated
         for variant, own in study.variants.items():
@@ -100,7 +89,7 @@ def run(
     Returns:
         All rows, in the order of the study file.
     """
-    study, planned = load_study(path), list(configurations(path))
+    study, planned = read_toml(path, Study), list(configurations(path))
     out.mkdir(parents=True, exist_ok=True)
     if study.test_side:
         tests = [_shrunk(folder, out / f"tests-{study.test_side}", study.test_side) for folder in tests]

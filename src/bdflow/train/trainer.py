@@ -154,7 +154,7 @@ class Trainer:
         self.say(
             f"{config.name}: {count_parameters(self.raw):,} parameters, {len(pictures)} pictures"
             f" ({pictures.cached} in memory, {pictures.skipped} skipped), {len(self.held_out)} held out,"
-            f" {self.fabric.world_size} x {self.fabric.device}, step {self.step} of {config.optim.steps}"
+            f" {self.fabric.world_size} x {self.fabric.device}, {self.step} steps done"
         )
 
     def _hold_out(self, pictures: Pictures) -> list[Tensor]:
