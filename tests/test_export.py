@@ -10,15 +10,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from invertible import stir
 from onnx import TensorProto
 from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
 from bdflow import BDFlowError
 from bdflow.train import export as exporting
-from bdflow.train.config import OptimConfig, to_dict
-from bdflow.train.export import check_parity, export, export_run, load_model
-from bdflow.train.model import count_multiply_adds, count_parameters
+from bdflow.train.config import ModelConfig, OptimConfig, TrainConfig, to_dict
+from bdflow.train.export import Down, Up, check_parity, export, export_run, load_model
+from bdflow.train.losses import restore
+from bdflow.train.model import build, count_multiply_adds, count_parameters
 from bdflow.train.trainer import LAST
 
 GRAPHS = ["down.onnx", "sample.onnx", "up.onnx"]
@@ -194,6 +196,25 @@ def test_sample_gives_a_photograph_back_exactly_where_nothing_was_rounded(tiny):
     inputs = {"small": small.numpy(), "boundary": boundary.numpy(), "latent": found.numpy()}
     (got,) = session.run(None, inputs)
     assert np.abs(got - 255 * x.clamp(0, 1).numpy()).max() <= 0.51
+
+
+def test_further_bits_of_green_are_stored_in_place_of_the_boundary_map(tmp_path):
+    """The control of the boundary study: what the graphs store and restore is what training sees."""
+    green = ModelConfig(scale=2, features=4, blocks=1, boundary_bits=2, extra="green")
+    model = stir(build(green)).eval()
+    parity = export(TrainConfig(name="green", model=green), model.state_dict(), tmp_path / "green", TRAINING)
+    assert max(parity.values()) <= 1
+    model = load_model(tmp_path / "green")
+    image = torch.randint(0, 256, (1, 3, 16, 24), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y, boundary, _ = model(image / 255)
+        small, further = Down(model)(image.to(torch.uint8))
+        stored = (4 * small[:, 1:2].int() + further) / (4 * 255)
+        assert boundary is None
+        assert set(further.unique().tolist()) == {0, 1, 2, 3}
+        assert (stored - y[:, 1:2].clamp(0, 1)).abs().max() <= 0.5 / (4 * 255) + 1e-6
+        expected = restore(model, y, None).clamp(0, 1) * 255
+        assert (Up(model)(small, further).float() - expected).abs().max() <= 0.51
 
 
 def levels(x: torch.Tensor, top: int) -> torch.Tensor:

@@ -9,7 +9,14 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
 from bdflow.train.config import ModelConfig
 from bdflow.train.losses import restore
-from bdflow.train.model import BDFlow, count_multiply_adds, count_parameters, quantize
+from bdflow.train.model import (
+    BDFlow,
+    count_multiply_adds,
+    count_parameters,
+    extends,
+    graft,
+    quantize,
+)
 from bdflow.train.wavelets import Haar
 
 Tiny = partial(ModelConfig, features=4, blocks=2)
@@ -219,3 +226,32 @@ def test_the_state_dict_has_the_names_that_weights_files_carry():
         for conv in convs
         for p in ("weight", "bias")
     }
+
+
+def test_a_graft_begins_as_the_coarse_network_on_an_averaged_picture():
+    coarse = ModelConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
+    fine = ModelConfig(scale=16, kept=(6, 3, 6), split="kept", blocks=(1, 1, 1, 2), features=(4, 4, 4, 8))
+    assert extends(fine, coarse)
+    trained, larger = stir(BDFlow(coarse)), BDFlow(fine)
+    larger.load_state_dict({**larger.state_dict(), **graft(trained.state_dict(), 2)})
+    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    y, boundary, _ = larger(x)
+    expected, expected_boundary, _ = trained(avg_pool2d(x, 4))
+    assert torch.allclose(y, expected, atol=1e-5)
+    assert torch.allclose(boundary, expected_boundary, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kept": (6, 4, 6)},  # hands on no picture
+        {"features": (4, 4, 4, 4)},
+        {"split": "image"},
+        {"boundary_bits": 2},
+        {"scale": 4, "kept": (6,), "blocks": 1, "features": 4},
+    ],
+)
+def test_what_no_graft_fits(changes):
+    coarse = ModelConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
+    fine = {"scale": 16, "kept": (6, 3, 6), "split": "kept", "blocks": (1, 1, 1, 2), "features": (4, 4, 4, 8)}
+    assert not extends(ModelConfig(**{**fine, **changes}), coarse)

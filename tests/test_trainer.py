@@ -17,7 +17,8 @@ from torch import Tensor
 from bdflow.errors import BDFlowError
 from bdflow.train import losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
-from bdflow.train.trainer import LAST, Trainer, learning_rate, psnr, run
+from bdflow.train.optim import learning_rate
+from bdflow.train.trainer import LAST, Trainer, psnr, run
 
 
 def at_step(monkeypatch, step: int, act) -> None:

@@ -58,7 +58,10 @@ class Model:
     @property
     def latent_channels(self) -> int:
         """Channels of Z, on the grid of the small picture."""
-        return 0 if self.network == "tar" else 3 * self.scale**2 - 3 - bool(self.bits)
+        if self.network == "tar":
+            return 0
+        has_boundary = self.bits and self.metadata["model"].get("extra", "boundary") == "boundary"
+        return 3 * self.scale**2 - 3 - bool(has_boundary)
 
     @property
     def reach(self) -> int:

@@ -111,6 +111,7 @@ def study(
     out: Annotated[Path, Parameter(("--out", "-o"))],
     json: Path | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    threads: Threads = None,
 ) -> None:
     """Train variants of a model for equal time and measure each on stored files. Needs bdflow[train].
 
@@ -123,6 +124,7 @@ def study(
         out: Run folders and models.
         json: The results. Default: results/STUDY.json.
         device: What to train on; auto takes a GPU where there is one.
+        threads: Processor threads for training; default: all cores.
     """
     needs_torch()
     from rich.console import Console
@@ -130,7 +132,7 @@ def study(
     from bdflow.train.study import run, table
 
     results = json or Path("results") / f"{plan.stem}.json"
-    rows = run(plan, data, test, out, results, device=device, say=say)
+    rows = run(plan, data, test, out, results, device=device, threads=threads, say=say)
     Console().print(table(rows))
 
 

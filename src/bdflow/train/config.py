@@ -41,6 +41,7 @@ class ModelConfig(Frozen, frozen=True):
         wavelet: What halves the picture at each level.
         clamp: Scales are exp(clamp * (2 sigmoid(r) - 1)), so they are never zero.
         boundary_bits: Bits of a sample of B, 1 to 3; 0 drops B (its channel joins Z).
+        extra: What the plane of ``boundary_bits`` holds: B, or (a control) so many further bits of Y's green.
         latent_variance: sigma^2 of the prior of Z.
     """
 
@@ -56,6 +57,7 @@ class ModelConfig(Frozen, frozen=True):
     wavelet: Literal["haar", "cdf53"] = "haar"
     clamp: float = 1.0
     boundary_bits: int = 1
+    extra: Literal["boundary", "green"] = "boundary"
     latent_variance: float = 0.2
 
     def __post_init__(self) -> None:
@@ -65,6 +67,8 @@ class ModelConfig(Frozen, frozen=True):
             raise ValueError(f"scale must be a power of two from 2 on, not {self.scale}")
         if not 0 <= self.boundary_bits <= 3:
             raise ValueError(f"boundary_bits must be 0 to 3, not {self.boundary_bits}")
+        if self.extra == "green" and not self.boundary_bits:
+            raise ValueError("extra green needs boundary_bits of 1 to 3")
         for name in ("blocks", "features"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.levels:

@@ -27,7 +27,7 @@ OPSET = 20
 
 
 class Down(nn.Module):
-    """What ``down.onnx`` computes: uint8 picture to uint8 Y and the levels of B."""
+    """What ``down.onnx`` computes: uint8 picture to uint8 Y and the levels of B (or green's further bits)."""
 
     def __init__(self, model: Network) -> None:
         super().__init__()
@@ -35,10 +35,16 @@ class Down(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         y, boundary, _ = self.model(image.float() / 255)
+        config = self.model.config
+        if config.extra == "green":
+            fine = (y[:, 1:2].clamp(0, 1) * (255 << config.boundary_bits)).round().int()
+            coarse = fine >> config.boundary_bits
+            small = torch.cat((_levels(y[:, :1], 255), coarse.to(torch.uint8), _levels(y[:, 2:], 255)), dim=1)
+            return small, (fine - (coarse << config.boundary_bits)).to(torch.uint8)
         small = _levels(y, 255)
         if boundary is None:
             return (small,)
-        return small, _levels(boundary, 2**self.model.config.boundary_bits - 1)
+        return small, _levels(boundary, 2**config.boundary_bits - 1)
 
 
 class Up(nn.Module):
@@ -49,9 +55,13 @@ class Up(nn.Module):
         self.model = model
 
     def forward(self, small: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
+        config, y = self.model.config, small.float() / 255
+        if boundary is not None and config.extra == "green":
+            further = boundary.float() / (255 << config.boundary_bits)
+            y, boundary = torch.cat((y[:, :1], y[:, 1:2] + further, y[:, 2:]), dim=1), None
         if boundary is not None:
-            boundary = boundary.float() / (2**self.model.config.boundary_bits - 1)
-        return _levels(self.model.inverse(small.float() / 255, boundary, latent), 255)
+            boundary = boundary.float() / (2**config.boundary_bits - 1)
+        return _levels(self.model.inverse(y, boundary, latent), 255)
 
 
 def _levels(x: Tensor, top: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from bdflow.train.config import LossConfig, MaskConfig
 from bdflow.train.mask import boundary_mask, boundary_steps, boundary_weight
-from bdflow.train.model import Network, quantize
+from bdflow.train.model import Network, levels_of_y, quantize
 
 DEFAULT_MASK = MaskConfig()
 
@@ -59,14 +59,14 @@ def restore(
     sigma: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Round Y to 8 bits and B to its own, then invert with Z = 0 or Z drawn from N(0, sigma^2)."""
+    """Round Y and B as they are stored, then invert with Z = 0 or Z drawn from N(0, sigma^2)."""
     if boundary is not None:
         boundary = quantize(boundary, 2**model.config.boundary_bits)
     latent = None
     if sigma:
         shape = (y.shape[0], model.latent_channels, *y.shape[-2:])
         latent = sigma * torch.randn(shape, generator=generator, device=y.device)
-    return model.inverse(quantize(y, 256), boundary, latent)
+    return model.inverse(quantize(y, levels_of_y(model.config)), boundary, latent)
 
 
 class Objective(nn.Module):

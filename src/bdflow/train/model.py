@@ -1,8 +1,9 @@
 """BDFlow: a picture to a small picture, a boundary map and a latent, and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
@@ -59,7 +60,7 @@ class BDFlow(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.has_boundary = config.boundary_bits > 0
+        self.has_boundary = config.boundary_bits > 0 and config.extra == "boundary"
         levels, channels = [], 3
         for index in range(config.levels):
             last = index == config.levels - 1
@@ -132,6 +133,27 @@ def build(config: ModelConfig) -> Network:
     return networks[config.network](config)
 
 
+def extends(config: ModelConfig, coarse: ModelConfig) -> bool:
+    """Whether a network is that of ``coarse`` behind finer levels, the last of which hands on 3 channels."""
+    more = config.levels - coarse.levels
+    if config.network != "bdflow" or more <= 0 or len(config.kept) < more or config.kept[more - 1] != 3:
+        return False
+    same = all(config.of_level(more + index) == coarse.of_level(index) for index in range(coarse.levels))
+    return same and coarse == msgspec.structs.replace(
+        config, scale=coarse.scale, blocks=coarse.blocks, features=coarse.features, kept=config.kept[more:]
+    )
+
+
+def graft(weights: Mapping[str, Tensor], more: int) -> dict[str, Tensor]:
+    """Name the weights of a network as those of the coarse levels of one that :func:`extends` it.
+
+    An untrained level is a bare wavelet, so the larger network begins as the smaller one on pictures that are
+    shrunk by averaging.
+    """
+    split = ((key.split(".", 2), value) for key, value in weights.items())
+    return {f"levels.{int(level) + more}.{rest}": value for (_, level, rest), value in split}
+
+
 def count_parameters(model: nn.Module) -> int:
     """Trainable numbers in ``model``."""
     return sum(p.numel() for p in model.parameters())
@@ -151,7 +173,7 @@ def count_multiply_adds(model: Network, size: int = 128) -> int:
     return int(counter.get_flop_counts()["Global"][torch.ops.aten.convolution]) // 2
 
 
-def quantize(x: Tensor, levels: int) -> Tensor:
+def quantize(x: Tensor, levels: int | Tensor) -> Tensor:
     """Clip ``x`` to [0, 1] and round it to ``levels`` even steps; the gradient passes straight through.
 
     Except where it would drive a clipped value further out. That changes nothing that is stored, yet under
@@ -163,7 +185,7 @@ def quantize(x: Tensor, levels: int) -> Tensor:
 
 class _Quantize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, levels: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, levels: int | Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return (x.clamp(0, 1) * (levels - 1)).round() / (levels - 1)
 
@@ -172,6 +194,13 @@ class _Quantize(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         outwards = ((x > 1) & (gradient < 0)) | ((x < 0) & (gradient > 0))
         return gradient.masked_fill(outwards, 0), None
+
+
+def levels_of_y(config: ModelConfig) -> int | Tensor:
+    """How finely Y is stored: 256 levels, or with further bits of green ``(3, 1, 1)`` of them."""
+    if config.extra == "boundary":
+        return 256
+    return torch.tensor([256, (255 << config.boundary_bits) + 1, 256]).reshape(3, 1, 1)
 
 
 def paper_sizes() -> Iterator[tuple[str, int, int, int]]:

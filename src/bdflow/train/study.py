@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import msgspec
+import torch
 from PIL import Image
 from rich.table import Table
 
@@ -73,6 +74,7 @@ def run(
     results: Path,
     *,
     device: str = "auto",
+    threads: int | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Row]:
     """Train and measure what the results file does not hold yet; interrupted, a rerun goes on.
@@ -84,11 +86,13 @@ def run(
         out: Run folders and exported models.
         results: The results file (JSON), written anew after every run. A row whose configuration has changed
             since is replaced.
-        device: What to train on.
+        device: What to train on; ``threads``: on so many of a processor's (None: all).
 
     Returns:
         All rows, in the order of the study file.
     """
+    if threads:
+        torch.set_num_threads(threads)
     study, planned = read_toml(path, Study), list(configurations(path))
     out.mkdir(parents=True, exist_ok=True)
     if study.test_side:

@@ -22,14 +22,12 @@ from lightning_fabric.utilities.seed import seed_everything
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboardX import SummaryWriter
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
 from bdflow.train.config import (
     ModelConfig,
-    OptimConfig,
     TrainConfig,
     load_config,
     override,
@@ -40,33 +38,11 @@ from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
-from bdflow.train.model import Network, build, count_parameters, quantize
-from bdflow.train.muon import Muon
+from bdflow.train.model import Network, build, count_parameters, extends, graft, quantize
+from bdflow.train.optim import learning_rate, make_optimizers
 from bdflow.zoo import WEIGHTS, find
 
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
-
-
-def learning_rate(step: int, config: OptimConfig, progress: float | None = None) -> float:
-    """Linear warm-up, then half a cosine from ``learning_rate`` to ``final_learning_rate``.
-
-    Args:
-        progress: Share of the training that is done; None counts steps from the end of the warm-up.
-    """
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    if progress is None:
-        progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    low, high = config.final_learning_rate, config.learning_rate
-    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def make_optimizers(model: nn.Module, config: OptimConfig) -> list[Optimizer]:
-    """Adam for all that the model learns (the paper); or Muon for kernels and Adam for biases."""
-    kernels = [p for p in model.parameters() if config.optimizer == "muon" and p.ndim > 1]
-    others = [p for p in model.parameters() if config.optimizer == "adam" or p.ndim == 1]
-    adam = torch.optim.Adam(others, lr=config.learning_rate, betas=config.betas)
-    return [adam, Muon(kernels, config.learning_rate)] if kernels else [adam]
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -107,7 +83,7 @@ class Trainer:
         config: Everything that determines the result.
         data: Folders of training pictures.
         out: The run folder; ``last.pt`` in it is resumed if it is there.
-        start: Weights to begin from (a state dict), for fine-tuning.
+        start: Weights to begin from (a state dict); what it lacks begins fresh.
         say: Takes each line of progress.
     """
 
@@ -141,7 +117,7 @@ class Trainer:
         seed_everything(config.optim.seed, verbose=False)
         self.raw = build(config.model)
         if start is not None:
-            self.raw.load_state_dict(start)
+            self.raw.load_state_dict({**self.raw.state_dict(), **start})
         objective = Objective(self.raw, config.loss, config.mask, LPIPS() if config.loss.lpips else None)
         objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective, *self.optimizers = self.fabric.setup(
@@ -371,7 +347,7 @@ def run(
 
     Args:
         config: A TOML file; None takes the one that the weights of ``start`` were trained with.
-        start: A model (name or folder) to begin from.
+        start: A model (name or folder) to begin from: of the same network, or of its coarse levels alone.
         steps: Instead of the configuration's; likewise ``learning_rate``.
         settings: Others instead of the configuration's, as ``data.crop=96``.
         max_time: Seconds.
@@ -389,10 +365,12 @@ def run(
     elif config is None:
         raise BDFlowError("give a configuration such as configs/portraits-x8.toml, or --from MODEL")
     chosen = load_config(config) if config else trained
-    if start is not None and chosen.model != trained.model:
-        raise BDFlowError(
-            f"{config} describes another network than the one of {start}: leave it out, or fit it"
-        )
+    if weights is not None and chosen.model != trained.model:
+        if not extends(chosen.model, trained.model):
+            raise BDFlowError(
+                f"{config} describes another network than the one of {start}: leave it out, or fit it"
+            )
+        weights = graft(weights, chosen.model.levels - trained.model.levels)
     given = {"optim.steps": steps, "optim.learning_rate": learning_rate}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = override(chosen, changes | dict(map(parse_setting, settings)))

@@ -1,21 +1,46 @@
-"""Muon (Jordan et al., 2024): momentum made orthogonal, for the kernels of convolutions.
+"""What updates the weights: Adam, or Muon for kernels; and how fast."""
 
-Adam scales each number of a kernel by itself; Muon gives every direction of the whole kernel the same length,
-and learns far more in equal time (results/optimizer.json). PyTorch's own takes matrices alone;
-this one takes kernels as matrices ``(out, in * height * width)``, and all of one shape at once.
-"""
-
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from bdflow.train.config import OptimConfig
+
+
+def learning_rate(step: int, config: OptimConfig, progress: float | None = None) -> float:
+    """Linear warm-up, then half a cosine from ``learning_rate`` to ``final_learning_rate``.
+
+    Args:
+        progress: Share of the training that is done; None counts steps from the end of the warm-up.
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    if progress is None:
+        progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    low, high = config.final_learning_rate, config.learning_rate
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimizers(model: nn.Module, config: OptimConfig) -> list[Optimizer]:
+    """Adam for all that the model learns (the paper); or Muon for kernels and Adam for biases."""
+    kernels = [p for p in model.parameters() if config.optimizer == "muon" and p.ndim > 1]
+    others = [p for p in model.parameters() if config.optimizer == "adam" or p.ndim == 1]
+    adam = torch.optim.Adam(others, lr=config.learning_rate, betas=config.betas)
+    return [adam, Muon(kernels, config.learning_rate)] if kernels else [adam]
 
 
 class Muon(Optimizer):
-    """Muon with Nesterov momentum. Its learning rate means what Adam's does (updates have Adam's usual size).
+    """Muon (Jordan et al., 2024) with Nesterov momentum: momentum made orthogonal, for kernels.
+
+    Adam scales each number of a kernel by itself; Muon gives every direction of the whole kernel the same
+    length, and learns far more in equal time (results/optimizer.json). PyTorch's own takes matrices alone;
+    this one takes kernels as matrices ``(out, in * height * width)``, and all of one shape at once. Its
+    learning rate means what Adam's does (updates have Adam's usual size).
 
     Args:
         params: Kernels or matrices, two dimensions or more.

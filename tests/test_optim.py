@@ -6,8 +6,7 @@ from torch import nn
 
 from bdflow.train.config import ModelConfig, OptimConfig
 from bdflow.train.model import BDFlow
-from bdflow.train.muon import Muon, orthogonalize
-from bdflow.train.trainer import make_optimizers
+from bdflow.train.optim import Muon, make_optimizers, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 24), (24, 8), (5, 5)])
