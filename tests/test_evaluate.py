@@ -18,6 +18,7 @@ from bdflow.container import byte_report
 from bdflow.resize import bicubic_down, bicubic_up
 
 METRICS = {"psnr_y", "psnr_rgb", "ssim_y", "bicubic_psnr_y", "bicubic_psnr_rgb", "bicubic_ssim_y", "lr_psnr"}
+METRICS |= {"psnr_y_cropped", "bicubic_psnr_y_cropped"}
 BYTES = {"bytes", *(f"bytes_{part}" for part in ("pixels", "boundary", "header", "profile", "structure"))}
 
 
@@ -66,6 +67,8 @@ def test_every_figure_is_of_the_stored_file(model, folder):
             "bicubic_psnr_rgb": metrics.psnr(true, plain, crop=3),
             "bicubic_ssim_y": metrics.ssim_y(true, plain),
             "lr_psnr": metrics.psnr(np.asarray(model.downscale(true).image.rgb), small),
+            "psnr_y_cropped": metrics.psnr_y(true, restored, crop=2),
+            "bicubic_psnr_y_cropped": metrics.psnr_y(true, plain, crop=2),
         },
         abs=1e-5,
     )

@@ -62,6 +62,17 @@ def test_the_evaluation_table_fits_and_says_all(model):
     assert "skipped" not in text
 
 
+def test_figures_without_the_border_stand_beside_those_with_it(model):
+    measured = result(model, psnr_y_cropped=33.444, bicubic_psnr_y_cropped=28.555)
+    text = printed(report.evaluation_table(measured))
+    assert "PSNR-Y without a border as wide as the scale 33.44 dB (bicubic 28.55 dB)\n" in text
+    card = report.card(model, measured)
+    assert card.count(" border cropped |\n") == 1
+    assert " 33.44 (28.55) |\n" in card
+    assert "Border cropped: PSNR-Y (bicubic's) without 4 pixels a side." in card
+    assert "order cropped" not in report.card(model, result(model))
+
+
 def test_the_evaluation_table_without_lpips_and_with_skipped_pictures(model):
     measured = result(model, folder="[red]/test", count=1)
     measured["folders"]["[red]/test"]["skipped"] = {"a[b].png": "why", "c.png": "why"}

@@ -18,6 +18,8 @@ from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, psnr, psnr_y, ssim_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
 
+LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of ``scale`` pixels
+
 Pixels = NDArray[np.uint8]
 Distance = Callable[[Pixels, Pixels], float]
 
@@ -36,7 +38,8 @@ def evaluate(
         rescaler: The model.
         folders: Each is a row of the result, under its last two names (``celebahq1024/test``).
         limit: Only the first so many pictures of each folder, by name.
-        crop: Border pixels that PSNR leaves out on every side.
+        crop: Border pixels that PSNR leaves out on every side. (At x2 and x4, where the field's tables leave
+            out as many as the scale, PSNR-Y without such a border is measured besides.)
         say: Takes lines of progress.
 
     Returns:
@@ -128,6 +131,11 @@ def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | Non
         "seconds_down": middle - start,
         "seconds_up": end - middle,
     }
+    if scale in LITERATURE_CROPS:
+        values |= {
+            "psnr_y_cropped": psnr_y(true.rgb, restored, crop=scale),
+            "bicubic_psnr_y_cropped": psnr_y(true.rgb, plain, crop=scale),
+        }
     if distance is not None:
         values |= {"lpips": distance(true.rgb, restored), "bicubic_lpips": distance(true.rgb, plain)}
     return {key: round(min(value, MAX_PSNR) if "psnr" in key else value, 5) for key, value in values.items()}

@@ -78,6 +78,12 @@ def evaluation_table(result: Mapping[str, Any]) -> Group:
             f"{mean['bits_per_pixel']:.4f} bits a pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
             f"{mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
         ]
+        if "psnr_y_cropped" in mean:
+            plain = mean["bicubic_psnr_y_cropped"]
+            parts.append(
+                f"PSNR-Y without a border as wide as the scale {mean['psnr_y_cropped']:.2f} dB"
+                f" (bicubic {plain:.2f} dB)"
+            )
         if row["skipped"]:
             parts.append(f"{len(row['skipped'])} skipped: {escape(', '.join(row['skipped']))}")
         parts.append("")
@@ -145,6 +151,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     header = zoo.read_header(model.folder / zoo.WEIGHTS)
     stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
     environment = result["environment"]
+    cropped = all("psnr_y_cropped" in row["mean"] for row in result["folders"].values())
     lines = [
         f"# {model.name}",
         "",
@@ -169,11 +176,12 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f" border crop {result['settings']['crop']}; every byte of the file counts.",
         "",
         "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS (bicubic) | LR to bicubic"
-        " | bytes | of it boundary | bits/px | s down / up |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        " | bytes | of it boundary | bits/px | s down / up |" + " border cropped |" * cropped,
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * cropped,
     ]
     for folder, row in result["folders"].items():
         m = row["mean"]
+        border = f" {m['psnr_y_cropped']:.2f} ({m['bicubic_psnr_y_cropped']:.2f}) |" if cropped else ""
         lpips = f"{m['lpips']:.4f} ({m['bicubic_lpips']:.4f})" if "lpips" in m else "-"
         count = f"{row['count']}" + (f" ({len(row['skipped'])} skipped)" if row["skipped"] else "")
         lines.append(
@@ -181,11 +189,12 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
             f" {m['bicubic_psnr_y']:.2f} | {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
             f" {m['ssim_y']:.4f} | {lpips} | {m['lr_psnr']:.2f} | {m['bytes']:,.0f} |"
             f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |"
-            f" {m['seconds_down']:.2f} / {m['seconds_up']:.2f} |"
+            f" {m['seconds_down']:.2f} / {m['seconds_up']:.2f} |{border}"
         )
+    legend = f" Border cropped: PSNR-Y (bicubic's) without {model.scale} pixels a side." if cropped else ""
     lines += [
         "",
-        "The ± is the standard deviation over pictures.",
+        f"The ± is the standard deviation over pictures.{legend}",
         "",
         "## Limits",
         "",
