@@ -29,9 +29,9 @@ lint: .venv-dev/.installed
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 
-# PHOTO, a photograph that may be shown, renews the picture of the README as well.
+# BDFLOW_DATA, where set, renews the pictures as well.
 docs: .venv-dev/.installed
-	$(DEV)/python docs/generate.py $(PHOTO)
+	$(DEV)/python docs/generate.py $(BDFLOW_DATA)
 
 clean:
 	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,17 +7,19 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def _generator():
+def _generator(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_readme_tables_are_what_the_code_makes():
-    generate, text = _generator(), (ROOT / "README.md").read_text()
+def test_tables_are_what_the_code_makes(monkeypatch):
+    generate, text = _generator(monkeypatch), (ROOT / "README.md").read_text()
     assert generate.fill(text, "quality", generate.figures()) == text
     assert generate.fill(text, "sizes", generate.sizes()) == text
+    assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
 
 
 def test_links_within_the_documentation_lead_somewhere():

@@ -1,0 +1,151 @@
+"""The page of models, docs/models.md, and its picture sheets: all from what was recorded and measured."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bdflow import container, zoo
+from bdflow.images import Picture, encode
+from bdflow.images import read as read_picture
+from bdflow.metrics import psnr_y
+from bdflow.report import contact_sheet, results
+from bdflow.rescaler import Rescaler
+from bdflow.resize import bicubic_down, bicubic_up, resize
+from bdflow.zoo import Model
+
+ROOT = Path(__file__).parent.parent
+SHOWN = {"portraits": "portraits/test/alma-adams.jpg", "photos": "photos/kodak24/kodim23.webp"}
+WHOLE_FROM = 16  # smaller scales are shown pixel for pixel, or nothing could be seen
+SIDE = 352
+
+INTRODUCTION = """\
+# Models
+
+Made by `make docs` from the models' `evaluation.json`, the weights' metadata and the training logs in
+`results/`. Every figure is of files that were stored and read back, with Z = 0; the gain is over bicubic
+shrinking and enlarging. `bdflow models` prints the list, and each model's card says what it was trained on.
+"""
+CONTINUE = """\
+## Go on from these weights
+
+With a better machine, from where a model stands, on the pictures that its card names (a few thousand steps,
+or `--max-time 8h`; a run folder that holds a state goes on from it, so the same command resumes):
+
+```console
+$ bdflow train --from portraits-x16 --data PICTURES --out runs/better --steps 100000 --learning-rate 3e-4
+$ bdflow export runs/better -o better && bdflow evaluate ./better TESTPICTURES
+```
+
+On photographs of your own, so that they come back better than with weights that never saw their kind:
+
+```console
+$ bdflow train --from portraits-x16 --data MYDIR --out runs/mine --steps 2000 --learning-rate 2e-4
+```
+
+From nothing: `bdflow train configs/NAME.toml --data PICTURES --out runs/NAME`. Whatever the configuration
+says can be set on the command line (`--set loss.lpips=0.1`). A model can also begin from one of half its
+scale whose network is its own coarse part, as portraits-x64 did from portraits-x32: `bdflow train
+configs/portraits-x64.toml --from portraits-x32 --data PICTURES --out runs/portraits-x64`.
+"""
+
+
+def page() -> str:
+    """docs/models.md."""
+    models = list(zoo.built_in())
+    lines = [INTRODUCTION, *_overview(models), ""]
+    for model in models:
+        lines += _section(model)
+    return "\n".join([*lines, CONTINUE])
+
+
+def _overview(models: list[Model]) -> list[str]:
+    rows = [
+        "| model | parameters | multiply-adds at 128x128 | MiB | steps | minutes | on |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for model in models:
+        t = model.metadata["training"]
+        rows.append(
+            f"| [{model.name}](#{model.name}) | {t['parameters']:,} | {t['multiply_adds'] / 1e9:.2f} G |"
+            f" {model.size / 2**20:.1f} | {t['steps']:,} | {t['seconds'] / 60:.0f} | {t['machine']} |"
+        )
+    return rows
+
+
+def _section(model: Model) -> list[str]:
+    measured: dict[str, Any] = results(model) or {"folders": {}}
+    links = [f"[card](../src/bdflow/models/{model.name}/card.md)"]
+    for label, path in (
+        ("configuration", f"configs/{model.name}.toml"),
+        ("training log", f"results/{model.name}-training.csv"),
+    ):
+        if (ROOT / path).exists():
+            links.append(f"[{label}](../{path})")
+    lines = [
+        f"## {model.name}",
+        "",
+        f"![The photograph, the small file, what it restores and bicubic]({model.name}.jpg)",
+        "",
+        " · ".join(links),
+        "",
+        "| pictures | PSNR-Y | gain | border cropped | SSIM-Y | LPIPS (bicubic) | LR to bicubic LR | bytes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for folder, row in measured["folders"].items():
+        m = row["mean"]
+        border = f"{m['psnr_y_cropped']:.2f} dB" if "psnr_y_cropped" in m else "-"
+        lpips = f"{m['lpips']:.3f} ({m['bicubic_lpips']:.3f})" if "lpips" in m else "-"
+        lines.append(
+            f"| {row['count']} of {folder} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} dB |"
+            f" {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} dB | {border} | {m['ssim_y']:.4f} | {lpips} |"
+            f" {m['lr_psnr']:.2f} dB | {m['bytes']:,.0f} |"
+        )
+    log = ROOT / "results" / f"{model.name}-training.csv"
+    if log.exists():
+        lines += ["", f"Held-out PSNR-Y while it trained: {_curve(log)}."]
+    return [*lines, ""]
+
+
+def _curve(log: Path, points: int = 8) -> str:
+    """A few of the held-out scores of a training log, the last among them."""
+    with log.open(newline="") as file:
+        scores = [(int(step), float(value)) for step, name, value in csv.reader(file) if name == "psnr_y"]
+    chosen = sorted({round(i * (len(scores) - 1) / max(1, points - 1)) for i in range(points)})
+    return ", ".join(f"{scores[i][1]:.2f} dB at step {scores[i][0]:,}" for i in chosen)
+
+
+def draw_sheets(data: Path) -> None:
+    """A sheet for each model, of pictures that may be shown, into docs/."""
+    for model in zoo.built_in():
+        photo = data / SHOWN[model.name.partition("-")[0]]
+        sheet = Picture(_sheet(Rescaler(model), photo))
+        (ROOT / "docs" / f"{model.name}.jpg").write_bytes(encode(sheet, "jpg", 90))
+
+
+def _sheet(rescaler: Rescaler, photo: Path) -> np.ndarray:
+    """True, LR enlarged, restored and bicubic, in one row."""
+    scale, true = rescaler.model.scale, read_picture(photo)
+    data = rescaler.downscale(photo).to_bytes()
+    size = (true.height, true.width)
+    restored = np.asarray(rescaler.upscale(data))
+    plain = bicubic_up(bicubic_down(true.rgb, scale), scale, size)
+    enlarged = resize(container.read(data).image.rgb, size, Image.Resampling.NEAREST)
+    panels = {
+        f"true, {true.width}x{true.height} pixels": true.rgb,
+        f"the small PNG, {len(data):,} bytes, enlarged": enlarged,
+        f"restored, {psnr_y(true.rgb, restored):.2f} dB": restored,
+        f"bicubic, {psnr_y(true.rgb, plain):.2f} dB": plain,
+    }
+    return contact_sheet({label: _shown(p, scale) for label, p in panels.items()}, columns=4)
+
+
+def _shown(rgb: np.ndarray, scale: int) -> np.ndarray:
+    """The middle, pixel for pixel; of the larger scales the whole, shrunk."""
+    height, width = rgb.shape[:2]
+    if scale >= WHOLE_FROM:
+        return resize(rgb, (round(SIDE * height / width), SIDE))
+    top, left = height // 4 // scale * scale, (width - SIDE) // 2 // scale * scale
+    return np.ascontiguousarray(rgb[top : top + SIDE, left : left + SIDE])
