@@ -278,7 +278,7 @@ def test_mask_draws_the_steps(shell, photo):
 
 
 def test_a_model_is_trained_exported_and_used(shell, tiny, photo, pictures, monkeypatch):
-    monkeypatch.setattr("bdflow.train.export._write_graphs", graphs_of(tiny("tiny-x2")))
+    monkeypatch.setattr("bdflow.train.export.write_graph", graphs_of(tiny("tiny-x2")))
     Path("own.toml").write_text("""
         name = "own-x2"
         model = {scale = 2, features = 4, blocks = 1}

@@ -35,7 +35,7 @@ def folder(request, tiny):
 @pytest.fixture
 def quick(tiny, monkeypatch):
     """Export without ten seconds of torch."""
-    monkeypatch.setattr(exporting, "_write_graphs", graphs_of(tiny("tiny-x2")))
+    monkeypatch.setattr(exporting, "write_graph", graphs_of(tiny("tiny-x2")))
 
 
 def test_the_folder_holds_five_files_that_anybody_may_read(folder):

@@ -60,19 +60,18 @@ def metadata(folder: Path) -> dict:
     return json.loads(header["__metadata__"]["bdflow"])
 
 
-def graphs_of(model: Path) -> Callable[[Network, Path], None]:
+def graphs_of(model: Path) -> Callable[[Network, str, Path], None]:
     """Stands for the exporter of graphs: those of ``model`` hold for all weights of its kind."""
 
     def start(folder: Path) -> int:
         return int.from_bytes((folder / "weights.safetensors").read_bytes()[:8], "little")
 
-    def write(_: Network, out: Path) -> None:
-        for name in ("down.onnx", "sample.onnx", "up.onnx"):
-            proto = onnx.load(model / name, load_external_data=False)
-            for tensor in proto.graph.initializer:
-                for item in tensor.external_data:
-                    if item.key == "offset":  # another header of the weights, of another length
-                        item.value = str(int(item.value) + start(out) - start(model))
-            (out / name).write_bytes(proto.SerializeToString())
+    def write(_: Network, graph: str, out: Path) -> None:
+        proto = onnx.load(model / f"{graph}.onnx", load_external_data=False)
+        for tensor in proto.graph.initializer:
+            for item in tensor.external_data:
+                if item.key == "offset":  # another header of the weights, of another length
+                    item.value = str(int(item.value) + start(out) - start(model))
+        (out / f"{graph}.onnx").write_bytes(proto.SerializeToString())
 
     return write

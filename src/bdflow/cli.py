@@ -315,7 +315,7 @@ def compare(
     run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=say)
 
 
-for verb in (training.mask, training.train, training.study, training.export):
+for verb in (training.mask, training.train, training.study, training.export, training.benchmark):
     app.command(verb)
 
 

@@ -175,7 +175,7 @@ class Rescaler:
         Returns:
             ``(1, C, H, W)``, on the grid of the small picture for ``down``, else of the large one.
         """
-        session, scale = self._session(graph), self.model.scale
+        session, scale = self.session(graph), self.model.scale
         before, after = (scale, 1) if graph == "down" else (1, scale)
         limit, halo = TILE // scale, -(-self.model.reach // scale)
         results: list[NDArray[np.uint8]] = []
@@ -193,7 +193,7 @@ class Rescaler:
                 whole[_cells(rows.kept, columns.kept, after)] = tile[inner]
         return results
 
-    def _session(self, graph: str) -> Any:
+    def session(self, graph: str) -> Any:
         """ONNX Runtime's session of one graph; loaded when first used."""
         with self._lock:
             if graph not in self._sessions:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.types import PositiveInt
 
 from bdflow.arguments import (
     Force,
@@ -134,6 +135,49 @@ def study(
     results = json or Path("results") / f"{plan.stem}.json"
     rows = run(plan, data, test, out, results, device=device, threads=threads, say=say)
     Console().print(table(rows))
+
+
+def benchmark(
+    what: Literal["speed"],
+    /,
+    *,
+    model: Annotated[list[str] | None, Parameter(("--model", "-m"), negative=())] = None,
+    side: Annotated[list[PositiveInt] | None, Parameter(negative=())] = None,
+    rounds: PositiveInt = 5,
+    threads: Threads = None,
+    json: Path | None = None,
+    force: Force = False,
+) -> None:
+    """Time every model both ways, beside IRN, torch, AVIF, JPEG XL and the machine's own ceiling.
+
+    Prints seconds and shares of the ceiling; all in one run, since only ratios hold. Takes about a minute a
+    model on two cores. Needs bdflow[train,bench].
+
+    Args:
+        what: Only speed so far; `bdflow evaluate` measures quality.
+        model: A built-in model or a model folder; repeatable. Default: all that are built in.
+        side: Pixels of a side of the photograph; repeatable. Default: 512, 1024, 2048.
+        rounds: Times that each is timed.
+        threads: Processor threads; default: all cores.
+        json: Write the figures, with versions, hardware and settings.
+        force: Overwrite an existing file.
+    """
+    needs_torch()
+    from json import dumps
+
+    from rich.console import Console
+
+    from bdflow import zoo
+    from bdflow.files import write_bytes
+    from bdflow.train.speed import measure, table
+
+    if json:
+        check_target(str(json), force)
+    models = [zoo.find(name) for name in model or zoo.names()]
+    result = measure(models, side or (512, 1024, 2048), rounds=rounds, threads=threads, say=say)
+    Console().print(table(result))
+    if json:
+        write_bytes(json, (dumps(result, indent=1) + "\n").encode(), overwrite=force)
 
 
 def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o"))]) -> None:

@@ -138,7 +138,8 @@ def export(
         folder = Path(temporary)
         (folder / WEIGHTS).write_bytes(save(stored, {"bdflow": json.dumps(metadata)}))
         model = load_model(folder)
-        _write_graphs(model, folder)
+        for graph in GRAPHS:
+            write_graph(model, graph.removesuffix(".onnx"), folder)
         files = [WEIGHTS, *GRAPHS]
         sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
         (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
@@ -148,7 +149,8 @@ def export(
     return parity
 
 
-def _write_graphs(model: Network, out: Path) -> None:
+def write_graph(model: Network, graph: str, out: Path) -> None:
+    """Write ``down``, ``up`` or ``sample`` into a folder that holds the weights."""
     scale, bits = model.config.scale, model.config.boundary_bits
     n, h, w = 1, torch.export.Dim("h", min=1), torch.export.Dim("w", min=1)
     grid = {2: h, 3: w}
@@ -158,16 +160,15 @@ def _write_graphs(model: Network, out: Path) -> None:
     full = {2: scale * h, 3: scale * w}
     lr_names = ["small", "boundary"] if bits else ["small"]
     lr = (small, boundary) if bits else (small,)
-    _write_graph(Down(model), {"image": image}, {"image": full}, lr_names, out / "down.onnx", out)
-    inputs = dict(zip(lr_names, lr, strict=True))
-    shapes = dict.fromkeys(inputs, grid)
-    _write_graph(Up(model), inputs, shapes, ["image"], out / "up.onnx", out)
-    _write_graph(
-        Up(model), inputs | {"latent": latent}, shapes | {"latent": grid}, ["image"], out / "sample.onnx", out
-    )
+    path = out / f"{graph}.onnx"
+    if graph == "down":
+        _trace(Down(model), {"image": image}, {"image": full}, lr_names, path, out)
+        return
+    inputs = dict(zip(lr_names, lr, strict=True)) | ({"latent": latent} if graph == "sample" else {})
+    _trace(Up(model), inputs, dict.fromkeys(inputs, grid), ["image"], path, out)
 
 
-def _write_graph(
+def _trace(
     module: nn.Module,
     inputs: dict[str, Tensor],
     shapes: dict[str, Any],

@@ -1,0 +1,105 @@
+"""The page of speed, docs/performance.md, from results/speed-*.json that `bdflow benchmark speed` wrote."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+INTRODUCTION = """\
+# Performance
+
+Made by `make docs` from `results/speed-*.json`, which `bdflow benchmark speed` wrote. All of one table was
+timed in one run, in turn, on one machine; a busy machine slows all of it alike, so read the ratios rather
+than the seconds.
+"""
+LEGEND = """\
+- *of the ceiling*: multiply-adds a second of the network, as a share of those of the fastest of three large
+  convolutions in the same runtime, measured in the same run.
+- *IRN*: the same scale, IRN's own blocks and widths with random weights, exported and run as our models are.
+- *AVIF, JPEG XL*: the whole photograph at speed 6 and at the default effort.
+"""
+
+
+def page() -> str:
+    """docs/performance.md."""
+    parts = [INTRODUCTION]
+    for path in sorted((ROOT / "results").glob("speed-*.json")):
+        parts += _machine(json.loads(path.read_text()))
+    return "\n".join([*parts, LEGEND])
+
+
+def _machine(result: dict[str, Any]) -> Iterator[str]:
+    where, settings = result["environment"], result["settings"]
+    rows = {(row["subject"], row["task"], row["side"]): row for row in result["rows"]}
+    top = max(row["multiply_adds_per_second"] for row in result["rows"] if row["subject"] == "ceiling")
+    models = list(
+        dict.fromkeys(key[0] for key in rows if key[1] == "restore: network" and key[0][:3] != "IRN")
+    )
+    versions = "ONNX Runtime {onnxruntime}, torch {torch}".format(**where["packages"])
+    yield f"## {settings['threads']} threads of {where['processor']}"
+    yield ""
+    yield (
+        f"{where['date']}, commit {where['commit']}, {versions}; medians of {settings['rounds']} rounds."
+        f" The ceiling: {top / 1e9:.0f} G multiply-adds a second."
+    )
+    for side in settings["sides"]:
+        encode = {name: rows.get((name, "encode", side)) for name in ("AVIF", "JPEG XL")}
+        told = [f"{name} encodes it in {row['seconds']:.2f} s" for name, row in encode.items() if row]
+        yield f"\n### {side}x{side} pixels\n"
+        yield "; ".join(told) + ".\n"
+        yield "| model | shrink | restore | of the ceiling | IRN takes | torch takes | AVIF takes to encode |"
+        yield "|---|---|---|---|---|---|---|"
+        for model in models:
+            if (model, "restore: network", side) in rows:
+                yield _row(model, side, rows, top)
+    yield "\n### Where the time goes\n"
+    yield "| model | side | " + " | ".join(_STEPS) + " |"
+    yield "|---|---|" + "---|" * len(_STEPS)
+    for model in models:
+        for side in settings["sides"]:
+            if (model, "restore: network", side) in rows:
+                times = (_step(rows, model, task, side) for task in _STEPS)
+                yield f"| {model} | {side} | " + " | ".join(times) + " |"
+    yield "\n### Start-up\n"
+    yield "| command | seconds |"
+    yield "|---|---|"
+    for (subject, task, _), row in rows.items():
+        if task.startswith("command"):
+            yield f"| {task.partition(': ')[2]}, {subject} | {row['seconds']:.2f} |"
+    for what, why in result["skipped"].items():
+        yield f"\nNot measured: {what}: {why}."
+    yield ""
+
+
+_STEPS = {
+    "JPEG: decode": ("JPEG", "decode"),
+    "shrink: network": None,
+    "shrink: write the small PNG": None,
+    "restore: read the small PNG": None,
+    "restore: network": None,
+    "PNG: encode": ("PNG", "encode"),
+}
+
+
+def _step(rows: dict[Any, Any], model: str, task: str, side: int) -> str:
+    row = rows[(*(_STEPS[task] or (model, task)), side)]
+    return f"{1000 * row['seconds']:.1f} ms"
+
+
+def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> str:
+    restore = rows[model, "restore: network", side]
+    whole = rows[model, "restore: small PNG to pixels", side]["seconds"]
+
+    def ratio(subject: str, task: str, own: float) -> str:
+        row = rows.get((subject, task, side))
+        return f"{row['seconds'] / own:.1f} times as long" if row else "-"
+
+    irn = f"IRN x{model.rpartition('-x')[2]}"
+    return (
+        f"| {model} | {rows[model, 'shrink: JPEG to small PNG', side]['seconds']:.3f} s | {whole:.3f} s |"
+        f" {100 * restore['multiply_adds_per_second'] / top:.0f} % |"
+        f" {ratio(irn, 'restore: network', restore['seconds'])} |"
+        f" {ratio(model, 'restore: network, torch eager', restore['seconds'])} |"
+        f" {ratio('AVIF', 'encode', whole)} |"
+    )

@@ -1,0 +1,258 @@
+"""How fast: every model both ways, step by step, beside rivals and the machine's own ceiling, in one run.
+
+Everything is timed in rounds, one run of each in turn, so that a busy moment of the machine falls on all
+alike; what counts is the ratio of medians. The ceiling is the rate of a large convolution in the same
+runtime.
+"""
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from rich.table import Table
+from safetensors.torch import save
+
+from bdflow import container, images, zoo
+from bdflow.demo import PHOTOGRAPH
+from bdflow.environment import available_cores, environment
+from bdflow.errors import BDFlowError
+from bdflow.methods.codecs import AVIF, JPEG_XL
+from bdflow.rescaler import Rescaler
+from bdflow.resize import resize
+from bdflow.train.config import ModelConfig
+from bdflow.train.export import OPSET, load_model, write_graph
+from bdflow.train.model import build, count_multiply_adds
+from bdflow.zoo import WEIGHTS, Model
+
+AVIF_QUALITY = JPEG_XL_QUALITY = 60  # what web pages use; the time hardly depends on it
+LARGEST_IRN = 32  # at x64 it has 472 million parameters: minutes of export for a figure of no surprise
+_CEILING_SIDE = 256
+
+
+@dataclass
+class Item:
+    """One thing that is timed.
+
+    Attributes:
+        subject: A model's name, or a rival's.
+        task: What it does.
+        side: Pixels of a side of the photograph; 0 where there is none.
+        run: Does it once.
+        multiply_adds: Of one run, where it is a network.
+        seconds: Of each round.
+    """
+
+    subject: str
+    task: str
+    side: int
+    run: Callable[[], object]
+    multiply_adds: float | None = None
+    seconds: list[float] = field(default_factory=list)
+
+
+def measure(
+    models: Sequence[Model],
+    sides: Sequence[int],
+    *,
+    rounds: int = 5,
+    threads: int | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Time everything.
+
+    Args:
+        models: Those to time.
+        sides: Of the square photograph, pixels.
+        rounds: Times that each is run, after one run that does not count.
+        threads: Processor threads of networks; None takes all cores. (AVIF takes two, JPEG XL all.)
+        say: Takes lines of progress.
+
+    Returns:
+        ``settings``, ``environment`` and ``rows``, ready for JSON; see :func:`table`.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    rows, skipped = [], {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for side in (0, *sides):
+            say(f"{side} pixels" if side else "the ceiling, and start-up")
+            made = _alone(models, threads, Path(temporary)) if side == 0 else _of(models, side, threads)
+            items = []
+            for item in made:
+                try:
+                    item.run()
+                    items.append(item)
+                except (BDFlowError, MemoryError) as error:
+                    skipped[f"{item.subject}, {item.task}"] = str(error)
+            if side and side == min(sides):
+                items += _irn(models, side, threads, Path(temporary), say)
+            for number in range(rounds):
+                say(f"round {number + 1} of {rounds}")
+                for item in items:
+                    start = time.perf_counter()
+                    item.run()
+                    item.seconds.append(time.perf_counter() - start)
+            rows += [_row(item) for item in items]
+    return {
+        "settings": {
+            "sides": list(sides),
+            "rounds": rounds,
+            "threads": threads or available_cores(),
+            "photograph": f"{PHOTOGRAPH.name}, resized",
+            "codecs": f"AVIF speed 6 and JPEG XL at quality {AVIF_QUALITY}",
+        },
+        "environment": environment(),
+        "count": len(rows),
+        "rows": rows,
+        "skipped": skipped,
+    }
+
+
+def _row(item: Item) -> dict[str, Any]:
+    row: dict[str, Any] = {"subject": item.subject, "task": item.task, "side": item.side}
+    row |= {"seconds": round(median(item.seconds), 6), "each": [round(s, 6) for s in item.seconds]}
+    if item.multiply_adds:
+        row["multiply_adds"] = item.multiply_adds
+        row["multiply_adds_per_second"] = round(item.multiply_adds / median(item.seconds))
+    return row
+
+
+def _photograph(side: int) -> np.ndarray:
+    return resize(images.read(PHOTOGRAPH).rgb, (side, side))
+
+
+def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Item]:
+    """What is timed at one size."""
+    rgb = _photograph(side)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=90)
+    jpeg, picture = buffer.getvalue(), images.read(rgb)
+    for model in models:
+        if side % model.scale:
+            continue
+        yield from _of_model(Rescaler(model, threads=threads), rgb, jpeg)
+    yield Item("JPEG", "decode", side, lambda: images.read(jpeg))
+    yield Item("PNG", "encode", side, lambda: images.encode(picture, "png"))
+    for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
+        yield Item(codec.name, "encode", side, partial(codec.write, rgb, quality))
+        try:
+            data = codec.write(rgb, quality)
+        except BDFlowError:
+            continue  # its encoding, asked for first, says why
+        yield Item(codec.name, "decode", side, partial(codec.read, data))
+
+
+def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes) -> Iterator[Item]:
+    model, side = rescaler.model, rgb.shape[0]
+    network, name = load_model(model.folder), model.name
+    work = float(count_multiply_adds(network)) * (side / 128) ** 2
+    small = rescaler.downscale(rgb)
+    data = small.to_bytes()
+    image = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
+    inputs = {"small": np.ascontiguousarray(small.image.rgb.transpose(2, 0, 1)[None])}
+    if small.boundary is not None:
+        inputs["boundary"] = small.boundary[None, None]
+    down, up = rescaler.session("down"), rescaler.session("up")
+
+    def eager() -> None:
+        with torch.inference_mode():
+            y = torch.from_numpy(inputs["small"]).float() / 255
+            boundary = torch.from_numpy(inputs["boundary"]).float() if model.bits else None
+            network.inverse(y, boundary)
+
+    yield Item(name, "shrink: network", side, lambda: down.run(None, {"image": image}), work)
+    yield Item(name, "shrink: write the small PNG", side, small.to_bytes)
+    yield Item(name, "shrink: JPEG to small PNG", side, lambda: rescaler.downscale(jpeg).to_bytes())
+    yield Item(name, "restore: read the small PNG", side, lambda: container.read(data))
+    yield Item(name, "restore: network", side, lambda: up.run(None, inputs), work)
+    yield Item(name, "restore: small PNG to pixels", side, lambda: rescaler.upscale(data))
+    yield Item(name, "restore: network, torch eager", side, eager, work)
+
+
+def _irn(
+    models: Sequence[Model], side: int, threads: int | None, folder: Path, say: Callable[[str], None]
+) -> list[Item]:
+    """IRN of the models' scales with random weights, for its time alone."""
+    items = []
+    for scale in sorted({m.scale for m in models if m.scale <= LARGEST_IRN and side % m.scale == 0}):
+        say(f"exporting IRN x{scale}")
+        config = ModelConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
+        torch.manual_seed(0)
+        network = build(config)
+        (folder / WEIGHTS).write_bytes(save(network.state_dict(), {}))
+        write_graph(network, "up", folder)
+        small = {"small": np.zeros((1, 3, side // scale, side // scale), np.uint8)}
+        run = partial(_session(folder / "up.onnx", threads).run, None, small)
+        run()
+        work = float(count_multiply_adds(network)) * (side / 128) ** 2
+        items.append(Item(f"IRN x{scale}", "restore: network", side, run, work))
+    return items
+
+
+def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterator[Item]:
+    """What needs no photograph: convolutions that fill the machine, and the start of a command."""
+    draws = np.random.default_rng(0)
+    for channels in (64, 128, 256):
+        shape = (1, channels, _CEILING_SIDE, _CEILING_SIDE)
+        kernel = draws.standard_normal((channels, channels, 3, 3), np.float32)
+        graph = helper.make_graph(
+            [helper.make_node("Conv", ["x", "kernel"], ["y"], pads=[1, 1, 1, 1])],
+            "convolution",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(kernel, "kernel")],
+        )
+        path = folder / "convolution.onnx"
+        opsets = [helper.make_opsetid("", OPSET)]
+        path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
+        x = draws.standard_normal(shape, np.float32)
+        run = partial(_session(path, threads).run, None, {"x": x})
+        yield Item(
+            "ceiling", f"convolution of {channels} channels", 0, run, 9.0 * channels**2 * _CEILING_SIDE**2
+        )
+    for model in models:
+        if model.folder.parent != zoo.BUILT_IN:
+            continue  # a small file does not bring along a foreign model's folder
+        small = folder / f"{model.name}.png"
+        small.write_bytes(Rescaler(model, threads=threads).downscale(_photograph(64)).to_bytes())
+        command = [sys.executable, "-m", "bdflow", "upscale", os.fspath(small), "-o", "-"]
+        start = partial(subprocess.run, command, check=True, capture_output=True)
+        yield Item(model.name, "command: restore 64x64 pixels", 0, start)
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    return onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+
+
+def ceiling(result: dict[str, Any]) -> float:
+    """Multiply-adds a second of the fastest convolution."""
+    return max(float(r["multiply_adds_per_second"]) for r in result["rows"] if r["subject"] == "ceiling")
+
+
+def table(result: dict[str, Any]) -> Table:
+    """What the terminal shows: each median, and for networks the share of the ceiling."""
+    top = ceiling(result)
+    shown = Table(title=f"medians of {result['settings']['rounds']} rounds", title_justify="left")
+    for heading in ("", "task", "side", "seconds", "of the ceiling"):
+        shown.add_column(heading, justify="left" if heading in ("", "task") else "right")
+    for row in result["rows"]:
+        rate = row.get("multiply_adds_per_second")
+        share = f"{100 * rate / top:.0f} %" if rate else ""
+        shown.add_row(row["subject"], row["task"], f"{row['side'] or ''}", f"{row['seconds']:.4f}", share)
+    return shown

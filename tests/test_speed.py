@@ -1,0 +1,56 @@
+"""What `bdflow benchmark speed` reports: every step of every model, and where the ceiling lies."""
+
+import json
+
+import pytest
+from rich.console import Console
+from tiny_models import CONFIGS
+
+from bdflow import zoo
+from bdflow.train import speed
+from bdflow.train.model import build, count_multiply_adds
+
+OF_128 = count_multiply_adds(build(CONFIGS["tiny-x4"]))
+
+
+@pytest.fixture(scope="module")
+def result(tiny):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "LARGEST_IRN", 1)  # its export takes longer than all else
+        patch.setattr(speed, "_CEILING_SIDE", 16)
+        return speed.measure([zoo.find(tiny("tiny-x4"))], [32], rounds=2, threads=1, say=lambda _: None)
+
+
+def test_every_step_is_timed_in_every_round(result):
+    assert json.loads(json.dumps(result)) == result
+    assert result["count"] == len(result["rows"])
+    assert {row["task"] for row in result["rows"] if row["subject"] == "tiny-x4"} == {
+        "shrink: network", "shrink: write the small PNG",
+        "shrink: JPEG to small PNG", "restore: read the small PNG", "restore: network",
+        "restore: small PNG to pixels", "restore: network, torch eager",
+    }  # fmt: skip
+    for row in result["rows"]:
+        assert len(row["each"]) == 2
+        assert min(row["each"]) <= row["seconds"] <= max(row["each"])
+        assert row["seconds"] > 0
+
+
+def test_rates_are_of_the_networks_own_arithmetic(result):
+    rows = {(row["subject"], row["task"]): row for row in result["rows"]}
+    restore, shrink = (rows["tiny-x4", f"{way}: network"] for way in ("restore", "shrink"))
+    assert restore["multiply_adds"] == shrink["multiply_adds"] == OF_128 / 16
+    assert restore["multiply_adds_per_second"] == pytest.approx(
+        restore["multiply_adds"] / restore["seconds"], rel=1e-3
+    )
+    assert speed.ceiling(result) == max(
+        row["multiply_adds_per_second"] for row in result["rows"] if row["subject"] == "ceiling"
+    )
+
+
+def test_the_table_names_everything(result):
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(speed.table(result))
+    text = capture.get()
+    assert all(row["subject"] in text for row in result["rows"])
+    assert "100 %" in text
