@@ -290,7 +290,8 @@ class Trainer:
     def _machine(self) -> str:
         if self.fabric.device.type == "cuda":
             return f"{self.fabric.world_size} x {torch.cuda.get_device_name()}"
-        return f"{torch.get_num_threads()} cores of {processor_name()}"
+        threads = torch.get_num_threads()
+        return f"{threads} core{'s' * (threads > 1)} of {processor_name()}"
 
     def _load(self) -> None:
         state = torch.load(self.out / LAST, map_location="cpu", weights_only=True)
