@@ -1,6 +1,6 @@
 """Fuzz the reader of small files: python fuzz/container.py -runs=N [CORPUS]
 
-An input is a whole PNG. Mutations mend the checksums, of chunks and of bdflow's own, so that they reach the parsers.
+An input is a whole PNG. Mutations mend the checksums, those of chunks and bdflow's own, to reach the parsers.
 """
 
 import io
