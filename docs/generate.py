@@ -54,6 +54,7 @@ def fill(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
+    zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
     readme.write_text(fill(text, "sizes", sizes()))

@@ -4,19 +4,21 @@ What the fuzzer finds beside them stays in build/fuzz; an input that broke somet
 """
 
 import io
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+import onnx
+from PIL import Image, PngImagePlugin
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from small_files import payload_of, small  # noqa: E402
 
-from bdflow import boundary  # noqa: E402
+from bdflow import boundary, zoo  # noqa: E402
 
-PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()[:200]
+PROFILE = bytes(range(200))
 RANDOM = np.random.default_rng(0)
 RGB = Image.fromarray(RANDOM.integers(0, 256, (4, 5, 3), np.uint8))
 RGBA = Image.fromarray(RANDOM.integers(0, 256, (4, 5, 4), np.uint8))
@@ -52,6 +54,22 @@ def turned() -> bytes:
     return exif.tobytes()
 
 
+def graph(location: str, **node: object) -> bytes:
+    """A model of one operator and one tensor in another file."""
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[2], data_location=1)
+    tensor.external_data.add(key="location", value=location)
+    nodes = [onnx.helper.make_node("Add", ["x", "w"], ["y"], **node)]
+    whole = onnx.helper.make_graph(nodes, "g", [], [], [tensor])
+    return onnx.helper.make_model(whole).SerializeToString()
+
+
+def header() -> bytes:
+    model = {"scale": 2, "boundary_bits": 1, "blocks": [1], "block": "dense", "wavelet": "haar"}
+    metadata = {"bdflow": json.dumps({"name": "a", "model": model})}
+    text = json.dumps({"__metadata__": metadata, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
 def main() -> None:
     y, x = np.mgrid[:12, :12]
     write(
@@ -73,6 +91,16 @@ def main() -> None:
     write("container", files)
     fitting = {f"{bits}-bit": small(2, 3, bits=bits) for bits in range(4)}
     write("payload", {name: payload_of(made.to_bytes())[:-4] for name, made in fitting.items()})
+    attributes = {"value": onnx.helper.make_tensor("v", 1, [1], [0.5]), "axes": [0, 1], "alpha": 0.1}
+    write(
+        "models",
+        {
+            "graph": b"g" + graph(zoo.WEIGHTS, **attributes),
+            "elsewhere": b"g" + graph("../w"),
+            "foreign": b"g" + graph(zoo.WEIGHTS, domain="com.microsoft"),
+            "header": b"h" + header(),
+        },
+    )
     palette, gray = RGB.quantize(4), RGB.convert("L")
     wide = Image.fromarray(RANDOM.integers(0, 65536, (3, 4), np.uint16))
     pages = {"save_all": True, "append_images": [RGB.rotate(180)]}
