@@ -144,7 +144,7 @@ def find_maker(name: str, weights: bytes) -> Model:
     if BUILT_IN / name not in _folders():
         raise BDFlowError(
             f"made by model {name!r} (weights {weights.hex()}), which does not come with this bdflow:"
-            " get that model's folder and name it (--model FOLDER)"
+            " get that model's folder and name it (--model FOLDER --trust)"
         )
     return _verify(BUILT_IN / name)
 

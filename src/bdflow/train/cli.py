@@ -145,6 +145,7 @@ def benchmark(
     /,
     *,
     model: Annotated[list[str] | None, Parameter(("--model", "-m"), negative=())] = None,
+    trust: Switch = False,
     side: Annotated[list[PositiveInt] | None, Parameter(negative=())] = None,
     rounds: PositiveInt = 5,
     threads: Threads = None,
@@ -159,6 +160,7 @@ def benchmark(
     Args:
         what: Only speed so far; `bdflow evaluate` measures quality.
         model: A built-in model or a model folder; repeatable. Default: all that are built in.
+        trust: Take model folders that did not come with bdflow.
         side: Pixels of a side of the photograph; repeatable. Default: 512, 1024, 2048.
         rounds: Times that each is timed.
         threads: Processor threads; default: all cores.
@@ -176,7 +178,7 @@ def benchmark(
 
     if json:
         check_target(str(json), force)
-    models = [zoo.find(name) for name in model or zoo.names()]
+    models = [zoo.find(name, trust=trust) for name in model or zoo.names()]
     result = measure(models, side or (512, 1024, 2048), rounds=rounds, threads=threads, say=say)
     Console().print(table(result))
     if json:
