@@ -71,7 +71,7 @@ def test_providers(provider, crop):
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_rescaler_and_a_restorer_under_load(built_in, rounds):
-    """Sixteen threads shrink, restore and draw, with both models at once: each gets what a lone caller gets."""
+    """Sixteen threads shrink, restore and draw, with two models: each gets what a lone caller gets."""
     dice = np.random.default_rng(0)
     pictures = [dice.integers(0, 256, (20 + 3 * i, 37 - 2 * i, 3), np.uint8) for i in range(6)]
     models = {name: bdflow.load(name, threads=1) for name in bdflow.list_models()}
