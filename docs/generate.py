@@ -3,6 +3,7 @@
 Usage: python docs/generate.py [DATA]     (the folder of test sets: renews the pictures too)
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -45,6 +46,39 @@ def sizes() -> str:
     return "\n".join(rows)
 
 
+FUZZED = {
+    "images": "whole files of nine formats, through the reader of pictures",
+    "container": "whole PNGs, checksums mended, through the reader of small files",
+    "payload": "the content of bdflow's chunk, its checksum mended",
+    "boundary": "the decoder of boundary maps",
+    "models": "ONNX graphs and the head of a weights file",
+}
+
+
+def fuzzing() -> str:
+    """What the fuzzer did, a row for each target."""
+    path = ROOT / "results" / "fuzzing.json"
+    runs = json.loads(path.read_text())["runs"] if path.is_file() else []
+    rows = ["| target | what is read | executions | hours | faults |", "|---|---|---|---|---|"]
+    total = 0
+    for target, what in FUZZED.items():
+        mine = [run for run in runs if run["target"] == target]
+        executions, seconds = (sum(run[key] for run in mine) for key in ("executions", "seconds"))
+        faults, total = sum(len(run["faults"]) for run in mine), total + executions
+        rows.append(f"| `{target}` | {what} | {executions:,} | {seconds / 3600:.2f} | {faults} |")
+    return "\n".join([*rows, f"| all | | {total:,} | | {sum(len(run['faults']) for run in runs)} |"])
+
+
+def slow_tests() -> str:
+    """What the slow tests did when they were last run, a row for each."""
+    path = ROOT / "results" / "slow-tests.json"
+    rows = ["| test | outcome | seconds | commit |", "|---|---|---|---|"]
+    for name, run in (json.loads(path.read_text()) if path.is_file() else {}).items():
+        commit = run["environment"]["commit"]
+        rows.append(f"| `{name.split('::')[1]}` | {run['outcome']} | {run['seconds']:,} | {commit} |")
+    return "\n".join(rows)
+
+
 def fill(text: str, name: str, content: str) -> str:
     """Put ``content`` between the marks of ``name``."""
     before, rest = text.split(f"<!-- begin {name}, made by docs/generate.py -->")
@@ -54,10 +88,14 @@ def fill(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
+    zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
     readme.write_text(fill(text, "sizes", sizes()))
     (ROOT / "docs" / "models.md").write_text(models.page())
+    reliability = ROOT / "docs" / "reliability.md"
+    text = fill(reliability.read_text(), "fuzzing", fuzzing())
+    reliability.write_text(fill(text, "slow tests", slow_tests()))
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))
 

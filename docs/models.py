@@ -36,7 +36,7 @@ or `--max-time 8h`; a run folder that holds a state goes on from it, so the same
 
 ```console
 $ bdflow train --from portraits-x16 --data PICTURES --out runs/better --steps 100000 --learning-rate 3e-4
-$ bdflow export runs/better -o better && bdflow evaluate ./better TESTPICTURES
+$ bdflow export runs/better -o better && bdflow evaluate ./better TESTPICTURES --trust
 ```
 
 On photographs of your own, so that they come back better than with weights that never saw their kind:

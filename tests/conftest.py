@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
+import json
 import signal
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """BDFLOW_RECORD=FILE keeps what slow tests did, for docs/reliability.md; FILE holds one entry a test."""
+    from bdflow.environment import environment
+
+    if path := os.environ.get("BDFLOW_RECORD"):
+        record = json.loads(Path(path).read_text()) if Path(path).is_file() else {}
+        for outcome in ("passed", "failed"):
+            for report in terminalreporter.stats.get(outcome, []):
+                seconds = round(report.duration, 1)
+                record[report.nodeid] = {"outcome": outcome, "seconds": seconds, "environment": environment()}
+        Path(path).write_text(json.dumps(record, indent=1) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -27,11 +41,14 @@ def tiny(tmp_path_factory) -> Callable[[str], Path]:
 @pytest.fixture
 def built_in(tiny, tmp_path, monkeypatch) -> Path:
     """A folder that stands for the package's own models: tiny-x2 and tiny-x4."""
+    from bdflow.zoo import list_built_in
+
     folder = tmp_path / "built-in"
     folder.mkdir()
     for name in ("tiny-x2", "tiny-x4"):
         (folder / name).symlink_to(tiny(name), target_is_directory=True)
     monkeypatch.setattr("bdflow.zoo.BUILT_IN", folder)
+    list_built_in()
     return folder
 
 

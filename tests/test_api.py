@@ -88,16 +88,16 @@ def test_threads_reach_the_sessions(built_in, monkeypatch):
 
 
 def test_a_file_of_a_model_that_is_not_built_in_says_what_is_needed(built_in, tiny, monkeypatch):
-    data = bdflow.downscale(PICTURE, model=tiny("tiny-x8")).to_bytes()
+    data = bdflow.downscale(PICTURE, model=tiny("tiny-x8"), trust=True).to_bytes()
     monkeypatch.chdir(tiny("tiny-x8").parent)  # a folder of that name lies here, and is not taken
     with pytest.raises(bdflow.BDFlowError) as caught:
         bdflow.upscale(data)
-    weights = bdflow.load(tiny("tiny-x8")).model.weights_sha256[:16]
+    weights = bdflow.load(tiny("tiny-x8"), trust=True).model.weights_sha256[:16]
     assert str(caught.value) == (
         f"made by model 'tiny-x8' (weights {weights}), which does not come with this bdflow:"
-        " get that model's folder and name it (--model FOLDER)"
+        " get that model's folder and name it (--model FOLDER --trust)"
     )
-    assert bdflow.upscale(data, model=tiny("tiny-x8")).size == (21, 19)
+    assert bdflow.upscale(data, model=tiny("tiny-x8"), trust=True).size == (21, 19)
 
 
 def test_a_stripped_file_needs_the_model_named(built_in):
@@ -125,10 +125,10 @@ from bdflow.compare import run
 
 folder, photo = sys.argv[1:]
 bdflow.list_models()
-model = bdflow.load(folder, threads=1)
+model = bdflow.load(folder, threads=1, trust=True)
 small = model.downscale(photo)
 small.save(photo + ".x2.png")
-print(model.upscale(photo + ".x2.png", sigma=0.1).size, bdflow.upscale(small, model=folder).size)
+print(model.upscale(photo + ".x2.png", sigma=0.1).size, bdflow.upscale(small, model=folder, trust=True).size)
 said = []
 result = evaluate.evaluate(model, [Path(photo).parent], limit=1, say=said.append)
 print(said[0])

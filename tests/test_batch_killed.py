@@ -45,7 +45,7 @@ def wait_for(process: subprocess.Popen, condition) -> None:
 @pytest.fixture
 def photos(tiny, tmp_path) -> dict[str, bytes]:
     """The names of the results of a tree of pictures, and what is to be in them."""
-    rng, model, expected = np.random.default_rng(0), bdflow.load(tiny("tiny-x2"), threads=1), {}
+    rng, model, expected = np.random.default_rng(0), bdflow.load(tiny("tiny-x2"), threads=1, trust=True), {}
     for number in range(COUNT):
         path = tmp_path / "in" / str(number % 3) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,17 @@ def photos(tiny, tmp_path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_a_rerun_finishes(tiny, tmp_path, photos, kills):
     out, log, dice = tmp_path / "out", tmp_path / "log", random.Random(kills)
-    command = ("downscale", tmp_path / "in", "-o", out, "-m", tiny("tiny-x2"), "--recursive", "--resume")
+    command = (
+        "downscale",
+        tmp_path / "in",
+        "-o",
+        out,
+        "-m",
+        tiny("tiny-x2"),
+        "--trust",
+        "--recursive",
+        "--resume",
+    )
     command = (*command, "--jobs", "2", "--threads", "2", "--json", log)
     for _ in range(kills):
         process, before = start(*command), names(out)
@@ -80,7 +90,9 @@ def test_killed_at_random_moments_a_rerun_finishes(tiny, tmp_path, photos, kills
 
 def test_ctrl_c_ends_with_a_summary_and_nothing_half_done(tiny, tmp_path, photos):
     out = tmp_path / "out"
-    process = start("downscale", tmp_path / "in", "-o", out, "-m", tiny("tiny-x2"), "-r", "-j", "1")
+    process = start(
+        "downscale", tmp_path / "in", "-o", out, "-m", tiny("tiny-x2"), "--trust", "-r", "-j", "1"
+    )
     wait_for(process, lambda: names(out))
     process.send_signal(signal.SIGINT)
     stdout, err = process.communicate(timeout=60)
@@ -96,7 +108,9 @@ def test_ctrl_c_ends_with_a_summary_and_nothing_half_done(tiny, tmp_path, photos
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_second_ctrl_c_ends_at_once(tiny, tmp_path):
     os.mkfifo(tmp_path / "slow.png")
-    process = start("downscale", tmp_path / "slow.png", "-o", f"{tmp_path}/out/", "-m", tiny("tiny-x2"))
+    process = start(
+        "downscale", tmp_path / "slow.png", "-o", f"{tmp_path}/out/", "-m", tiny("tiny-x2"), "--trust"
+    )
     pipe = None
     while pipe is None and process.poll() is None:
         with contextlib.suppress(OSError):  # until the command reads from it

@@ -14,6 +14,7 @@ from small_files import repainted, saved_again
 from tiny_models import graphs_of
 
 import bdflow
+from bdflow import zoo
 
 
 def pixels(source) -> np.ndarray:
@@ -42,6 +43,7 @@ def test_the_scale_is_8_unless_said_or_the_model_has_another(shell, built_in, ti
     assert shell("downscale", photo, "-m", "tiny-x4")[0] == 0
     assert Path("photo.x4.png").exists()
     (built_in / "tiny-x8").symlink_to(tiny("tiny-x8"), target_is_directory=True)
+    zoo.list_built_in()
     assert shell("downscale", photo)[0] == 0
     assert Path("photo.x8.png").exists()
 
@@ -169,15 +171,15 @@ def test_edited_pixels_warn(shell, small):
 
 
 def test_a_file_of_a_model_that_is_not_built_in_is_restored_with_its_folder(shell, built_in, tiny, photo):
-    assert shell("downscale", photo, "-m", tiny("tiny-x8"))[0] == 0
+    assert shell("downscale", photo, "-m", tiny("tiny-x8"), "--trust")[0] == 0
     status, _, err = shell("upscale", "photo.x8.png")
     assert status == 1
     assert re.fullmatch(
         r"bdflow: made by model 'tiny-x8' \(weights [0-9a-f]{16}\), which does not come with this bdflow:"
-        r" get that model's folder and name it \(--model FOLDER\)\n",
+        r" get that model's folder and name it \(--model FOLDER --trust\)\n",
         err,
     )
-    assert shell("upscale", "photo.x8.png", "-m", tiny("tiny-x8"))[0] == 0
+    assert shell("upscale", "photo.x8.png", "-m", tiny("tiny-x8"), "--trust")[0] == 0
     assert shell("upscale", "photo.x8.png", "-m", "tiny-x2", "-f")[2].startswith(
         "bdflow: made by model 'tiny-x8'"
     )
@@ -203,7 +205,7 @@ def test_info_accounts_for_every_byte(shell, small, source):
 
 def test_info_counts_the_bits_of_the_boundary_map(shell, built_in, tiny, photo):
     for model, bits in (("tiny-x4", b"2 bits"), (tiny("tiny-x8"), b"none")):
-        shell("downscale", photo, "-m", model, "-o", "small.png", "-f")
+        shell("downscale", photo, "-m", model, "--trust", "-o", "small.png", "-f")
         assert b"boundary  " + bits + b"\n" in shell("info", "small.png")[1]
 
 
@@ -215,6 +217,7 @@ def test_models_are_listed(shell, built_in):
 
 def test_demo_writes_three_pictures_and_prints_a_table(shell, tiny, built_in, photo, monkeypatch):
     (built_in / "portraits-x8").symlink_to(tiny("tiny-x8"), target_is_directory=True)
+    zoo.list_built_in()
     Image.fromarray(pixels(photo).repeat(4, 0).repeat(4, 1)).save("face.png")
     monkeypatch.setattr("bdflow.demo.PHOTOGRAPH", Path("face.png"))
     status, out, err = shell("demo", "-o", "made/here")
@@ -255,7 +258,9 @@ def test_evaluate_prints_a_table_and_writes_json_and_card(shell, built_in, tiny,
     Path("pictures").mkdir()
     for name in ("a", "b"):
         Path(f"pictures/{name}.png").write_bytes(photo.read_bytes())
-    status, out, err = shell("evaluate", "model", "pictures", "--json", "out.json", "--card", "--limit", "1")
+    status, out, err = shell(
+        "evaluate", "model", "pictures", "--trust", "--json", "out.json", "--card", "--limit", "1"
+    )
     assert status == 0
     assert err.splitlines()[0] == "without LPIPS: not wanted"
     assert "work/pictures: 1 picture, stored and read back" in out.decode()
@@ -290,9 +295,9 @@ def test_a_model_is_trained_exported_and_used(shell, tiny, photo, pictures, monk
     assert shell(*train, "--precision", "32-true")[0] == 0
     status, _, err = shell("export", "run", "-o", "model")
     assert (status, err[:17]) == (0, "model: exported; ")
-    assert shell("downscale", photo, "-m", "model")[0] == 0
+    assert shell("downscale", photo, "-m", "model", "--trust")[0] == 0
     assert b"model     own-x2 " in shell("info", "photo.x2.png")[1]
-    assert shell("upscale", "photo.x2.png", "-m", "model")[0] == 0
+    assert shell("upscale", "photo.x2.png", "-m", "model", "--trust")[0] == 0
 
 
 def test_the_training_half_is_asked_for_where_it_is_missing(shell, photo, monkeypatch):

@@ -168,8 +168,8 @@ def test_every_verb_has_help(shell):
 @pytest.mark.parametrize("verb", ["info", "upscale"])
 def test_a_closed_pipe_ends_quietly(tiny, tmp_path, verb):
     large = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)  # more than a pipe holds
-    bdflow.downscale(large, model=tiny("tiny-x2")).save(tmp_path / "small.png")
-    options = ("-m", tiny("tiny-x2"), "-o", "-") if verb == "upscale" else ()
+    bdflow.downscale(large, model=tiny("tiny-x2"), trust=True).save(tmp_path / "small.png")
+    options = ("-m", tiny("tiny-x2"), "--trust", "-o", "-") if verb == "upscale" else ()
     command = bdflow_command(verb, tmp_path / "small.png", *options)
     # Buffered, as it is anywhere: what cannot be written shows at the very end.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
@@ -191,7 +191,16 @@ from bdflow.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited another
 sys.exit(main(sys.argv[1:]))
 """
-    command = [sys.executable, "-c", code, "downscale", tmp_path / "slow.png", "-m", tiny("tiny-x2")]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "downscale",
+        tmp_path / "slow.png",
+        "-m",
+        tiny("tiny-x2"),
+        "--trust",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     pipe = None
     while pipe is None and process.poll() is None:
@@ -204,7 +213,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_python_dash_m_and_pipes_work_as_processes(tiny, photo):
-    model = ("-m", tiny("tiny-x2"))
+    model = ("-m", tiny("tiny-x2"), "--trust")
     with photo.open("rb") as photograph:
         small = subprocess.run(
             bdflow_command("downscale", "-", *model), stdin=photograph, capture_output=True

@@ -20,6 +20,9 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "quality", generate.figures()) == text
     assert generate.fill(text, "sizes", generate.sizes()) == text
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    assert generate.fill(text, "fuzzing", generate.fuzzing()) == text
+    assert generate.fill(text, "slow tests", generate.slow_tests()) == text
 
 
 def test_links_within_the_documentation_lead_somewhere():

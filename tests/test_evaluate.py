@@ -30,7 +30,7 @@ def without_lpips(monkeypatch):
 
 @pytest.fixture
 def model(tiny):
-    return bdflow.load(tiny("tiny-x2"), threads=1)
+    return bdflow.load(tiny("tiny-x2"), threads=1, trust=True)
 
 
 @pytest.fixture

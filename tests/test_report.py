@@ -47,7 +47,7 @@ def result(model: zoo.Model, folder: str = "portraits/test", count: int = 23, **
 @pytest.fixture
 def model(tiny, tmp_path):
     """A copy of tiny-x4 that may be written to, as the one built-in model."""
-    return zoo.find(shutil.copytree(tiny("tiny-x4"), tmp_path / "built-in" / "tiny-x4"))
+    return zoo.find(shutil.copytree(tiny("tiny-x4"), tmp_path / "built-in" / "tiny-x4"), trust=True)
 
 
 def test_the_evaluation_table_fits_and_says_all(model):
@@ -84,6 +84,7 @@ def test_the_evaluation_table_without_lpips_and_with_skipped_pictures(model):
 
 def test_the_models_table_fits_and_says_what_was_measured(model, monkeypatch):
     monkeypatch.setattr(zoo, "BUILT_IN", model.folder.parent)
+    zoo.list_built_in()
     before = printed(report.models_table())
     assert "│ tiny-x4 │ x4    │ 0.1 │ Apache-2.0 │ not yet     │        │      │" in before
     report.write_card(model, result(model))
@@ -140,7 +141,7 @@ def test_the_card_tells_the_history_of_a_run_that_had_one(model):
     ("name", "bits"), [("tiny-x2", " 1 bit of boundary"), ("tiny-x8", " no boundary map")]
 )
 def test_the_card_counts_the_bits(tiny, name, bits):
-    model = zoo.find(tiny(name))
+    model = zoo.find(tiny(name), trust=True)
     measured = result(model)
     measured["folders"]["portraits/test"]["skipped"] = {"a.png": "why"}
     text = report.card(model, measured)

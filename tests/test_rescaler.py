@@ -34,17 +34,17 @@ def gap(a, b) -> int:
 
 @pytest.fixture(params=CONFIGS)
 def model(request, tiny):
-    return bdflow.load(tiny(request.param), threads=1)
+    return bdflow.load(tiny(request.param), threads=1, trust=True)
 
 
 @pytest.fixture
 def x2(tiny):
-    return bdflow.load(tiny("tiny-x2"), threads=1)
+    return bdflow.load(tiny("tiny-x2"), threads=1, trust=True)
 
 
 @pytest.fixture
 def x4(tiny):
-    return bdflow.load(tiny("tiny-x4"), threads=1)
+    return bdflow.load(tiny("tiny-x4"), threads=1, trust=True)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -203,7 +203,7 @@ def test_sessions_are_made_once_for_all_threads(x2, monkeypatch):
 
 
 def test_one_thread_and_two_agree_within_a_level(model):
-    two = bdflow.load(model.model.folder, threads=2)
+    two = bdflow.load(model.model.folder, threads=2, trust=True)
     assert two._options.intra_op_num_threads == 2
     small = model.downscale(noise())
     assert gap(small.image.rgb, two.downscale(noise()).image.rgb) <= 1

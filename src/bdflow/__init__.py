@@ -28,24 +28,35 @@ __all__ = ["BDFlowError", "__version__", "downscale", "list_models", "load", "up
 
 
 def load(
-    model: str | Path | None = None, *, scale: int | None = None, threads: int | None = None
+    model: str | Path | None = None,
+    *,
+    scale: int | None = None,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> Rescaler:
     """A model by name or folder, or the default one of a scale.
 
+    A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
+
     Raises:
-        BDFlowError: There is no such model, or its files are damaged.
+        BDFlowError: There is no such model, or its files are damaged or not trusted.
     """
     from bdflow.rescaler import Rescaler
     from bdflow.zoo import find
 
-    return Rescaler(find(model, scale), threads=threads)
+    return Rescaler(find(model, scale, trust=trust), threads=threads)
 
 
 def downscale(
-    image: Source, *, model: str | Path | None = None, scale: int | None = None, threads: int | None = None
+    image: Source,
+    *,
+    model: str | Path | None = None,
+    scale: int | None = None,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> Downscaled:
     """Shrink one picture; see :meth:`bdflow.rescaler.Rescaler.downscale`. For several, :func:`load` once."""
-    return load(model, scale=scale, threads=threads).downscale(image)
+    return load(model, scale=scale, threads=threads, trust=trust).downscale(image)
 
 
 def upscale(
@@ -55,6 +66,7 @@ def upscale(
     sigma: float = 0.0,
     seed: int | None = None,
     threads: int | None = None,
+    trust: bool = False,
 ) -> Image.Image:
     """Restore one picture with the built-in model that its file names, or with ``model``.
 
@@ -67,7 +79,7 @@ def upscale(
 
     from bdflow.restorer import Restorer
 
-    rescaler, accepted, remarks = Restorer(model, threads=threads).accept(small)
+    rescaler, accepted, remarks = Restorer(model, threads=threads, trust=trust).accept(small)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)
     return rescaler.restore(accepted, sigma=sigma, seed=seed)

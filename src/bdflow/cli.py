@@ -55,6 +55,7 @@ def downscale(
     output: Output = None,
     scale: Scale = None,
     model: Model = None,
+    trust: Switch = False,
     force: Force = False,
     threads: Threads = None,
     verify: Switch = False,
@@ -69,6 +70,7 @@ def downscale(
             For several pictures: the folder for the small PNGs.
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
+        trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
         threads: Processor threads; default: all cores.
         verify: Of several pictures: restore each small PNG, too, and report the mean PSNR-Y.
@@ -83,11 +85,11 @@ def downscale(
         from bdflow.batch.tree import Naming
 
         jobs, threads = share(batch.jobs, threads)
-        rescaler = _load(model, scale, threads)
+        rescaler = _load(model, scale, threads, trust)
         naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
         return _run(inputs, folder, naming, shrinking(rescaler, verify=verify), jobs, batch, force)
 
-    rescaler = _load(model, scale, threads)
+    rescaler = _load(model, scale, threads, trust)
     target = check_target(output or beside(image, f".x{rescaler.model.scale}.png"), force)
     if target != "-" and Path(target).suffix.lower() != ".png":
         raise BDFlowError(f"{target}: the small file is a PNG: end its name in .png")
@@ -111,6 +113,7 @@ def upscale(
     *more: str,
     output: Output = None,
     model: Model = None,
+    trust: Switch = False,
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
     force: Force = False,
@@ -125,6 +128,7 @@ def upscale(
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
             Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
         model: For a file that lost its bdflow chunk, or was made by a model that is not built in.
+        trust: Take a model folder that did not come with bdflow.
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
         force: Overwrite existing files.
@@ -142,13 +146,13 @@ def upscale(
         from bdflow.batch.tree import Naming
 
         jobs, threads = share(batch.jobs, threads)
-        work = restoring(Restorer(model, threads=threads), sigma=sigma, seed=seed)
+        work = restoring(Restorer(model, threads=threads, trust=trust), sigma=sigma, seed=seed)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
     target = output or beside(small, ".restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    rescaler, accepted, remarks = Restorer(model, threads=threads).accept(read_input(small))
+    rescaler, accepted, remarks = Restorer(model, threads=threads, trust=trust).accept(read_input(small))
     if target != "-":
         check_target(target, force)
         images.check_writable(target, *accepted.size, alpha=accepted.image.alpha is not None)
@@ -239,6 +243,7 @@ def evaluate(
     folders: list[Path],
     /,
     *,
+    trust: Switch = False,
     json: Path | None = None,
     card: Switch = False,
     limit: PositiveInt | None = None,
@@ -251,6 +256,7 @@ def evaluate(
     Args:
         model: A built-in model or a model folder.
         folders: Folders of pictures.
+        trust: Take a model folder that did not come with bdflow.
         json: Write the figures, picture by picture, with versions, hardware and settings.
         card: Write them into the model's own folder, with its card; what was there is replaced.
         limit: Only the first so many pictures of each folder.
@@ -266,7 +272,7 @@ def evaluate(
 
     if json:
         check_target(str(json), force)
-    rescaler = _load(model, None, threads)
+    rescaler = _load(model, None, threads, trust)
     result = run(rescaler, folders, limit=limit, crop=crop, say=say)
     Console().print(evaluation_table(result))
     if json:
@@ -283,6 +289,7 @@ def compare(
     /,
     *,
     model: Model = None,
+    trust: Switch = False,
     scale: Scale = None,
     output: Annotated[Path | None, Parameter(("--output", "-o"))] = None,
     html: Path | None = None,
@@ -296,6 +303,7 @@ def compare(
     Args:
         photos: Picture files.
         model: A built-in model (see `bdflow models`) or a model folder.
+        trust: Take a model folder that did not come with bdflow.
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         output: The sheet of enlarged boxes, a PNG; for several photos, a folder that there is.
             Default: photo.compare.png beside photo.jpg.
@@ -311,7 +319,7 @@ def compare(
     for target in (*sheets, html, json):
         if target:
             check_target(str(target), force)
-    rescaler = _load(model, 8 if scale is None and model is None else scale, threads)
+    rescaler = _load(model, 8 if scale is None and model is None else scale, threads, trust)
     run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=say)
 
 
@@ -319,10 +327,10 @@ for verb in (training.mask, training.train, training.study, training.export, tra
     app.command(verb)
 
 
-def _load(model: str | None, scale: int | None, threads: int | None) -> Rescaler:
+def _load(model: str | None, scale: int | None, threads: int | None, trust: bool) -> Rescaler:
     from bdflow import load
 
-    return load(model, scale=scale, threads=threads)
+    return load(model, scale=scale, threads=threads, trust=trust)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,11 +32,15 @@ from bdflow import boundary as boundary_code
 from bdflow import images
 from bdflow.errors import BDFlowError
 from bdflow.files import named, opened, write_bytes
-from bdflow.images import MAX_PIXELS, Array, Picture, Source
+from bdflow.images import MAX_PIXELS, Array, Picture, Source, too_large
 
 CHUNK = b"bdFW"
 VERSION = 1
 SCALES = (2, 4, 8, 16, 32, 64)
+
+# Of bdflow's chunk: a header, and at worst 3 raw bits for every 2x2 pixels of the largest photograph.
+_MAX_CHUNK = 300 + 3 * MAX_PIXELS // 4 // 8
+_BLOCK = 1 << 16  # bytes of other chunks in memory at a time
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DAMAGED = "its bdflow chunk is damaged: get the file again"
@@ -93,13 +97,7 @@ class Downscaled:
 
     def __post_init__(self) -> None:
         small = (self.image.width, self.image.height)
-        if self.scale not in SCALES:
-            raise BDFlowError(f"scale must be one of {', '.join(map(str, SCALES))}, not {self.scale}")
-        if min(self.size) < 1 or tuple(-(-side // self.scale) for side in self.size) != small:
-            raise BDFlowError(
-                f"an LR image of {small[0]}x{small[1]} cannot restore"
-                f" {self.size[0]}x{self.size[1]} at scale {self.scale}: it was cropped or resized"
-            )
+        _check_fits(small, self.size, self.scale)
         if not 0 <= self.bits <= boundary_code.MAX_BITS:
             raise BDFlowError(f"bits must be 0..{boundary_code.MAX_BITS}, not {self.bits}")
         if self.boundary is not None and (
@@ -171,10 +169,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:
         payload = None
         if stream.read(len(_SIGNATURE)) == _SIGNATURE:
             with named(name):
-                payload = _find(_SIGNATURE + stream.read())
-                if payload and payload.size[0] * payload.size[1] > max_pixels:
-                    size = "{}x{}".format(*payload.size)
-                    raise BDFlowError(f"the photograph's {size} is more than {max_pixels:,} pixels")
+                payload = _find(stream, max_pixels)
         picture = images.decode(stream, name, max_pixels)
         if payload is None:
             why = "it was re-saved or converted, or never made by bdflow."
@@ -197,7 +192,7 @@ def holds_chunk(stream: BinaryIO) -> bool:
     """Whether a seekable stream, at its start before and after, is a PNG with bdflow's chunk."""
     try:
         return stream.read(len(_SIGNATURE)) == _SIGNATURE and any(
-            kind == CHUNK for kind, _ in _chunks(_SIGNATURE + stream.read())
+            kind == CHUNK for kind, _, _ in _chunks(stream)
         )
     except BDFlowError:  # a damaged PNG; whoever reads its pixels will say so
         return False
@@ -217,11 +212,14 @@ def byte_report(data: bytes) -> dict[str, int]:
     """
     if not data.startswith(_SIGNATURE):
         raise BDFlowError("not a PNG: only a PNG can hold bdflow's data")
-    payload = _find(data)
+    stream = io.BytesIO(data)
+    stream.seek(len(_SIGNATURE))
+    payload = _find(stream)
     lengths = {b"IDAT": 0, b"iCCP": 0, CHUNK: 0}
-    for kind, body in _chunks(data):
+    stream.seek(len(_SIGNATURE))
+    for kind, length, _ in _chunks(stream):
         if kind in lengths:
-            lengths[kind] += len(body)
+            lengths[kind] += length
     boundary = len(payload.boundary) if payload else 0
     return {
         "pixels": lengths[b"IDAT"],
@@ -298,28 +296,62 @@ def _crc(picture: Picture) -> int:
     return crc if picture.alpha is None else zlib.crc32(picture.alpha.tobytes(), crc)
 
 
-def _find(data: bytes) -> _Payload | None:
-    """bdflow's chunk of a PNG, or None if it has none."""
-    payloads = [body for kind, body in _chunks(data) if kind == CHUNK]
-    if len(payloads) > 1:
-        raise BDFlowError(f"holds {len(payloads)} bdflow chunks where one belongs: get the file again")
-    return _Payload.unpack(payloads[0]) if payloads else None
+def _check_fits(small: tuple[int, int], size: tuple[int, int], scale: int) -> None:
+    """Refuse an LR image that cannot be the one of a photograph of this size."""
+    if scale not in SCALES:
+        raise BDFlowError(f"scale must be one of {', '.join(map(str, SCALES))}, not {scale}")
+    if min(size) < 1 or tuple(-(-side // scale) for side in size) != small:
+        raise BDFlowError(
+            f"an LR image of {small[0]}x{small[1]} cannot restore"
+            f" {size[0]}x{size[1]} at scale {scale}: it was cropped or resized"
+        )
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each chunk of a PNG, checked; what follows the last is ignored, as readers do."""
-    start, kind = len(_SIGNATURE), b""
+def _find(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> _Payload | None:
+    """bdflow's chunk of a PNG behind its signature, checked as far as can be before pixels are decoded."""
+    payload, count, small = None, 0, None
+    for kind, length, body in _chunks(stream):
+        if kind == b"IHDR" and length >= 8:
+            small = struct.unpack_from(">II", body)
+        elif kind == CHUNK:
+            payload, count = payload or body, count + 1
+    if payload is None:
+        return None
+    if count > 1:
+        raise BDFlowError(f"holds {count} bdflow chunks where one belongs: get the file again")
+    found = _Payload.unpack(payload)
+    if why := too_large(*found.size, max_pixels):
+        raise BDFlowError(f"the photograph's {why}")
+    if small:
+        _check_fits(small, found.size, found.scale)
+    return found
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
+    """Name and length of each chunk of a PNG behind its signature, checked; what follows the last is ignored.
+
+    All of bdflow's chunk comes along, and the first bytes of others: a file may be larger than memory.
+    """
+    kind = b""
     while kind != b"IEND":
-        if len(data) < start + 12:
-            raise BDFlowError("the PNG is cut short: get it again")
-        length, kind = struct.unpack_from(">I4s", data, start)
-        end = start + 8 + length
-        if len(data) < end + 4:
-            raise BDFlowError("the PNG is cut short: get it again")
-        if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4]):
+        length, kind = struct.unpack(">I4s", _read(stream, 8))
+        if kind == CHUNK and length > _MAX_CHUNK:
+            raise BDFlowError(_DAMAGED)
+        first = _read(stream, length if kind == CHUNK else min(length, _BLOCK))
+        crc, left = zlib.crc32(first, zlib.crc32(kind)), length - len(first)
+        while left:
+            block = _read(stream, min(left, _BLOCK))
+            crc, left = zlib.crc32(block, crc), left - len(block)
+        if crc.to_bytes(4) != _read(stream, 4):
             raise BDFlowError("the PNG is damaged (a checksum is wrong): get it again")
-        yield kind, data[start + 8 : end]
-        start = end + 4
+        yield kind, length, first
+
+
+def _read(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) != count:
+        raise BDFlowError("the PNG is cut short: get it again")
+    return data
 
 
 def _take(stream: io.BytesIO, count: int) -> bytes:

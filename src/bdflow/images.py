@@ -21,6 +21,7 @@ from bdflow.files import FileSource, named, opened, read_bytes, reason, write_by
 __all__ = [
     "DEFAULT_QUALITY",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "READABLE",
     "Array",
     "FileSource",
@@ -31,6 +32,7 @@ __all__ = [
     "encode",
     "read",
     "read_bytes",
+    "too_large",
     "write",
     "write_bytes",
 ]
@@ -39,6 +41,12 @@ Array: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
 
 MAX_PIXELS = 400_000_000
+MAX_SIDE = 1_000_000  # of the large picture; a thinner one would be mostly padding in the network
+
+# A bomb is a small file of a huge picture, and takes its memory before it can be told from one that is cut
+# short. No photograph has so few bytes: a PNG of one colour has 344 pixels a byte, of one bit a pixel 8,256.
+_PIXELS_A_BYTE = 10_000
+_PIXELS_FREE = 1 << 24  # smaller ones are no bombs
 
 # Pillow's names, tried in this order. No others: it would run Ghostscript on EPS, and take junk for TGA.
 _READERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
@@ -134,7 +142,20 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 def decode(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
     """`read` for a seekable stream, from its start, under the name that errors shall give."""
-    return _from_pil(_open_header(stream, name, max_pixels), name, max_pixels)
+    length = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return _from_pil(_open_header(stream, name, max_pixels), name, max_pixels, length)
+
+
+def too_large(width: int, height: int, max_pixels: int = MAX_PIXELS) -> str | None:
+    """Why a picture has more pixels, or a longer side, than bdflow takes; None if it has not."""
+    if width * height > max_pixels:
+        return f"{width}x{height} is more than {max_pixels:,} pixels"
+    return (
+        f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels"
+        if max(width, height) > MAX_SIDE
+        else None
+    )
 
 
 _pillow_limit = threading.Lock()
@@ -157,12 +178,15 @@ def _open_header(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Picture:
-    if image.width * image.height > max_pixels:
-        raise BDFlowError(
-            f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels: reduce it first"
-        )
+def _from_pil(image: Image.Image, name: str, max_pixels: int, length: int | None = None) -> Picture:
+    """A picture of an opened one, whose file has so many bytes."""
     with named(name):
+        if why := too_large(image.width, image.height, max_pixels):
+            raise BDFlowError(f"{why}: reduce it first")
+        pixels = image.width * image.height
+        if length is not None and pixels > max(_PIXELS_FREE, length * _PIXELS_A_BYTE):
+            size = f"{image.width}x{image.height} pixels in {length:,} bytes"
+            raise BDFlowError(f"{size} can be no photograph: get it again")
         try:
             return _convert(image)
         except BDFlowError:

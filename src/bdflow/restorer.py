@@ -16,14 +16,17 @@ class Restorer:
         model: Restores every file, those that lost their chunk too; None takes the built-in models that the
             files name.
         threads: Processor threads for one picture; None takes all cores.
+        trust: Take ``model`` even if it did not come with bdflow.
 
     Raises:
-        BDFlowError: There is no such model, or its files are damaged.
+        BDFlowError: There is no such model, or its files are damaged or not trusted.
     """
 
-    def __init__(self, model: str | Path | None = None, *, threads: int | None = None) -> None:
+    def __init__(
+        self, model: str | Path | None = None, *, threads: int | None = None, trust: bool = False
+    ) -> None:
         self._threads = threads
-        self._only = None if model is None else Rescaler(find(model), threads=threads)
+        self._only = None if model is None else Rescaler(find(model, trust=trust), threads=threads)
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
 

@@ -3,22 +3,32 @@
 A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
 in its metadata), the graphs ``down.onnx`` and ``up.onnx`` whose initialisers point into that file,
 ``card.md``, and ``SHA256SUMS`` over all that is executed or loaded.
+
+Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
+their own, ``models/SHA256SUMS``; others are loaded only for a caller who says that he trusts them.
 """
 
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from bdflow import graphs
 from bdflow.errors import BDFlowError
+from bdflow.files import named, reason
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
 GRAPHS = ("down.onnx", "sample.onnx", "up.onnx")
-_MAX_HEADER = 100_000_000  # the safetensors format's own bound
+_MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
+_MAX_SUMS = 1 << 16
+_FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -93,11 +103,17 @@ def names() -> list[str]:
     return [name for _, name in _scales()]
 
 
-def find(model: str | Path | None = None, scale: int | None = None) -> Model:
+def find(model: str | Path | None = None, scale: int | None = None, *, trust: bool = False) -> Model:
     """Load and verify a model by name, by folder, or the first built-in one of a scale.
 
+    Args:
+        model: Name or folder.
+        scale: How many times smaller each way.
+        trust: Take a folder whose files are not those of a built-in model. It runs no code, but decides what
+            its pictures become, and how much memory and time they take.
+
     Raises:
-        BDFlowError: There is no such model, its files are damaged, or its scale is not ``scale``.
+        BDFlowError: There is no such model, its files are damaged or not trusted, or its scale is another.
     """
     if model is None:
         if scale is None:
@@ -113,7 +129,7 @@ def find(model: str | Path | None = None, scale: int | None = None) -> Model:
             f"no model {str(model)!r}: built in are {', '.join(names()) or 'none'};"
             f" else give a folder that holds {WEIGHTS}"
         )
-    found = _verify(folder)
+    found = _verify(folder, trust=trust)
     if scale is not None and found.scale != scale:
         raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
     return found
@@ -128,7 +144,7 @@ def find_maker(name: str, weights: bytes) -> Model:
     if BUILT_IN / name not in _folders():
         raise BDFlowError(
             f"made by model {name!r} (weights {weights.hex()}), which does not come with this bdflow:"
-            " get that model's folder and name it (--model FOLDER)"
+            " get that model's folder and name it (--model FOLDER --trust)"
         )
     return _verify(BUILT_IN / name)
 
@@ -147,23 +163,92 @@ def built_in() -> Iterator[Model]:
     return (_verify(BUILT_IN / name) for name in names())
 
 
-def _verify(folder: Path) -> Model:
-    """Check every file named in ``SHA256SUMS`` (the format of sha256sum)."""
-    try:
-        lines = (folder / SUMS).read_text().split("\n")
-        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
-        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
-    except (OSError, ValueError) as error:
-        raise BDFlowError(
-            f"{folder}: incomplete model folder ({error}); export or install it again"
-        ) from None
+def _verify(folder: Path, *, trust: bool = False) -> Model:
+    """Check every file named in ``SHA256SUMS``, and that the package or the caller vouches for them."""
+    sums = _sums(folder)
+    for name in sums:
+        if not _FILE_NAME.fullmatch(name) or (folder / name).resolve().parent != folder.resolve():
+            raise BDFlowError(f"{folder / SUMS} names {name!r}, which is no file of that folder")
+    digests = {name: _digest(folder / name) for name in sums}
     for name, digest in digests.items():
         if digest != sums[name]:
             raise BDFlowError(f"{folder / name} is damaged or was changed; export or install the model again")
     for name in (WEIGHTS, *GRAPHS):
         if name not in sums:
             raise BDFlowError(f"{folder / SUMS} does not name {name}; export the model again")
-    return Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS])
+    if digests not in _known().values():
+        if not trust:
+            raise BDFlowError(
+                f"{folder}: not one of the models that came with bdflow; if you trust who made it,"
+                " add --trust (in Python: trust=True)"
+            )
+        for name in digests:
+            if name.endswith(".onnx"):
+                with named(str(folder / name)):
+                    graphs.check(_read(folder / name, graphs.MAX_GRAPH), WEIGHTS)
+    model = Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS])
+    try:
+        _ = model.reach, model.latent_channels
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BDFlowError(f"{folder / WEIGHTS}: not weights of a bdflow model ({error!r:.80})") from None
+    return model
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Names and digests of a file in the format of sha256sum."""
+    try:
+        lines = _read(folder / SUMS, _MAX_SUMS).decode().split("\n")
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
+    except ValueError as error:
+        raise _incomplete(folder, error) from None
+
+
+def _digest(path: Path) -> str:
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with _opened(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise BDFlowError(f"{path} has more than {limit:,} bytes: no part of a bdflow model")
+    return data
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(f"{path} is no ordinary file")  # a pipe would be waited for
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise _incomplete(path.parent, error) from None
+
+
+def _incomplete(folder: Path, error: Exception) -> BDFlowError:
+    return BDFlowError(f"{folder}: incomplete model folder ({error}); export or install it again")
+
+
+def _known() -> dict[str, dict[str, str]]:
+    """Digests of the files of each model that came with the package."""
+    known: dict[str, dict[str, str]] = {}
+    if (BUILT_IN / SUMS).is_file():
+        for path, digest in _sums(BUILT_IN).items():
+            model, _, name = path.partition("/")
+            known.setdefault(model, {})[name] = digest
+    return known
+
+
+def list_built_in() -> None:
+    """Write the list of the package's own models anew, from what lies there: for who makes the package."""
+    lines = [
+        f"{digest}  {folder.name}/{name}\n"
+        for folder in _folders()
+        for name, digest in sorted(_sums(folder).items())
+    ]
+    (BUILT_IN / SUMS).write_text("".join(lines))
 
 
 def read_metadata(weights: Path) -> dict[str, Any]:
@@ -174,10 +259,17 @@ def read_metadata(weights: Path) -> dict[str, Any]:
     """
     try:
         metadata: dict[str, Any] = json.loads(read_header(weights)["__metadata__"]["bdflow"])
-        _ = metadata["name"], int(metadata["model"]["scale"]), int(metadata["model"]["boundary_bits"])
+        name, model = metadata["name"], metadata["model"]
+        scale, bits = model["scale"], model["boundary_bits"]
+        if not isinstance(name, str) or not name.isprintable():
+            raise ValueError("it has no name")
+        if not isinstance(scale, int) or scale not in (2, 4, 8, 16, 32, 64):
+            raise ValueError(f"scale {scale!r:.40}")
+        if not isinstance(bits, int) or not 0 <= bits <= 3:
+            raise ValueError(f"boundary_bits {bits!r:.40}")
         return metadata
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BDFlowError(f"{weights}: not weights of a bdflow model ({error})") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BDFlowError(f"{weights}: not weights of a bdflow model ({reason(error)})") from None
 
 
 def read_header(weights: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bdflow.arguments import (
     Force,
     Input,
     Output,
+    Switch,
     Threads,
     beside,
     check_target,
@@ -68,6 +69,7 @@ def train(
     data: list[Path],
     out: Annotated[Path, Parameter(("--out", "-o"))],
     start: Annotated[str | None, Parameter("--from")] = None,
+    trust: Switch = False,
     steps: Annotated[int | None, Parameter(validator=within(1, 10**9))] = None,
     learning_rate: Annotated[float | None, Parameter(validator=within(1e-12, 1))] = None,
     settings: Annotated[list[str] | None, Parameter("--set", negative=())] = None,
@@ -85,6 +87,7 @@ def train(
         data: Folders of training pictures.
         out: The run folder: state, logs (CSV, TensorBoard), contact sheet.
         start: Begin from the weights of this model (a name or a folder), to fine-tune them.
+        trust: Take a model folder that did not come with bdflow.
         steps: Instead of the configuration's.
         learning_rate: Instead of the configuration's.
         settings: Any other setting instead of the configuration's, such as --set data.crop=96; repeatable.
@@ -97,8 +100,8 @@ def train(
     from bdflow.train.trainer import run
 
     run(
-        config, data, out, start=start, steps=steps, learning_rate=learning_rate, settings=settings or (),
-        max_time=max_time.total_seconds() if max_time else None,
+        config, data, out, start=start, trust=trust, steps=steps, learning_rate=learning_rate,
+        settings=settings or (), max_time=max_time.total_seconds() if max_time else None,
         precision=precision, device=device, threads=threads,
     )  # fmt: skip
 
@@ -142,6 +145,7 @@ def benchmark(
     /,
     *,
     model: Annotated[list[str] | None, Parameter(("--model", "-m"), negative=())] = None,
+    trust: Switch = False,
     side: Annotated[list[PositiveInt] | None, Parameter(negative=())] = None,
     rounds: PositiveInt = 5,
     threads: Threads = None,
@@ -156,6 +160,7 @@ def benchmark(
     Args:
         what: Only speed so far; `bdflow evaluate` measures quality.
         model: A built-in model or a model folder; repeatable. Default: all that are built in.
+        trust: Take model folders that did not come with bdflow.
         side: Pixels of a side of the photograph; repeatable. Default: 512, 1024, 2048.
         rounds: Times that each is timed.
         threads: Processor threads; default: all cores.
@@ -173,7 +178,7 @@ def benchmark(
 
     if json:
         check_target(str(json), force)
-    models = [zoo.find(name) for name in model or zoo.names()]
+    models = [zoo.find(name, trust=trust) for name in model or zoo.names()]
     result = measure(models, side or (512, 1024, 2048), rounds=rounds, threads=threads, say=say)
     Console().print(table(result))
     if json:

@@ -17,6 +17,7 @@ from onnxscript.optimizer import remove_unused_nodes
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from bdflow import zoo
 from bdflow.errors import BDFlowError
 from bdflow.train.config import ModelConfig, TrainConfig, to_dict
 from bdflow.train.model import Network, build, count_multiply_adds, count_parameters
@@ -112,7 +113,7 @@ def export(
         config: Goes into the metadata whole.
         weights: A state dict of the network.
         out: The model folder; made if missing. An older export in it is replaced once the new one is proven,
-            and its card left alone.
+            and its card left alone. Among the package's own models, the list of those is brought up to date.
         training: What else the metadata shall record (steps, seconds, data).
         dtype: How the numbers are stored; both directions compute in float32.
 
@@ -146,6 +147,8 @@ def export(
         parity = check_parity(model, folder)
         for name in (*files, SUMS):
             (folder / name).replace(out / name)
+    if out.resolve().parent == zoo.BUILT_IN.resolve():
+        zoo.list_built_in()
     return parity
 
 

@@ -161,7 +161,7 @@ def _train_and_measure(
     trainer = Trainer(config, data, out / "run", accelerator=device, say=say)
     trainer.fit()
     export_run(out / "run", out / "model")
-    model = find(out / "model")
+    model = find(out / "model", trust=True)
     measured = evaluate(Rescaler(model), tests, limit=limit, say=lambda line: None)
     training = model.metadata["training"]
     facts = ("parameters", "multiply_adds", "steps", "seconds", "machine")

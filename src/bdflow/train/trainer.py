@@ -336,6 +336,7 @@ def run(
     out: Path,
     *,
     start: str | None = None,
+    trust: bool = False,
     steps: int | None = None,
     learning_rate: float | None = None,
     settings: Sequence[str] = (),
@@ -349,6 +350,7 @@ def run(
     Args:
         config: A TOML file; None takes the one that the weights of ``start`` were trained with.
         start: A model (name or folder) to begin from: of the same network, or of its coarse levels alone.
+        trust: Take it even if it did not come with bdflow.
         steps: Instead of the configuration's; likewise ``learning_rate``.
         settings: Others instead of the configuration's, as ``data.crop=96``.
         max_time: Seconds.
@@ -360,7 +362,7 @@ def run(
         torch.set_num_threads(threads)
     weights = None
     if start is not None:
-        model = find(start)
+        model = find(start, trust=trust)
         weights = {key: value.float() for key, value in load_file(model.folder / WEIGHTS).items()}
         trained = msgspec.convert(model.metadata["training"]["config"], TrainConfig)
     elif config is None:
