@@ -7,21 +7,18 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bdflow import measure
 from bdflow.container import byte_report, read
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
-from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, psnr, psnr_y, ssim_y
+from bdflow.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
 
 LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of ``scale`` pixels
-
-Pixels = NDArray[np.uint8]
-Distance = Callable[[Pixels, Pixels], float]
 
 
 def evaluate(
@@ -50,10 +47,11 @@ def evaluate(
     Raises:
         BDFlowError: A folder is missing or holds no picture that can be measured, or two share their names.
     """
-    found = {"/".join(folder.resolve().parts[-2:]): _pictures(folder)[:limit] for folder in folders}
+    found = {"/".join(folder.resolve().parts[-2:]): pictures_in(folder)[:limit] for folder in folders}
     if len(found) < len(folders):
         raise BDFlowError("two of the folders share their last two names: measure them one at a time")
-    distance, why_not = _lpips()
+    distance, why_not = measure.lpips()
+    scorer = measure.Scorer(crop, distance)
     if distance is None:
         say(f"without LPIPS: {why_not}")
     rows = {}
@@ -62,7 +60,7 @@ def evaluate(
         skipped: dict[str, str] = {}
         for index, path in enumerate(paths, 1):
             try:
-                pictures[path.name] = values = _measure(rescaler, path, crop, distance)
+                pictures[path.name] = values = _measure(rescaler, path, scorer)
                 told = f"{path.name}: {values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
             except BDFlowError as error:
                 skipped[path.name] = str(error).removeprefix(f"{path}: ")
@@ -70,7 +68,8 @@ def evaluate(
             say(f"{name} {index}/{len(paths)} {told}")
         if not pictures:
             raise BDFlowError(f"{name}: none of its {len(paths)} pictures can be measured")
-        keys = list(next(iter(pictures.values())))
+        first = next(iter(pictures.values()))
+        keys = [key for key in first if all(key in values for values in pictures.values())]
         columns = {key: [values[key] for values in pictures.values()] for key in keys}
         rows[name] = {
             "count": len(pictures),
@@ -86,14 +85,15 @@ def evaluate(
             "crop": crop,
             "limit": limit,
             "sigma": 0,
-            "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB",
+            "metrics": measure.METRICS,
         },
         "environment": environment(),
         "folders": rows,
     }
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder by name; BDFlowError where there are none."""
     if not folder.is_dir():
         raise BDFlowError(f"{folder}: not a folder; give folders of pictures")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE)
@@ -102,63 +102,28 @@ def _pictures(folder: Path) -> list[Path]:
     return paths
 
 
-def _measure(rescaler: Rescaler, path: Path, crop: int, distance: Distance | None) -> dict[str, float]:
+def _measure(rescaler: Rescaler, path: Path, scorer: measure.Scorer) -> dict[str, float]:
     true = read_picture(path)
-    least = max(SSIM_WINDOW, 2 * crop + 1)
-    if min(true.width, true.height) < least:
-        raise BDFlowError(f"{true.width}x{true.height} is too small to measure: a side needs {least} pixels")
+    scorer.check(true.rgb)
     start = time.perf_counter()
     data = rescaler.downscale(true.to_pil()).to_bytes()
     middle = time.perf_counter()
     restored = np.asarray(rescaler.upscale(data).convert("RGB"))
     end = time.perf_counter()
 
-    scale, size = rescaler.model.scale, (true.height, true.width)
+    scale = rescaler.model.scale
     plain_small = bicubic_down(true.rgb, scale)
-    plain = bicubic_up(plain_small, scale, size)
-    parts = byte_report(data)
+    plain = bicubic_up(plain_small, scale, (true.height, true.width))
     values = {
-        "psnr_y": psnr_y(true.rgb, restored, crop=crop),
-        "psnr_rgb": psnr(true.rgb, restored, crop=crop),
-        "ssim_y": ssim_y(true.rgb, restored),
-        "bicubic_psnr_y": psnr_y(true.rgb, plain, crop=crop),
-        "bicubic_psnr_rgb": psnr(true.rgb, plain, crop=crop),
-        "bicubic_ssim_y": ssim_y(true.rgb, plain),
-        "lr_psnr": psnr(read(data).image.rgb, plain_small),
-        "bytes": len(data),
-        **{f"bytes_{part}": count for part, count in parts.items()},
-        "bits_per_pixel": 8 * len(data) / (size[0] * size[1]),
+        **scorer.quality(true.rgb, restored),
+        **{f"bicubic_{key}": value for key, value in scorer.quality(true.rgb, plain).items()},
+        "lr_psnr": min(psnr(read(data).image.rgb, plain_small), MAX_PSNR),
+        **{f"bytes_{part}": count for part, count in byte_report(data).items()},
+        **measure.size_of(len(data), true.rgb),
         "seconds_down": middle - start,
         "seconds_up": end - middle,
     }
     if scale in LITERATURE_CROPS:
-        values |= {
-            "psnr_y_cropped": psnr_y(true.rgb, restored, crop=scale),
-            "bicubic_psnr_y_cropped": psnr_y(true.rgb, plain, crop=scale),
-        }
-    if distance is not None:
-        values |= {"lpips": distance(true.rgb, restored), "bicubic_lpips": distance(true.rgb, plain)}
-    return {key: round(min(value, MAX_PSNR) if "psnr" in key else value, 5) for key, value in values.items()}
-
-
-def _lpips() -> tuple[Distance | None, str]:
-    """LPIPS where torch and its weights are at hand, else why not."""
-    try:
-        import torch
-
-        from bdflow.train.lpips import LPIPS
-
-        network = LPIPS()
-    except ImportError:
-        return None, 'it needs the training half: pip install "bdflow[train]"'
-    except BDFlowError as error:
-        return None, str(error)
-
-    def tensor(rgb: Pixels) -> torch.Tensor:
-        return torch.from_numpy(rgb.transpose(2, 0, 1)[None].copy()).float() / 255
-
-    def distance(a: Pixels, b: Pixels) -> float:
-        with torch.no_grad():
-            return float(network(tensor(a), tensor(b)))
-
-    return distance, ""
+        for key, pixels in (("psnr_y_cropped", restored), ("bicubic_psnr_y_cropped", plain)):
+            values[key] = min(psnr_y(true.rgb, pixels, crop=scale), MAX_PSNR)
+    return {key: round(value, 5) for key, value in values.items()}

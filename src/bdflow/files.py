@@ -9,9 +9,12 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from bdflow.errors import BDFlowError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 if sys.platform != "win32":
     import fcntl
@@ -101,6 +104,13 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = 
         ) from error
     except (OSError, ValueError) as error:
         raise BDFlowError(f"{name}: cannot be written: {reason(error)}") from error
+
+
+def encoded(image: "Image.Image", format: str, **options: Any) -> bytes:
+    """The file that Pillow writes of a picture."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

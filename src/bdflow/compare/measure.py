@@ -9,14 +9,15 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from bdflow import measure
 from bdflow.compare.box import Box, choose_box
 from bdflow.container import read as read_small
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
+from bdflow.files import named
 from bdflow.images import read as read_picture
-from bdflow.methods import Method, Rescaled, rivals, round_trip
+from bdflow.methods import Rescaled, rivals
 from bdflow.methods.protocol import Pixels
-from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, psnr, psnr_y, ssim_y
 from bdflow.rescaler import Rescaler
 
 
@@ -32,6 +33,7 @@ class Stored:
         psnr_y: decibels, 100 at most.
         psnr_rgb: decibels, 100 at most.
         ssim_y: up to 1.
+        lpips: the learned distance, 0 for equal; None where torch or its weights are not at hand.
     """
 
     method: str
@@ -41,10 +43,12 @@ class Stored:
     psnr_y: float
     psnr_rgb: float
     ssim_y: float
+    lpips: float | None = None
 
     def figures(self) -> dict[str, float]:
         """All but the pixels, rounded, ready for JSON."""
-        names = ("bytes", "bits_per_pixel", "psnr_y", "psnr_rgb", "ssim_y")
+        names = ["bytes", "bits_per_pixel", "psnr_y", "psnr_rgb", "ssim_y"]
+        names += [] if self.lpips is None else ["lpips"]
         return {name: round(getattr(self, name), 6) for name in names}
 
 
@@ -111,23 +115,24 @@ def compare(
     """
     picture = read_picture(photo)
     true, size = picture.rgb, f"{picture.width}x{picture.height}"
-    if min(true.shape[:2]) < SSIM_WINDOW:
-        raise BDFlowError(f"{photo}: {size} is too small to measure: a side needs {SSIM_WINDOW} pixels")
+    scorer = measure.Scorer(distance=measure.lpips()[0])
+    with named(str(photo)):
+        scorer.check(true)
     if box and (box.x + box.width > picture.width or box.y + box.height > picture.height):
         raise BDFlowError(f"{photo}: the box {','.join(map(str, box))} is not inside its {size} pixels")
     ours = Rescaled(rescaler)
     say(f"{photo}: {ours.name}")
-    data, restored = round_trip(ours, true)
-    stored = [_measured(ours, true, len(data), restored)]
+    data, restored, values = measure.store(ours, true, scorer)
+    stored = [_stored(ours.name, restored, values)]
     skipped = {}
     for method in rivals(rescaler.model.scale, len(data)):
         say(f"{photo}: {method.name}")
         try:
-            rival, pixels = round_trip(method, true)
+            _, pixels, values = measure.store(method, true, scorer)
         except BDFlowError as error:
             skipped[method.name] = str(error)
         else:
-            stored.append(_measured(method, true, len(rival), pixels))
+            stored.append(_stored(method.name, pixels, values))
     notes = picture.notes + (("transparency left out",) if picture.alpha is not None else ())
     return Comparison(
         path=photo,
@@ -142,22 +147,24 @@ def compare(
     )
 
 
-def _measured(method: Method, true: Pixels, count: int, pixels: Pixels) -> Stored:
+def _stored(method: str, pixels: Pixels, values: dict[str, float]) -> Stored:
     return Stored(
-        method=method.name,
+        method=method,
         pixels=pixels,
-        bytes=count,
-        bits_per_pixel=8 * count / (true.shape[0] * true.shape[1]),
-        psnr_y=min(psnr_y(true, pixels), MAX_PSNR),
-        psnr_rgb=min(psnr(true, pixels), MAX_PSNR),
-        ssim_y=ssim_y(true, pixels),
+        bytes=int(values["bytes"]),
+        bits_per_pixel=values["bits_per_pixel"],
+        psnr_y=values["psnr_y"],
+        psnr_rgb=values["psnr_rgb"],
+        ssim_y=values["ssim_y"],
+        lpips=values.get("lpips"),
     )
 
 
 def table(comparison: Comparison) -> Group:
     """What the terminal shows."""
     rows = Table(title=escape(comparison.title), title_justify="left")
-    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"):
+    learned = comparison.stored[0].lpips is not None
+    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS"] * learned):
         rows.add_column(heading, justify="right" if heading else "left")
     for stored in comparison.stored:
         rows.add_row(
@@ -167,6 +174,7 @@ def table(comparison: Comparison) -> Group:
             f"{stored.psnr_y:.2f} dB",
             f"{stored.psnr_rgb:.2f} dB",
             f"{stored.ssim_y:.4f}",
+            *([] if stored.lpips is None else [f"{stored.lpips:.4f}"]),
         )
     parts: list[RenderableType] = [rows, escape(comparison.rule)]
     parts += [escape(f"note: {note}") for note in comparison.notes]
@@ -194,7 +202,7 @@ def results(rescaler: Rescaler, entries: Sequence[dict[str, Any]]) -> dict[str, 
         "weights_sha256": rescaler.model.weights_sha256,
         "settings": {
             "scale": rescaler.model.scale,
-            "metrics": "PSNR and SSIM of the decoded 8-bit picture; Y is BT.601; PSNR is capped at 100 dB",
+            "metrics": measure.METRICS,
             "codecs": "best PSNR in at most the bytes of the bdflow file, over quality and whole factors",
         },
         "environment": environment(),
