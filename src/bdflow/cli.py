@@ -33,6 +33,7 @@ from bdflow.arguments import (
     say,
     small_stem,
 )
+from bdflow.reproduce.cli import reproduce
 from bdflow.train import cli as training
 
 if TYPE_CHECKING:
@@ -323,7 +324,7 @@ def compare(
     run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=say)
 
 
-for verb in (training.mask, training.train, training.study, training.export, training.benchmark):
+for verb in (reproduce, training.mask, training.train, training.study, training.export, training.benchmark):
     app.command(verb)
 
 

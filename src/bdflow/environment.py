@@ -12,12 +12,27 @@ from typing import Any
 
 from bdflow import __version__
 
+_PACKAGES = (
+    "numpy", "pillow", "onnxruntime", "torch", "imagecodecs", "blurhash", "scipy", "bjontegaard",
+    "matplotlib",
+)  # fmt: skip
+
 
 def environment() -> dict[str, Any]:
     """Versions, commit, processor and date, ready for JSON."""
     installed = {
         name: _version(name)
-        for name in ("numpy", "pillow", "onnxruntime", "torch", "imagecodecs", "blurhash")
+        for name in (
+            "numpy",
+            "pillow",
+            "onnxruntime",
+            "torch",
+            "imagecodecs",
+            "blurhash",
+            "scipy",
+            "bjontegaard",
+            "matplotlib",
+        )
     }
     return {
         "bdflow": __version__,

@@ -19,7 +19,18 @@ from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.metrics import psnr
 from bdflow.resize import resize
 
-__all__ = ["AVIF", "CODECS", "JPEG", "JPEG_XL", "WEBP", "Codec", "JpegXL", "PillowCodec", "Within"]
+__all__ = [
+    "AVIF",
+    "CODECS",
+    "JPEG",
+    "JPEG_XL",
+    "WEBP",
+    "AtQuality",
+    "Codec",
+    "JpegXL",
+    "PillowCodec",
+    "Within",
+]
 
 _FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _LANCZOS = Image.Resampling.LANCZOS
@@ -53,6 +64,10 @@ class Codec(ABC):
         """The method that stores every picture in at most `budget` bytes."""
         return Within(self, budget)
 
+    def at(self, quality: int, factor: int = 1) -> "AtQuality":
+        """The method that stores every picture at this quality, shrunk by this whole factor."""
+        return AtQuality(self, quality, factor)
+
     def encode(self, rgb: Pixels, budget: int) -> bytes:
         """The encoding in at most `budget` bytes that restores with the highest PSNR.
 
@@ -77,7 +92,7 @@ class Codec(ABC):
             size = -(-height // factor), -(-width // factor)
             if max(size) > self.max_side:
                 continue
-            shrunk = resize(rgb, size, _LANCZOS)
+            shrunk = _shrunk(rgb, factor)
             # Coding only loses: a size that restores no better uncoded than the best so far cannot win.
             if psnr(rgb, resize(shrunk, (height, width), _LANCZOS)) <= best_psnr:
                 continue
@@ -118,7 +133,7 @@ class Codec(ABC):
 
     def _largest_that_fits(self, rgb: Pixels, budget: int) -> bytes:
         """The file at the largest quality within the budget; at the lowest quality where none is."""
-        samples = np.ascontiguousarray(rgb[..., 0]) if is_gray(rgb) else rgb
+        samples = _samples(rgb)
         fits, too_large = self.lowest, self.highest + 1
         data = self.write(samples, fits)
         if len(data) > budget:
@@ -146,6 +161,26 @@ class Within:
 
     def encode(self, rgb: Pixels) -> bytes:
         return self.codec.encode(rgb, self.budget)
+
+    def decode(self, data: bytes) -> Pixels:
+        return self.codec.decode(data)
+
+
+@dataclass(frozen=True)
+class AtQuality:
+    """A codec at one quality and one size: a point of its curve. Read back as `Codec.encode`'s files are."""
+
+    codec: Codec
+    quality: int
+    factor: int
+
+    @property
+    def name(self) -> str:
+        return self.codec.name
+
+    def encode(self, rgb: Pixels) -> bytes:
+        file = self.codec.write(_samples(_shrunk(rgb, self.factor)), self.quality)
+        return with_size(rgb, file) if self.factor > 1 else file
 
     def decode(self, data: bytes) -> Pixels:
         return self.codec.decode(data)
@@ -218,6 +253,16 @@ def _imagecodecs() -> Any:
     except ImportError:
         raise BDFlowError('JPEG XL needs the package imagecodecs: pip install "bdflow[bench]"') from None
     return imagecodecs
+
+
+def _samples(rgb: Pixels) -> Pixels:
+    """One channel of a gray picture, else all three."""
+    return np.ascontiguousarray(rgb[..., 0]) if is_gray(rgb) else rgb
+
+
+def _shrunk(rgb: Pixels, factor: int) -> Pixels:
+    height, width = rgb.shape[:2]
+    return resize(rgb, (-(-height // factor), -(-width // factor)), _LANCZOS)
 
 
 def _three_channels(samples: Pixels) -> Pixels:

@@ -1,0 +1,73 @@
+"""The verb `bdflow reproduce`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+
+from bdflow.arguments import Switch, Threads, say
+from bdflow.errors import BDFlowError
+
+_NEEDED = ("imagecodecs", "blurhash", "matplotlib", "scipy", "bjontegaard")
+
+
+def reproduce(
+    tables: list[str],
+    /,
+    *,
+    data: list[Path] | None = None,
+    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    page: Path | None = None,
+    limit: PositiveInt | None = None,
+    quick: Switch = False,
+    model: Annotated[list[Path] | None, Parameter(("--model", "-m"))] = None,
+    external: list[str] | None = None,
+    train: list[Path] | None = None,
+    crop: NonNegativeInt = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure the paper's tables and figures anew, and print them. Needs bdflow[bench].
+
+    What the results hold already is not measured again: a run that was stopped goes on.
+
+    Args:
+        tables: table1 to table6, curves, invertibility, figure1, figure2, figure4 to figure6, or all.
+        data: A folder of test pictures, or one with the known sets (portraits/test, photos/kodak24, ...);
+            repeat it for more. Default: $BDFLOW_DATA.
+        out: The folder for results, NAME.json each. Default: results; of quick runs quick-results.
+        page: A folder for results.md and its plots, made of all results in --out.
+        limit: Pictures of each set. Default: all for table1, fewer where it takes long.
+        quick: One small picture a set and few settings, to try it: 5 minutes at most.
+        model: A further model folder, beside the built-in ones.
+        external: NAME=DIR, a folder of pictures that another program restored, with bytes.csv
+            (picture,bytes). End NAME in -x8 to say its scale.
+        train: A folder of aligned portraits that PCA is fitted on. Default: portraits/train in --data.
+        crop: Border pixels that PSNR leaves out.
+        threads: Processor threads of bdflow; default: all cores.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise BDFlowError(f'this needs {", ".join(missing)}: pip install "bdflow[bench]"')
+    from bdflow.reproduce.main import Request, run
+
+    default = os.environ.get("BDFLOW_DATA")
+    request = Request(
+        tables=tuple(tables),
+        data=tuple(data or ([Path(default)] if default else [])),
+        out=out or Path("quick-results" if quick else "results"),
+        page=page,
+        limit=limit,
+        quick=quick,
+        models=tuple(model or ()),
+        externals=tuple(external or ()),
+        train=tuple(train or ()),
+        crop=crop,
+        threads=threads,
+    )
+    run(request, say)

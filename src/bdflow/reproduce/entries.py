@@ -1,0 +1,349 @@
+"""Who takes part: bdflow models, plain resampling, codecs, PCA, and folders that other programs filled."""
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from bdflow import container
+from bdflow.errors import BDFlowError
+from bdflow.evaluate import pictures_in
+from bdflow.files import encoded
+from bdflow.images import Picture
+from bdflow.images import read as read_picture
+from bdflow.measure import Scorer, size_of, small_figures, store
+from bdflow.methods import JPEG_XL, BlurHash, Codec, Method, Resampled, Rescaled, ThumbHash
+from bdflow.methods.protocol import Pixels, is_gray
+from bdflow.reproduce.results import Values
+from bdflow.reproduce.sets import Sample
+from bdflow.rescaler import Rescaler
+from bdflow.train import pca
+
+BYTES = "bytes.csv"
+PCA_SIDE = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A method, and all that decides its figures.
+
+    Attributes:
+        label: What tables say.
+        facts: Kind, settings, weights and versions: a measurement is known by them.
+        method: What stores pictures; or a folder of pictures that somebody's program restored.
+        ours: The model whose plain file it is: its small picture is measured too.
+    """
+
+    label: str
+    facts: Mapping[str, Any]
+    method: "Method | External"
+    ours: "Ours | None" = None
+
+    def measure(self, sample: Sample, true: Pixels, scorer: Scorer) -> Values:
+        """The figures of one picture; BDFlowError if the method cannot have it."""
+        if isinstance(self.method, External):
+            count, pixels = self.method.stored(sample, true)
+            return size_of(count, true) | scorer.quality(true, pixels)
+        if self.ours:
+            self.ours.load()
+        data, _, values = store(self.method, true, scorer)
+        if self.ours:
+            small = container.read(data).image.rgb
+            values |= small_figures(true, small, self.ours.rescaler.model.scale)
+            values["bytes_boundary"] = container.byte_report(data)["boundary"]
+        return values
+
+
+class Ours:
+    """A model that remembers the last small picture: much is asked of one."""
+
+    def __init__(self, rescaler: Rescaler) -> None:
+        self.rescaler = rescaler
+        self.facts: dict[str, Any] = {
+            "kind": "bdflow",
+            "model": rescaler.model.name,
+            "weights": rescaler.model.weights_sha256[:16],
+            "scale": rescaler.model.scale,
+            "format": container.VERSION,
+        }
+        self._rgb: Pixels | None = None
+
+    def small(self, rgb: Pixels) -> container.Downscaled:
+        """What `bdflow downscale` makes of a picture."""
+        if self._rgb is not rgb:
+            self._rgb = rgb
+            self._small = self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb)
+        return self._small
+
+    def entry(self) -> Entry:
+        """The model as it is used: Z = 0."""
+        method = Rescaled(self.rescaler)
+        return Entry(method.name, self.facts, method, self)
+
+    @cache  # noqa: B019  there are few, and they live as long as the run
+    def load(self) -> None:
+        """Load the networks, so that no picture's seconds tell of it."""
+        side = 2 * self.rescaler.model.scale
+        self.rescaler.upscale(self.rescaler.downscale(np.zeros((side, side, 3), np.uint8)))
+
+    def sampled(self, sigma: float, seed: int) -> Entry:
+        """With Z drawn."""
+        facts = self.facts | {"sigma": sigma, "seed": seed}
+        return Entry(f"{self.rescaler.model.name}, sigma {sigma}", facts, _Sampled(self, sigma, seed))
+
+    def harmed(self, condition: str) -> Entry:
+        """With the small picture changed on its way; see `CONDITIONS`."""
+        facts = self.facts | {"condition": condition}
+        return Entry(f"{self.rescaler.model.name}, {condition}", facts, _Harmed(self, condition))
+
+    def matched(self, codec: Codec) -> Entry:
+        """A codec in at most as many bytes as this model's file of the same picture."""
+        facts = codec_facts(codec) | {"at_bytes_of": self.facts}
+        return Entry(f"{codec.name} at the bytes of {self.rescaler.model.name}", facts, _Matched(self, codec))
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    ours: Ours
+    sigma: float
+    seed: int
+    name: str = "sampled"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        return self.ours.small(rgb).to_bytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        return read_picture(self.ours.rescaler.upscale(data, sigma=self.sigma, seed=self.seed)).rgb
+
+
+@dataclass(frozen=True)
+class _Matched:
+    ours: Ours
+    codec: Codec
+
+    @property
+    def name(self) -> str:
+        return self.codec.name
+
+    def encode(self, rgb: Pixels) -> bytes:
+        return self.codec.encode(rgb, len(self.ours.small(rgb).to_bytes()))
+
+    def decode(self, data: bytes) -> Pixels:
+        return self.codec.decode(data)
+
+
+CHUNK_LOST = "chunk lost"
+CONDITIONS = (
+    "as stored", CHUNK_LOST, "JPEG 30", "JPEG 50", "JPEG 70", "JPEG 80", "JPEG 90", "JPEG 95", "WebP 80",
+    "a pixel smaller and back", "gamma 1.05", "last bit random",
+)  # fmt: skip
+
+
+def harm(rgb: Pixels, condition: str) -> Pixels:
+    """A small picture after what happened to it on its way; of its old size.
+
+    Args:
+        rgb: uint8 (h, w, 3).
+        condition: One of `CONDITIONS`. JPEG and WebP are Pillow's, with colour at half the resolution.
+    """
+    image = Picture(rgb).to_pil()
+    kind, _, number = condition.partition(" ")
+    if kind in ("JPEG", "WebP"):
+        return read_picture(encoded(image, kind.upper(), quality=int(number))).rgb
+    if kind == "a":
+        smaller = image.resize((max(1, image.width - 1), max(1, image.height - 1)), Image.Resampling.BICUBIC)
+        return np.array(smaller.resize(image.size, Image.Resampling.BICUBIC))
+    if kind == "gamma":
+        return np.asarray((255 * (rgb / 255) ** (1 / float(number))).round(), np.uint8)
+    if kind == "last":
+        noise = np.random.default_rng(0).integers(0, 2, rgb.shape, np.uint8)
+        return np.asarray(rgb & 254 | noise, np.uint8)
+    return rgb
+
+
+@dataclass(frozen=True)
+class _Harmed:
+    ours: Ours
+    condition: str
+    name: str = "harmed"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        small = self.ours.small(rgb)
+        image = replace(small.image, rgb=harm(small.image.rgb, self.condition), gray=False)
+        lost = self.condition == CHUNK_LOST
+        return replace(small, image=image, boundary=None if lost else small.boundary).to_bytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        return read_picture(self.ours.rescaler.upscale(data)).rgb
+
+
+@dataclass(frozen=True)
+class _HarmedBicubic:
+    plain: Resampled
+    condition: str
+    name: str = "bicubic, harmed"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        data = self.plain.encode(rgb)
+        small = harm(read_picture(data[4:]).rgb, self.condition)
+        return data[:4] + container.smallest_png(Picture(small).to_pil())
+
+    def decode(self, data: bytes) -> Pixels:
+        return self.plain.decode(data)
+
+
+def resampled(filter: Literal["bilinear", "bicubic", "Lanczos"], scale: int) -> Entry:
+    """Shrunk, stored as PNG, enlarged."""
+    method = Resampled(filter, scale)
+    facts = {"kind": "resampled", "filter": filter, "scale": scale, "pillow": version("pillow")}
+    return Entry(method.name, facts, method)
+
+
+def harmed_bicubic(scale: int, condition: str) -> Entry:
+    """Bicubic whose small picture was changed on its way."""
+    facts = {**resampled("bicubic", scale).facts, "condition": condition}
+    return Entry(
+        f"bicubic x{scale}, {condition}", facts, _HarmedBicubic(Resampled("bicubic", scale), condition)
+    )
+
+
+def codec_facts(codec: Codec) -> dict[str, Any]:
+    """The codec and the release that writes it."""
+    package = "imagecodecs" if codec is JPEG_XL else "pillow"
+    return {"kind": "codec", "codec": codec.name, package: version(package)}
+
+
+def codec_at(codec: Codec, quality: int, factor: int) -> Entry:
+    """A codec at one quality, the picture shrunk by a whole factor first."""
+    facts = codec_facts(codec) | {"quality": quality, "factor": factor}
+    size = f", 1/{factor} each way" if factor > 1 else ""
+    return Entry(f"{codec.name} {quality}{size}", facts, codec.at(quality, factor))
+
+
+def placeholders() -> list[Entry]:
+    """ThumbHash and BlurHash."""
+    methods: list[Method] = [ThumbHash(), BlurHash()]
+    return [Entry(m.name, {"kind": "placeholder", "name": m.name}, m) for m in methods]
+
+
+class Portraits:
+    """PCA on a folder of aligned portraits; fitted when it is first needed.
+
+    Args:
+        folders: Training pictures.
+        most: The largest number of components.
+        pictures: So many of them are used; None takes all.
+    """
+
+    def __init__(self, folders: Sequence[Path], most: int, pictures: int | None = None) -> None:
+        self._paths = [path for folder in folders for path in pictures_in(folder)][:pictures]
+        self.most = min(most, len(self._paths) - 1)
+        listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in self._paths)
+        self._facts = {
+            "kind": "pca",
+            "side": PCA_SIDE,
+            "fitted_on": len(self._paths),
+            "fitted_on_files": hashlib.sha256(listing.encode()).hexdigest()[:12],
+        }
+
+    @cached_property
+    def _fitted(self) -> pca.PCA:
+        return pca.fit((read_picture(path).rgb for path in self._paths), self.most, PCA_SIDE)
+
+    def first(self, components: int) -> pca.PCA:
+        """The PCA of fewer components: a byte each."""
+        whole = self._fitted
+        k = slice(components)
+        return pca.PCA(whole.mean, whole.basis[k], whole.low[k], whole.high[k])
+
+    def entry(self, components: int) -> Entry:
+        """PCA of so many components, not yet fitted."""
+        facts = self._facts | {"components": components}
+        return Entry(f"PCA, {components} components", facts, _PCA(self, components))
+
+
+@dataclass(frozen=True)
+class _PCA:
+    portraits: Portraits
+    components: int
+    name: str = "PCA"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        return self.portraits.first(self.components).encode(rgb)
+
+    def decode(self, data: bytes) -> Pixels:
+        return self.portraits.first(self.components).decode(data)
+
+
+class External:
+    """What another program restored: a folder of pictures, and the bytes that each took.
+
+    In ``folder``, or in one of the set's name inside it, lie pictures named as the true ones (the ending may
+    differ) and `BYTES`, a table with the columns ``picture`` and ``bytes``. They are scored as our own.
+
+    Raises:
+        BDFlowError: There is no such folder, or its table cannot be read.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        if not folder.is_dir():
+            raise BDFlowError(f"{folder}: not a folder; --external takes NAME=DIR")
+        self.name, self._folder = name, folder
+        tables = sorted(folder.rglob(BYTES))
+        if not tables:
+            raise BDFlowError(f"{folder}: no {BYTES} in it; write one with the columns picture,bytes")
+        digest = hashlib.sha256()
+        self._counts: dict[Path, int] = {}
+        for table in tables:
+            self._counts |= _counts(table)
+        for path in sorted(self._counts):
+            digest.update(f"{path.relative_to(folder)} {self._counts[path]}".encode() + path.read_bytes())
+        scale = name.rpartition("-x")[2]
+        self._facts = {
+            "kind": "external",
+            "name": name,
+            "scale": int(scale) if scale.isdigit() else None,
+            "files": digest.hexdigest()[:16],
+        }
+
+    def entry(self) -> Entry:
+        return Entry(self.name, self._facts, self)
+
+    def has(self, samples: Sequence[Sample]) -> bool:
+        """Whether it restored any of them."""
+        return any(self._find(sample) for sample in samples)
+
+    def stored(self, sample: Sample, true: Pixels) -> tuple[int, Pixels]:
+        """Bytes and restored picture; BDFlowError if it has none of that size."""
+        path = self._find(sample)
+        if path is None:
+            raise BDFlowError(f"not in {self._folder.name}")
+        pixels = read_picture(path).rgb
+        if pixels.shape != true.shape:
+            size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            raise BDFlowError(f"{path.name} is {size}, the true picture {true.shape[1]}x{true.shape[0]}")
+        return self._counts[path], pixels
+
+    def _find(self, sample: Sample) -> Path | None:
+        inner = self._folder / sample.set
+        folder = inner if inner.is_dir() else self._folder
+        return next((p for p in self._counts if p.parent == folder and p.stem == sample.path.stem), None)
+
+
+def _counts(table: Path) -> dict[Path, int]:
+    try:
+        with table.open(newline="") as file:
+            counts = {table.parent / row["picture"]: int(row["bytes"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BDFlowError(f"{table}: not a table with the columns picture,bytes ({error})") from None
+    missing = next((path for path in counts if not path.is_file()), None)
+    if missing:
+        raise BDFlowError(f"{table} names {missing.name}, which is not there")
+    return counts

@@ -1,0 +1,174 @@
+"""Plots from results files, as SVG. They say the same on every machine: no date, fixed names."""
+
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bdflow.files import write_bytes
+from bdflow.reproduce import curves
+from bdflow.reproduce.results import Document
+
+_COLOURS = {
+    "JPEG": "#7f7f7f", "WebP": "#2ca02c", "AVIF": "#1f77b4", "JPEG XL": "#9467bd", "bicubic, PNG": "#bcbd22",
+    "Lanczos, PNG": "#e0d68a", "PCA": "#8c564b", "ThumbHash": "#e377c2", "BlurHash": "#17becf",
+}  # fmt: skip
+_OURS = ("#d62728", "#ff7f0e", "#b00060")
+_STYLE: Any = {"svg.hashsalt": "bdflow", "svg.fonttype": "path", "font.size": 10, "axes.grid": True,
+          "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
+
+
+def rate_plots(document: Document, folder: Path) -> dict[str, str]:
+    """A plot of each set: file name by set."""
+    made = {}
+    for name in dict.fromkeys(row["set"] for row in document["rows"]):
+        rows = [row for row in document["rows"] if row["set"] == name]
+        shown = [m for m in curves.MEASURES if any(m in row["mean"] for row in rows)]
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
+            for index, measure in enumerate(shown, 1):
+                axes = figure.add_subplot(1, len(shown), index)
+                _rates(axes, rows, name, measure)
+            count = max(row["count"] for row in rows)
+            figure.suptitle(f"{name}, {count} picture{'s' * (count > 1)}: rate against quality")
+            handles, labels = figure.axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside right upper", frameon=False)
+            made[name] = _save(figure, folder, f"curves-{name.replace('/', '-')}.svg")
+    return made
+
+
+def _rates(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, measure: str) -> None:
+    sign = -1 if measure == "lpips" else 1
+    ours = itertools.cycle(_OURS)
+    for method, points in curves.curves(rows, name, measure).items():
+        mine = method.startswith("bdflow")
+        colour = next(ours) if mine else _COLOURS.get(method, "#000000")
+        axes.plot(
+            [p.rate for p in points], [sign * p.quality for p in points],
+            color=colour, label=method, linewidth=2.4 if mine else 1.3, zorder=3 if mine else 2,
+            marker="D" if mine else "o", markersize=7 if mine else 2.5,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(0.003, 1.3)
+    inside = [
+        sign * p.quality
+        for points in curves.curves(rows, name, measure).values()
+        for p in points
+        if 0.003 <= p.rate <= 1.3
+    ]
+    if inside:
+        margin = 0.05 * (max(inside) - min(inside)) or 1
+        axes.set_ylim(min(inside) - margin, max(inside) + margin)
+    if measure == "lpips":
+        axes.invert_yaxis()
+    axes.set_xlabel("bits a pixel, every byte counted")
+    axes.set_ylabel(curves.MEASURES[measure])
+
+
+def harm_plot(document: Document, folder: Path) -> str | None:
+    """Restored PSNR-Y by what happened to the small picture, ours beside bicubic, on the first set."""
+    rows = [row for row in document["rows"] if "condition" in row["facts"] and row["count"]]
+    if not rows:
+        return None
+    name = rows[0]["set"]
+    lines: dict[str, dict[str, float]] = {}
+    for row in (row for row in rows if row["set"] == name):
+        facts = row["facts"]
+        label = facts["model"] if facts["kind"] == "bdflow" else f"bicubic x{facts['scale']}"
+        lines.setdefault(label, {})[facts["condition"]] = row["mean"]["psnr_y"]
+    conditions = list(dict.fromkeys(row["facts"]["condition"] for row in rows))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        width = 0.8 / len(lines)
+        for index, (label, values) in enumerate(lines.items()):
+            x = np.arange(len(conditions)) + (index - (len(lines) - 1) / 2) * width
+            plain = label.startswith("bicubic")
+            heights = [values.get(condition, math.nan) for condition in conditions]
+            colour = f"C{index % 10}" if not plain else str(0.55 + 0.3 * index / len(lines))
+            axes.bar(x, heights, width, label=label, color=colour)
+        axes.set_xticks(np.arange(len(conditions)), conditions, rotation=30, ha="right")
+        axes.set_ylim(bottom=min(v for values in lines.values() for v in values.values()) - 2)
+        axes.set_ylabel("PSNR-Y, dB")
+        axes.set_title(f"{name}: what the small picture went through")
+        axes.legend(frameon=False, ncols=2)
+        return _save(figure, folder, "invertibility.svg")
+
+
+def latent_plot(document: Document, folder: Path) -> str | None:
+    """Figure 2: histograms as they are, and at the prior's spread."""
+    rows = [row for row in document["rows"] if row["set"] == document["rows"][0]["set"]]
+    low, high, count = document["settings"]["edges"]
+    edges = np.linspace(low, high, count)
+    middle = (edges[1:] + edges[:-1]) / 2
+    variance = document["settings"]["prior_variance"]
+    prior = np.exp(-(middle**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        for index, (key, title) in enumerate(
+            (("histogram", "as they are"), ("unit", f"scaled to a variance of {variance:g}")), 1
+        ):
+            axes = figure.add_subplot(1, 2, index)
+            axes.plot(middle, prior, color="#000000", linestyle="--", label=f"N(0, {variance:g})")
+            for row in rows:
+                axes.step(middle, row[key], where="mid", label=row["method"])
+            axes.set_yscale("log")
+            axes.set_ylim(bottom=1e-4)
+            axes.set_title(title)
+            axes.set_xlabel("value")
+        figure.axes[0].set_ylabel("density")
+        figure.axes[0].legend(frameon=False)
+        figure.suptitle(f"{rows[0]['set']}: true high frequencies, and Z of trained networks")
+        return _save(figure, folder, "figure2.svg")
+
+
+def scale_plot(document: Document, folder: Path) -> str | None:
+    """Table 1 as a plot: PSNR-Y against scale, ours, bicubic's and what the paper prints."""
+    from bdflow.reproduce.tables import published
+
+    rows = [row for row in document["rows"] if row["count"] and row["facts"].get("scale")]
+    if not rows:
+        return None
+    name = rows[0]["set"]
+    lines: dict[str, dict[int, list[float]]] = {}
+    for row in (row for row in rows if row["set"] == name):
+        label = curves.family(row["facts"])
+        if label != "bilinear, PNG":
+            lines.setdefault(label, {}).setdefault(row["facts"]["scale"], []).append(row["mean"]["psnr_y"])
+    for quoted in published()["table1"]:
+        if quoted["method"] in ("BDFlow", "IRN", "GRAIN"):
+            label = f"{quoted['method']}, quoted"
+            lines.setdefault(label, {}).setdefault(quoted["scale"], []).append(quoted["psnr"])
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        for label, values in lines.items():
+            mine, quoted = label.startswith("bdflow"), label.endswith("quoted")
+            points = sorted((scale, fmean(found)) for scale, found in values.items())
+            axes.plot(
+                [p[0] for p in points], [p[1] for p in points], label=label, marker="D" if mine else "o",
+                color=_OURS[0] if mine else None, linewidth=2.4 if mine else 1.3,
+                linestyle=":" if quoted else "-",
+            )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        ticks = sorted({scale for values in lines.values() for scale in values})
+        axes.set_xticks(ticks, [f"x{tick}" for tick in ticks])
+        axes.set_ylabel("PSNR-Y, dB")
+        axes.set_title(f"{name}: quality by scale")
+        axes.legend(frameon=False)
+        return _save(figure, folder, "table1.svg")
+
+
+def _save(figure: Figure, folder: Path, name: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    write_bytes(folder / name, buffer.getvalue(), overwrite=True)
+    return name

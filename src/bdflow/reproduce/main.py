@@ -1,0 +1,167 @@
+"""A request for tables, carried out one after the other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bdflow import zoo
+from bdflow.errors import BDFlowError
+from bdflow.files import make_folder, write_bytes
+from bdflow.measure import Scorer, lpips
+from bdflow.reproduce import page, tables
+from bdflow.reproduce.entries import External, Ours, Portraits
+from bdflow.reproduce.plans import MEASURED, Party
+from bdflow.reproduce.results import Known, document, read, write
+from bdflow.reproduce.run import measure, settings
+from bdflow.reproduce.sets import Sample, Sets, find_sets
+from bdflow.reproduce.sheets import SHEETS, draw, drawn_of
+from bdflow.rescaler import Rescaler
+
+Say = Callable[[str], None]
+
+ABLATIONS = ("table3", "table4")
+NAMES = ("table1", "table2", *ABLATIONS, "table5", "table6", "curves", "invertibility", "figure1", "figure2",
+         "figure4", "figure5", "figure6")  # fmt: skip
+_TORCH = ("table2", "figure2")
+_COMPONENTS, _QUICK_PORTRAITS = 768, 33
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; see `bdflow reproduce --help`."""
+
+    tables: tuple[str, ...]
+    data: tuple[Path, ...]
+    out: Path
+    page: Path | None = None
+    limit: int | None = None
+    quick: bool = False
+    models: tuple[Path, ...] = ()
+    externals: tuple[str, ...] = ()
+    train: tuple[Path, ...] = ()
+    crop: int = 0
+    threads: int | None = None
+
+
+def run(request: Request, say: Say) -> None:
+    """Measure, write results, print tables, write the page.
+
+    Raises:
+        BDFlowError: A name, a folder or a model is wrong, or nothing that was asked for could be measured.
+    """
+    wanted = NAMES if "all" in request.tables else tuple(dict.fromkeys(request.tables))
+    unknown = next((name for name in wanted if name not in NAMES), None)
+    if unknown:
+        raise BDFlowError(f"no table {unknown!r}; there are {', '.join(NAMES)} and all")
+    sets = find_sets(request.data, request.train, quick=request.quick)
+    make_folder(request.out)
+    party = _party(request, sets)
+    if not party.models:
+        say("no bdflow model is built in or named: only the others are measured")
+    distance, why = (None, "a quick run does without") if request.quick else lpips()
+    if distance is None:
+        say(f"without LPIPS: {why}")
+    done = 0
+    for table in wanted:
+        if table in _TORCH and not find_spec("torch"):
+            say(f'{table}: left out: it needs the training half: pip install "bdflow[train]"')
+            continue
+        if table in ABLATIONS:
+            made = request.out / tables.STUDY
+            if not made.is_file():
+                say(f"{table}: there is no {made} yet: `bdflow study configs/studies/boundary.toml` makes it")
+                continue
+        elif table == "table2":
+            _table2(request, party, say)
+        elif table == "figure2":
+            _figure2(request, sets, party, say)
+        elif not _measured(table, request, sets, party, Scorer(request.crop, distance), say):
+            continue
+        done += 1
+        for grid in tables.grids(table, request.out):
+            Console().print(grid.as_rich())
+    if request.page:
+        make_folder(request.page)
+        page.write_page(request.out, request.page)
+        say(f"{request.page / page.PAGE}: written from the results in {request.out}")
+    if not done and len(wanted) == 1 and wanted[0] not in ABLATIONS:
+        raise BDFlowError(f"{wanted[0]}: nothing was measured")
+
+
+def _party(request: Request, sets: Sets) -> Party:
+    folders: Sequence[Any] = [*zoo.built_in(), *(zoo.find(folder) for folder in request.models)]
+    models = {model.weights_sha256: model for model in folders}
+    externals = []
+    for text in request.externals:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise BDFlowError(f"{text}: write --external as NAME=DIR, such as GRAIN-x64=restored")
+        externals.append(External(name, Path(folder)))
+    portraits = None
+    if sets.training:
+        portraits = Portraits(sets.training, _COMPONENTS, _QUICK_PORTRAITS if request.quick else None)
+    ours = [Ours(Rescaler(model, threads=request.threads)) for model in models.values()]
+    ours.sort(key=lambda one: one.facts["scale"])
+    return Party(ours, portraits, externals, request.quick)
+
+
+def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> bool:
+    """A table or a sheet, picture by picture; False where none of its sets is at hand."""
+    chosen: Mapping[str, Sequence[Sample]]
+    sheet = SHEETS.get(table)
+    if sheet:
+        chosen = sets.choose(sheet.sets, sheet.pictures) if party.models else {}
+        chosen = dict(list(chosen.items())[:1])
+    else:
+        chosen = MEASURED[table].choose(sets, request.limit)
+    if not chosen:
+        say(f"{table}: left out: none of its sets is at hand")
+        return False
+    limit = sheet.pictures if sheet else request.limit or MEASURED[table].limit
+    told = settings(scorer, limit, request.quick)
+    target, known = request.out / f"{table}.json", Known(request.out)
+    if sheet is None:
+        both = Scorer(scorer.crop, scorer.distance, MEASURED[table].both)
+        measure(table, MEASURED[table].plan(chosen, party), both, known, target, told, say)
+        return True
+    ((name, samples),) = chosen.items()
+    entries = sheet.entries(party, samples)
+    picture, shows = request.out / f"{table}.webp", drawn_of(samples, entries)
+    before = read(target).get("shows") if target.is_file() else None
+    made = measure(table, {name: (samples, entries)}, scorer, known, target, told, say)
+    if before != shows or not picture.is_file():
+        write_bytes(picture, draw(sheet, samples, entries), overwrite=True)
+        say(f"{table}: drawn as {picture}")
+    write(target, {**made, "shows": shows})
+    return True
+
+
+def _table2(request: Request, party: Party, say: Say) -> None:
+    from bdflow.reproduce import sizes
+
+    target, before = request.out / "table2.json", Known(request.out).environments.get("table2", [])
+    old = read(target)["rows"] if target.is_file() else []
+    told, rows = sizes.measure(party.models, old, request.quick, say)
+    write(target, document("table2", {"quick": request.quick, **told}, {}, rows, before))
+
+
+def _figure2(request: Request, sets: Sets, party: Party, say: Say) -> None:
+    from bdflow.reproduce import latent
+
+    target, before = request.out / "figure2.json", Known(request.out).environments.get("figure2", [])
+    old = read(target)["rows"] if target.is_file() else []
+    chosen = sets.choose(latent.SETS, request.limit or latent.LIMIT)
+    rows = latent.measure(chosen, party.models, old, say)
+    told = {
+        "quick": request.quick,
+        "edges": [float(latent.EDGES[0]), float(latent.EDGES[-1]), len(latent.EDGES)],
+        "pixels": latent.LIMIT_PIXELS,
+        "prior_variance": latent.PRIOR_VARIANCE,
+        "note": "Z is not rounded; pictures in 0..1; the true high frequencies are the first Haar level's",
+    }
+    digests = {name: {s.name: s.digest for s in samples} for name, samples in chosen.items()}
+    write(target, document("figure2", told, digests, rows, before))

@@ -1,0 +1,196 @@
+"""The page: a summary that says where bdflow wins, is level and loses, then every table and plot."""
+
+import os
+from pathlib import Path
+
+from bdflow.files import write_bytes
+from bdflow.reproduce import curves, figures, tables
+from bdflow.reproduce.plans import MEASURED
+from bdflow.reproduce.results import Document, read
+from bdflow.reproduce.sheets import SHEETS
+from bdflow.reproduce.tables import Grid
+
+PAGE = "results.md"
+_ORDER = (
+    "table1",
+    "curves",
+    "table5",
+    "table2",
+    "table3",
+    "table4",
+    "table6",
+    "invertibility",
+    "figure2",
+    *SHEETS,
+)
+_ABLATIONS = ("table3", "table4")
+
+
+def write_page(results: Path, folder: Path) -> None:
+    """Write results.md and its plots.
+
+    Args:
+        results: The folder of results files.
+        folder: Where the page goes; it must exist.
+    """
+    write_bytes(folder / PAGE, markdown(results, folder).encode(), overwrite=True)
+
+
+def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
+    """The page's text; its plots are drawn into ``folder`` unless told not to."""
+    found = {path.stem: read(path) for path in sorted(results.glob("*.json"))}
+    found = {name: document for name, document in found.items() if "reproduces" in document}
+    parts = [
+        "# Results",
+        "Made by `bdflow reproduce` and `docs/generate.py` from the files in `results/`; nothing here was"
+        " typed. Every figure of ours is of a file that was stored and read back, with all its bytes"
+        " counted; ± is the standard deviation over pictures. Rows marked *quoted* were printed by others"
+        " and not measured here.",
+        *summary(found.get("curves"), found.get("table1")),
+    ]
+    for name in _ORDER:
+        made = tables.grids(name, results)
+        if name not in found and not made:
+            parts.append(f"## {_title(name)}\n\nNot measured yet: `bdflow reproduce {name}`{_how(name)}.")
+            continue
+        parts.append(f"## {_title(name)}")
+        if name in found:
+            parts.append(_source(name, found[name], _beside(results / f"{name}.json", folder)))
+        parts += _pictures(name, found.get(name), results, folder, plots)
+        parts += [grid.as_markdown() for grid in made if grid.rows or grid.notes]
+    parts.append(_LEFT_OUT)
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def summary(rates: Document | None, quality: Document | None) -> list[str]:
+    """Where we win, are level and lose: against the best codec for equal quality, and against thumbnails."""
+    parts = ["## In short"]
+    if rates is None:
+        return [*parts, "The curves are not measured yet: `bdflow reproduce curves`."]
+    told: dict[str, list[tuple[str, ...]]] = {"wins": [], "level": [], "loses": []}
+    for name in dict.fromkeys(row["set"] for row in rates["rows"]):
+        rows = [row for row in rates["rows"] if row["set"] == name]
+        for measure in curves.MEASURES:
+            found = curves.curves(rows, name, measure)
+            rivals = {codec: found[codec] for codec in curves.CODECS if codec in found}
+            for method, points in found.items():
+                for point in points if method.startswith("bdflow") else ():
+                    verdict = curves.verdict(point, rivals)
+                    if verdict:
+                        word, rival, ratio = verdict
+                        label = point.label.removeprefix("bdflow ")
+                        what = curves.MEASURES[measure].split(",")[0].split(" ")[0]
+                        told[word].append((label, name, what, f"{ratio:.2f}", rival))
+    counts = ", ".join(f"{word} {len(told[word])} times" for word in told)
+    parts.append(
+        "**In bytes, against codecs.** For the quality that our file restores, how many bytes does the best"
+        " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? By model, set and"
+        f" measure bdflow {counts}; level is within {curves.LEVEL:.0%}."
+    )
+    for word, heading in (("wins", "Wins"), ("level", "Level"), ("loses", "Loses")):
+        if told[word]:
+            grid = Grid(heading, ("model", "set", "for equal", "our bytes over its", "best codec"))
+            grid.rows = list(told[word])
+            parts.append(grid.as_markdown())
+        else:
+            parts.append(f"**{heading}**: nowhere.")
+    parts += _thumbnails(quality or rates)
+    return parts
+
+
+def _thumbnails(document: Document) -> list[str]:
+    rows = [row for row in document["rows"] if row["count"]]
+    grid = Grid("", ("model", "set", "PSNR-Y", "bicubic", "gain", "our bytes over its PNG's"))
+    for row in (row for row in rows if row["facts"]["kind"] == "bdflow"):
+        plain = [
+            other["mean"]
+            for other in rows
+            if other["set"] == row["set"]
+            and other["facts"].get("filter") == "bicubic"
+            and other["facts"]["scale"] == row["facts"]["scale"]
+        ]
+        if plain:
+            m, (b, *_) = row["mean"], plain
+            grid.rows.append((
+                row["facts"]["model"], row["set"], f"{m['psnr_y']:.2f}", f"{b['psnr_y']:.2f}",
+                f"{m['psnr_y'] - b['psnr_y']:+.2f} dB", f"{m['bytes'] / b['bytes']:.2f}",
+            ))  # fmt: skip
+    if not grid.rows:
+        return []
+    grid.title = "Against a thumbnail of as many pixels, enlarged"
+    return [grid.as_markdown()]
+
+
+def _pictures(name: str, document: Document | None, results: Path, folder: Path, plots: bool) -> list[str]:
+    if document is None:
+        return []
+    if name in SHEETS:
+        return [_image(_title(name), _beside(results / f"{name}.webp", folder))]
+    if not plots:
+        return [_image(title, target) for title, target in _plots(name, document).items()]
+    draw = {
+        "table1": figures.scale_plot, "invertibility": figures.harm_plot, "figure2": figures.latent_plot,
+    }  # fmt: skip
+    if name == "curves":
+        figures.rate_plots(document, folder)
+    elif name in draw:
+        draw[name](document, folder)
+    return [_image(title, target) for title, target in _plots(name, document).items()]
+
+
+def _plots(name: str, document: Document) -> dict[str, str]:
+    """Plots of a table, by what they show."""
+    if name == "curves":
+        sets = dict.fromkeys(row["set"] for row in document["rows"])
+        return {f"{s}: rate against quality": f"curves-{s.replace('/', '-')}.svg" for s in sets}
+    one = {"table1": "quality by scale", "invertibility": "what the small picture went through",
+           "figure2": "histograms"}  # fmt: skip
+    return {one[name]: f"{name}.svg"} if name in one and document["rows"] else {}
+
+
+def _beside(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+
+
+def _image(title: str, target: str) -> str:
+    return f"![{title}]({target})"
+
+
+def _title(name: str) -> str:
+    if name in SHEETS:
+        return f"Figure {name[-1]}: {SHEETS[name].title}"
+    if name in MEASURED:
+        title = MEASURED[name].title
+        return f"Table {name[-1]}: {title}" if name.startswith("table") else title.capitalize()
+    return {
+        "table2": "Table 2: size and speed", "table3": "Table 3: mask and weight",
+        "table4": "Table 4: bits, norm and threshold", "figure2": "Figure 2: high frequencies and Z",
+    }[name]  # fmt: skip
+
+
+def _how(name: str) -> str:
+    return " after `bdflow study configs/studies/boundary.toml`" if name in _ABLATIONS else ""
+
+
+def _source(name: str, document: Document, target: str) -> str:
+    """Where the figures come from, in one line; versions are in the file."""
+    place, told = document["environment"], document["settings"]
+    picked = "all pictures" if told.get("limit") is None else f"at most {told['limit']} pictures a set"
+    parts = [picked, f"border crop {told['crop']}"] if "crop" in told else []
+    parts += ["a quick run on shrunken pictures"] if told.get("quick") else []
+    again = f" Earlier runs measured a part: {len(document['earlier'])}." if document["earlier"] else ""
+    return (
+        f"`bdflow reproduce {name}` at commit {place['commit']}, {place['date']}, {place['cores']} cores of"
+        f" {place['processor']}{''.join(f', {part}' for part in parts)}.{again} Every picture's figures and"
+        f" all versions: [{name}.json]({target})."
+    )
+
+
+_LEFT_OUT = """## What is left out, and why
+
+- GRAIN, GLEAN, GPEN, pSp, PULSE, DIC, SRFlow and WSRNet cannot run here: their published rows are quoted.
+  Whoever has their pictures scores them by the same code: `bdflow reproduce table1 --external
+  NAME-x64=FOLDER`, where FOLDER holds the restored pictures, named as the true ones, and `bytes.csv` with the
+  columns `picture,bytes`. ESRGAN and Real-ESRGAN enter so, too.
+- DISTS and NIQE: no kept library gives them under a free licence without torchvision.
+- HCFlow, TAR and IRN join as rows once somebody has trained them (`bdflow train`, then `--model FOLDER`)."""

@@ -1,0 +1,167 @@
+"""What each table is measured on: its sets, its methods, and how many pictures where nobody says."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bdflow.methods import AVIF, CODECS, JPEG, JPEG_XL, WEBP
+from bdflow.reproduce.entries import (
+    CONDITIONS,
+    Entry,
+    External,
+    Ours,
+    Portraits,
+    codec_at,
+    harmed_bicubic,
+    placeholders,
+    resampled,
+)
+from bdflow.reproduce.run import Plan
+from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample, Sets
+
+PAPER_SCALES = (8, 16, 32, 64)
+PAPER_JPEG = (1, 5, 10, 40)  # Table 5's qualities
+SIGMAS, SEEDS = (0.25, 0.5, 0.75, 1.0), (0, 1, 2)
+
+# Quality by the whole factor that a picture is shrunk by first. Together 0.005 to 1 bit a pixel and more.
+GRID: Mapping[str, Mapping[int, Sequence[int]]] = {
+    "JPEG": {
+        1: (1, 5, 10, 20, 35, 50, 70, 85), 2: (5, 15, 30, 50, 75, 90), 4: (10, 30, 55, 80, 92),
+        8: (15, 40, 70, 90), 16: (30, 80),
+    },
+    "WebP": {
+        1: (0, 10, 30, 50, 70, 85), 2: (0, 15, 40, 65, 85), 4: (5, 30, 60, 85), 8: (10, 50, 85), 16: (20, 80),
+    },
+    "AVIF": {
+        1: (5, 15, 25, 35, 45, 55, 65), 2: (10, 25, 40, 55), 4: (15, 35, 55), 8: (20, 50), 16: (25, 60),
+    },
+    "JPEG XL": {
+        1: (0, 64, 128, 192, 256, 320), 2: (0, 64, 128, 192), 4: (64, 128, 192), 8: (128, 224), 16: (192,),
+    },
+}  # fmt: skip
+_QUICK_GRID: Mapping[str, Mapping[int, Sequence[int]]] = {
+    "JPEG": {1: (5, 30, 80), 4: (40,)}, "WebP": {1: (0, 40, 80), 4: (40,)}, "AVIF": {1: (10, 35, 60)},
+    "JPEG XL": {1: (64, 192, 300)},
+}  # fmt: skip
+_COMPONENTS = (24, 48, 96, 192, 384, 768)
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who takes part.
+
+    Attributes:
+        models: The built-in models and those that were named.
+        portraits: PCA, where there is something to fit it on.
+        externals: What other programs restored.
+        quick: Fewer points and conditions.
+    """
+
+    models: Sequence[Ours]
+    portraits: Portraits | None
+    externals: Sequence[External]
+    quick: bool
+
+    @property
+    def scales(self) -> list[int]:
+        """The models' and the paper's."""
+        return sorted({ours.facts["scale"] for ours in self.models} | set(PAPER_SCALES))
+
+    def others(self, name: str, samples: Sequence[Sample], components: Sequence[int]) -> list[Entry]:
+        """PCA on portraits, and what other programs restored of this set."""
+        fitting = self.portraits if name in PORTRAITS else None
+        chosen = [k for k in components if fitting and k <= fitting.most]
+        pca = [fitting.entry(k) for k in chosen if fitting]
+        return pca + [external.entry() for external in self.externals if external.has(samples)]
+
+
+Chosen = Mapping[str, Sequence[Sample]]
+
+
+def _table1(sets: Chosen, party: Party) -> Plan:
+    ours = [model.entry() for model in party.models]
+    plain = [
+        entry
+        for scale in party.scales
+        for entry in (resampled("bicubic", scale), resampled("bilinear", scale))
+    ]
+    return {
+        name: (samples, [*ours, *plain, *party.others(name, samples, _COMPONENTS[-1:])])
+        for name, samples in sets.items()
+    }
+
+
+def _table5(sets: Chosen, party: Party) -> Plan:
+    codecs = CODECS[:2] if party.quick else CODECS
+    entries = [codec_at(JPEG, quality, 1) for quality in PAPER_JPEG]
+    for model in party.models:
+        entries += [model.entry(), *(model.matched(codec) for codec in codecs)]
+    return {name: (samples, entries) for name, samples in sets.items()}
+
+
+def _table6(sets: Chosen, party: Party) -> Plan:
+    entries = [model.entry() for model in party.models]
+    entries += [resampled("bicubic", scale) for scale in party.scales]
+    return {name: (samples, [*entries, *party.others(name, samples, ())]) for name, samples in sets.items()}
+
+
+def _curves(sets: Chosen, party: Party) -> Plan:
+    grid = _QUICK_GRID if party.quick else GRID
+    entries = [model.entry() for model in party.models]
+    for codec in (JPEG, WEBP, AVIF, JPEG_XL):
+        entries += [codec_at(codec, q, factor) for factor, qs in grid[codec.name].items() for q in qs]
+    for scale in (4, 8, 16, 32, 64):
+        entries += [resampled("bicubic", scale), resampled("Lanczos", scale)]
+    entries += placeholders()
+    return {
+        name: (samples, [*entries, *party.others(name, samples, _COMPONENTS)])
+        for name, samples in sets.items()
+    }
+
+
+def _invertibility(sets: Chosen, party: Party) -> Plan:
+    conditions = CONDITIONS[:4] if party.quick else CONDITIONS
+    sigmas, seeds = (SIGMAS[-1:], SEEDS[:2]) if party.quick else (SIGMAS, SEEDS)
+    entries: list[Entry] = []
+    for model in party.models:
+        entries += [model.harmed(condition) for condition in conditions]
+        entries += [model.sampled(sigma, seed) for sigma in sigmas for seed in seeds]
+    for scale in sorted({model.facts["scale"] for model in party.models}):
+        entries += [harmed_bicubic(scale, condition) for condition in conditions]
+    return {name: (samples, entries) for name, samples in sets.items()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A table that is measured picture by picture.
+
+    Attributes:
+        title: What it shows.
+        sets: Where; folders of the user's own come on top.
+        limit: Pictures of each set where nobody says; None takes all.
+        plan: Who.
+        both: Measured on RGB and on Y.
+    """
+
+    title: str
+    sets: Sequence[str]
+    limit: int | None
+    plan: Callable[[Chosen, Party], Plan]
+    both: bool = False
+
+    def choose(self, sets: Sets, limit: int | None) -> Chosen:
+        """The pictures; empty where none of the sets is at hand."""
+        return sets.choose(self.sets, self.limit if limit is None else limit)
+
+
+MEASURED: Mapping[str, Measured] = {
+    "table1": Measured("quality by scale", ("celebahq1024/test", "portraits/test"), None, _table1, both=True),
+    "table5": Measured("bytes against JPEG and its heirs", ("celebahq1024/test",), 6, _table5),
+    "table6": Measured("other domains", OTHERS, 24, _table6),
+    "curves": Measured("rate against quality", (*PORTRAITS, "photos/kodak24"), 6, _curves),
+    "invertibility": Measured(
+        "what happens to the small picture",
+        ("portraits/test", "photos/kodak24", "cats/test"),
+        4,
+        _invertibility,
+    ),
+}

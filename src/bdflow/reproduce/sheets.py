@@ -1,0 +1,127 @@
+"""Figures 1, 4, 5 and 6: photographs side by side, a box of each enlarged, as each method gives it back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from bdflow.compare.box import ENLARGED, Box, choose_box
+from bdflow.files import encoded
+from bdflow.measure import Scorer, store
+from bdflow.methods import AVIF, WEBP
+from bdflow.methods.protocol import Pixels
+from bdflow.report import contact_sheet
+from bdflow.reproduce.entries import Entry, External, resampled
+from bdflow.reproduce.plans import Party
+from bdflow.reproduce.sets import Sample
+from bdflow.resize import resize
+
+_TALL = 20  # of 48ths of the height: where the hair of a portrait is
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure.
+
+    Attributes:
+        title: What it shows.
+        sets: Whose pictures: only sets that may be shown.
+        pictures: How many of them.
+        scale: The paper's; the model nearest to it is shown.
+        every: All models take part, not only the nearest.
+        hair: The box is sought in the upper part.
+    """
+
+    title: str
+    sets: Sequence[str]
+    pictures: int
+    scale: int
+    every: bool = False
+    hair: bool = False
+
+    def entries(self, party: Party, samples: Sequence[Sample]) -> list[Entry]:
+        """The methods, from the plainest to ours; then what other programs restored."""
+        models = sorted(party.models, key=lambda ours: -ours.facts["scale"])
+        portraits = [ours for ours in models if ours.facts["model"].startswith("portraits")] or models
+        near = min(portraits, key=lambda ours: abs(math.log2(ours.facts["scale"] / self.scale)))
+        shown: list[Entry] = []
+        for ours in portraits if self.every else [near]:
+            shown.append(resampled("bicubic", ours.facts["scale"]))
+            shown += [] if self.every else [ours.matched(codec) for codec in (WEBP, AVIF)]
+            shown.append(ours.entry())
+        return shown + [e.entry() for e in party.externals if e.has(samples)]
+
+
+SHEETS: Mapping[str, Sheet] = {
+    "figure1": Sheet("every scale beside bicubic", ("portraits/test",), 1, 64, every=True),
+    "figure4": Sheet("portraits by several methods", ("portraits/test",), 3, 32),
+    "figure5": Sheet("hair, enlarged", ("portraits/test",), 2, 64, hair=True),
+    "figure6": Sheet("another domain than that of training", ("photos/kodak24",), 2, 16),
+}
+
+
+def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> bytes:
+    """A WebP file: a line for each picture, which is shown whole, then its box as each method restores it.
+
+    The boxes are enlarged by repeating pixels; of a sheet without boxes of hair they are a fifth of the
+    picture. Where a method cannot have a picture, its place stays gray.
+    """
+    panels: dict[str, Pixels] = {}
+    for number, sample in enumerate(samples, 1):
+        true = sample.read()
+        box = _box(true, sheet.hair)
+        side = box.zoom * box.width
+        mark = "" if len(samples) == 1 else f" {number}"
+        panels[f"the photograph{mark}"] = _whole(true, box, side)
+        panels[f"true{mark}, enlarged"] = box.enlarge(true)
+        for entry in entries:
+            label, pixels = _restored(entry, sample, true)
+            panels[f"{label}{mark and f' ({number})'}"] = box.enlarge(pixels)
+    columns = len(entries) + 2
+    together = contact_sheet(_same_size(panels), columns)
+    return encoded(Image.fromarray(together), "WEBP", quality=88, method=6)
+
+
+def _box(true: Pixels, hair: bool) -> Box:
+    height = true.shape[0]
+    part = true[: max(8, height * _TALL // 48)] if hair else true
+    return choose_box(np.ascontiguousarray(part))
+
+
+def _restored(entry: Entry, sample: Sample, true: Pixels) -> tuple[str, Pixels]:
+    if isinstance(entry.method, External):
+        count, pixels = entry.method.stored(sample, true)
+        values = {"bytes": count, **Scorer().quality(true, pixels)}
+    else:
+        _, pixels, values = store(entry.method, true, Scorer())
+    name = entry.method.name.removesuffix(", PNG").removeprefix("bdflow ")
+    return f"{name}: {values['bytes']:,.0f} B, {values['psnr_y']:.2f} dB", pixels
+
+
+def _whole(true: Pixels, box: Box, side: int) -> Pixels:
+    """The photograph in a square of the boxes' size, with a frame around the box."""
+    ratio = side / max(true.shape[:2])
+    size = max(1, round(true.shape[0] * ratio)), max(1, round(true.shape[1] * ratio))
+    image = Image.new("RGB", (side, side), "white")
+    image.paste(Image.fromarray(resize(true, size, Image.Resampling.LANCZOS)), (0, 0))
+    corners = [round(v * ratio) for v in (box.x, box.y, box.x + box.width, box.y + box.height)]
+    ImageDraw.Draw(image).rectangle(corners, outline="#ffd400", width=2)
+    return np.asarray(image)
+
+
+def _same_size(panels: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """All as large as the largest: pictures of several sizes have boxes of several."""
+    side = max(ENLARGED // 2, *(pixels.shape[0] for pixels in panels.values()))
+    return {
+        label: pixels
+        if pixels.shape[:2] == (side, side)
+        else resize(pixels, (side, side), Image.Resampling.NEAREST)
+        for label, pixels in panels.items()
+    }
+
+
+def drawn_of(samples: Sequence[Sample], entries: Sequence[Entry]) -> list[object]:
+    """What a sheet shows: as long as it is the same, the sheet is not drawn again."""
+    return [[sample.digest for sample in samples], [dict(entry.facts) for entry in entries]]

@@ -1,0 +1,347 @@
+"""Tables from results files, for the terminal and for Markdown. Quoted rows come from published.toml."""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from bdflow.reproduce import curves
+from bdflow.reproduce.results import Document, read
+
+STUDY = "boundary.json"
+Mean = Mapping[str, float]
+
+
+@dataclass
+class Grid:
+    """A table: cells are text."""
+
+    title: str
+    headings: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_rich(self) -> Group:
+        table = Table(title=escape(self.title), title_justify="left")
+        for index, heading in enumerate(self.headings):
+            table.add_column(escape(heading), justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*map(escape, row))
+        return Group(table, *(escape(note) for note in self.notes), "")
+
+    def as_markdown(self) -> str:
+        lines = [f"**{self.title}**", "", _line(self.headings), "|---|" + "--:|" * (len(self.headings) - 1)]
+        lines += [_line(row) for row in self.rows]
+        return "\n".join([*lines, "", *self.notes, *([""] if self.notes else [])])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+@cache
+def published() -> Document:
+    """What others printed."""
+    return tomllib.loads((Path(__file__).parent / "published.toml").read_text())
+
+
+def grids(table: str, folder: Path) -> list[Grid]:
+    """The tables of a results file; of figures none, and none where there is no such file."""
+    makers: dict[str, Callable[[Document], list[Grid]]] = {
+        "table1": table1, "table2": table2, "table3": table3, "table4": table4, "table5": table5,
+        "table6": table6, "curves": rates, "invertibility": invertibility, "figure2": figure2,
+    }  # fmt: skip
+    path = folder / (STUDY if table in ("table3", "table4") else f"{table}.json")
+    return makers[table](read(path)) if table in makers and path.is_file() else []
+
+
+def table1(document: Document) -> list[Grid]:
+    made = []
+    headings = (
+        "",
+        "scale",
+        "PSNR-Y",
+        "PSNR-RGB",
+        "SSIM-Y",
+        "SSIM-RGB",
+        "LPIPS",
+        "LPIPS-Y",
+        "bytes",
+        "pictures",
+    )
+    for name, rows in _by_set(document):
+        grid = Grid(f"Table 1, {name}: quality by scale", headings, [], [published()["paper"]["differs"]])
+        quoted = published()["table1"]
+        for scale in sorted({s for r in rows if (s := r["facts"].get("scale"))}):
+            for row in (row for row in rows if row["facts"].get("scale") == scale):
+                grid.rows.append((row["method"], f"x{scale}", *_quality(row)))
+            if not any(r["facts"]["kind"] == "bdflow" and r["facts"]["scale"] == scale for r in rows):
+                grid.rows.append((f"no bdflow model of x{scale} yet", f"x{scale}", *[""] * 8))
+            for q in (q for q in quoted if q["scale"] == scale):
+                grid.rows.append((
+                    f"{q['method']}, quoted", f"x{scale}", f"{q['psnr']:.2f}", "", f"{q['ssim']:.4f}", "", "",
+                    f"{q['lpips']:.4f}", "", "",
+                ))  # fmt: skip
+        for row in (row for row in rows if not row["facts"].get("scale")):
+            grid.rows.append((row["method"], "", *_quality(row)))
+        blind = "; ".join(f"{q['method']} x{q['scale']}: {q['differs']}" for q in quoted if "differs" in q)
+        grid.notes.append(f"Of the quoted rows: {blind}.")
+        made += [grid, _small_pictures(name, rows)]
+    return made
+
+
+def _quality(row: Document) -> tuple[str, ...]:
+    m, s = row["mean"], row["spread"]
+    return (
+        f"{m['psnr_y']:.2f} ± {s['psnr_y']:.2f}", f"{m['psnr_rgb']:.2f}", f"{m['ssim_y']:.4f}",
+        _cell(m, "ssim_rgb", ".4f"), _cell(m, "lpips", ".4f"), _cell(m, "lpips_y", ".4f"),
+        f"{m['bytes']:,.0f}", str(row["count"]),
+    )  # fmt: skip
+
+
+def _small_pictures(name: str, rows: Sequence[Document]) -> Grid:
+    grid = Grid(
+        f"Small pictures, {name}: ours (the bicubic one)",
+        ("", "PSNR to bicubic", "samples at 0 or 255", "PNG", "lossless WebP", "JPEG 75", "boundary map"),
+    )
+    for row in (row for row in rows if "lr_psnr" in row["mean"]):
+        m = row["mean"]
+        sizes = (f"{m[f'lr_{k}']:,.0f} ({m[f'bicubic_lr_{k}']:,.0f})" for k in ("png", "webp", "jpeg"))
+        clipped = f"{100 * m['lr_clipped']:.2f} % ({100 * m['bicubic_lr_clipped']:.2f} %)"
+        boundary = f"{m['bytes_boundary']:,.0f} bytes"
+        grid.rows.append((row["method"], f"{m['lr_psnr']:.2f} dB", clipped, *sizes, boundary))
+    return grid
+
+
+def table2(document: Document) -> list[Grid]:
+    told = document["settings"]
+    grid = Grid(
+        f"Table 2: size and speed, {told['side']}x{told['side']} pixels, on {told['device']}"
+        f" ({told['threads']} threads, torch {told['torch']}), {told['runs']} runs",
+        ("", "parameters", "multiply-adds at 128x128", "s down", "s up", "peak memory", "s, quoted"),
+    )
+    quoted = {(q["method"], q["scale"]): q for q in published()["table2"]}
+    for row in document["rows"]:
+        m, s = row["mean"], row["spread"]
+        paper = quoted.pop((row["method"].split(" ")[0], row["scale"]), None)
+        grid.rows.append((
+            row["method"], f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e9:.4f} G",
+            *(f"{m[k]:.3f} ± {s[k]:.3f}" for k in ("seconds_down", "seconds_up")),
+            f"{row['peak_mib']:,} MiB", f"{paper['seconds']:.3f}" if paper else "",
+        ))  # fmt: skip
+    for (method, scale), q in quoted.items():
+        size, work = f"{q['parameters']} M", f"{q['multiply_adds']} G"
+        grid.rows.append((f"{method} x{scale}, quoted", size, work, "", "", "", f"{q['seconds']:.3f}"))
+    grid.notes.append("The paper names neither the picture's size nor the machine of its seconds.")
+    return [grid]
+
+
+def table3(study: Document) -> list[Grid]:
+    names = {
+        "bam-and-baw": "mask and weight", "bam": "mask alone", "baw": "weight alone, no boundary map",
+        "neither": "neither (control)", "free-channel": "a stored channel that nothing guides (control)",
+    }  # fmt: skip
+    return _ablation(study, "Table 3: boundary-aware mask and weight", names, published()["table3"])
+
+
+def table4(study: Document) -> list[Grid]:
+    names = {
+        "threshold-20": "1 bit, 2-norm, T 20", "bam-and-baw": "1 bit, 2-norm, T 50",
+        "threshold-100": "1 bit, 2-norm, T 100", "norm-1": "1 bit, 1-norm, T 50",
+        "bits-2": "2 bits, 2-norm, T 50", "bits-3": "3 bits, 2-norm, T 50",
+    }  # fmt: skip
+    return _ablation(study, "Table 4: bits, norm and threshold", names, published()["table4"])
+
+
+def _ablation(
+    study: Document, title: str, names: Mapping[str, str], quoted: Sequence[Mapping[str, Any]]
+) -> list[Grid]:
+    made = []
+    paper = {q["variant"]: q for q in quoted}
+    for folder in study["rows"][0]["folders"] if study["rows"] else ():
+        grid = Grid(
+            f"{title}, {folder}, {study['study']['minutes']:g} minutes of training each",
+            (
+                "",
+                "PSNR-Y",
+                "SSIM-Y",
+                "LPIPS",
+                "bytes",
+                "runs",
+                "pictures",
+                "quoted (x64): PSNR / SSIM / LPIPS",
+            ),
+        )
+        for variant, said in names.items():
+            found = [row["folders"][folder] for row in study["rows"] if row["variant"] == variant]
+            q = paper.get(variant)
+            last = f"{q['psnr']:.2f} / {q['ssim']:.4f} / {q['lpips']:.4f}" if q else ""
+            if not found:
+                grid.rows.append((f"{said}: not trained yet", *[""] * 6, last))
+                continue
+            mean = {k: fmean(f[k] for f in found) for k in found[0] if all(k in f for f in found)}
+            spread = f" ± {pstdev(f['psnr_y'] for f in found):.2f}" if len(found) > 1 else ""
+            grid.rows.append((
+                said, f"{mean['psnr_y']:.2f}{spread}", f"{mean['ssim_y']:.4f}", _cell(mean, "lpips", ".4f"),
+                f"{mean['bytes']:,.0f}", str(len(found)), f"{mean['count']:.0f}", last,
+            ))  # fmt: skip
+        grid.notes.append(
+            "Ours have another scale, size and training time than the paper's: read differences, not levels."
+        )
+        made.append(grid)
+    return made
+
+
+def table5(document: Document) -> list[Grid]:
+    made = []
+    headings = ("", "bytes", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS", "pictures")
+    for name, rows in _by_set(document):
+        grid = Grid(f"Table 5, {name}: every byte counted, and the codecs in as many", headings)
+        paper = Grid(f"Table 5, {name}, as the paper counts: without boundary map, the small picture as JPEG",
+                     ("", "bytes", "PSNR-Y"))  # fmt: skip
+        for row in rows:
+            m, facts = row["mean"], row["facts"]
+            line = (row["method"], f"{m['bytes']:,.0f}", f"{m['psnr_y']:.2f}", f"{m['psnr_rgb']:.2f}",
+                    f"{m['ssim_y']:.4f}", _cell(m, "lpips", ".4f"), str(row["count"]))  # fmt: skip
+            if facts["kind"] == "bdflow":
+                paper.rows.append((row["method"], f"{m['lr_jpeg']:,.0f}", f"{m['psnr_y']:.2f}"))
+            if "quality" in facts:
+                paper.rows.append(line[:3])
+            else:
+                grid.rows.append(line)
+        for q in published()["table5"]:
+            scale = "" if q["method"].startswith("JPEG") else f" x{q['scale']}"
+            paper.rows.append((f"{q['method']}{scale}, quoted", f"{q['bytes']:,}", f"{q['psnr']:.2f}"))
+        paper.notes.append(
+            "The paper's bytes are fewer than a lossless small picture takes and leave the boundary map out;"
+            " its PSNR is that of a lossless one. A JPEG of the small picture restores far worse: see"
+            " what happens to the small picture."
+        )
+        failed = [f"{r['method']}: {len(r['failed'])}" for r in rows if r["failed"]]
+        if failed:
+            grid.notes.append(f"Pictures that a codec cannot hold in so few bytes: {'; '.join(failed)}.")
+        made += [grid, paper]
+    return made
+
+
+def table6(document: Document) -> list[Grid]:
+    grid = Grid(
+        "Table 6: pictures of other domains",
+        ("set", "model", "PSNR-Y", "bicubic", "SSIM-Y", "bicubic", "bytes", "pictures",
+         "quoted: BDFlow", "quoted: GRAIN"),
+    )  # fmt: skip
+    quoted = {(q["set"], q["scale"]): q for q in published()["table6"]}
+    for name, rows in _by_set(document):
+        plain = {r["facts"]["scale"]: r["mean"] for r in rows if r["facts"]["kind"] == "resampled"}
+        for row in (row for row in rows if row["facts"]["kind"] in ("bdflow", "external")):
+            m, scale = row["mean"], row["facts"]["scale"]
+            b = plain.get(scale, {})
+            q = quoted.get((name, scale))
+            grid.rows.append((
+                name, row["method"], f"{m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
+                _cell(b, "psnr_y", ".2f"), f"{m['ssim_y']:.4f}", _cell(b, "ssim_y", ".4f"),
+                f"{m['bytes']:,.0f}", str(row["count"]),
+                *("{:.2f} / {:.4f}".format(*q[who]) if q else "" for who in ("bdflow", "grain")),
+            ))  # fmt: skip
+    grid.notes.append(
+        "Models named portraits saw only portraits in training. The quoted models were trained on CelebA-HQ"
+        " (Set5 to DIV2K), or on the domain itself (cats, churches)."
+    )
+    return [grid]
+
+
+def rates(document: Document) -> list[Grid]:
+    """BD-rate, and the bytes that the codecs take for the quality of each of our points."""
+    deltas = Grid(
+        "BD-rate: more bytes (+) or fewer (-) than the codec for equal quality, on average",
+        ("set", "curve", "measure", *(f"to {codec}" for codec in curves.CODECS)),
+    )
+    equal = Grid(
+        "Bytes for equal quality: ours over the codec's (below 1: ours is smaller)",
+        ("set", "point", "bits a pixel", "measure", "ours", *curves.CODECS),
+    )
+    for name, rows in _by_set(document):
+        for measure in curves.MEASURES:
+            found = curves.curves(rows, name, measure)
+            codecs = {codec: found[codec] for codec in curves.CODECS if codec in found}
+            for method, points in found.items():
+                if method in codecs or not method.startswith("bdflow"):
+                    continue
+                cells = [curves.bd_rate(codecs.get(codec, []), points) for codec in curves.CODECS]
+                if any(cell is not None for cell in cells):
+                    text = ("" if cell is None else f"{cell:+.0f} %" for cell in cells)
+                    deltas.rows.append((name, method, curves.MEASURES[measure].split(",")[0], *text))
+                for point in points:
+                    cost = [curves.rate_at(codecs.get(codec, []), point.quality) for codec in curves.CODECS]
+                    digits = 2 if measure == "psnr_y" else 4
+                    equal.rows.append((
+                        name, point.label, f"{point.rate:.4f}", curves.MEASURES[measure].split(",")[0],
+                        f"{abs(point.quality):.{digits}f}",
+                        *("" if c is None else f"{point.rate / c:.2f}" for c in cost),
+                    ))  # fmt: skip
+    if not deltas.rows:
+        deltas.notes.append("It takes two of our models whose quality lies within a codec's curve.")
+    return [deltas, equal]
+
+
+def invertibility(document: Document) -> list[Grid]:
+    made = []
+    for name, rows in _by_set(document):
+        models = list(dict.fromkeys(r["facts"]["model"] for r in rows if r["facts"]["kind"] == "bdflow"))
+        scales = {r["facts"]["model"]: r["facts"]["scale"] for r in rows if "model" in r["facts"]}
+        harmed = {
+            (r["facts"].get("model") or r["facts"]["scale"], r["facts"]["condition"]): r["mean"]["psnr_y"]
+            for r in rows if "condition" in r["facts"]
+        }  # fmt: skip
+        count = max(row["count"] for row in rows)
+        grid = Grid(
+            f"What happens to the small picture, {name}, {count} pictures: PSNR-Y (bicubic, likewise)",
+            ("condition", *models),
+        )
+        for condition in dict.fromkeys(condition for _, condition in harmed):
+            cells = (
+                f"{harmed[model, condition]:.2f} ({harmed[scales[model], condition]:.2f})"
+                if (model, condition) in harmed and (scales[model], condition) in harmed
+                else ""
+                for model in models
+            )
+            grid.rows.append((condition, *cells))
+        drawn: dict[float, dict[str, list[float]]] = {}
+        for row in (row for row in rows if "sigma" in row["facts"]):
+            of_model = drawn.setdefault(row["facts"]["sigma"], {})
+            of_model.setdefault(row["facts"]["model"], []).append(row["mean"]["psnr_y"])
+        for sigma, of_model in sorted(drawn.items()):
+            told = (f"{fmean(v):.2f} ± {pstdev(v):.3f}" if (v := of_model.get(m)) else "" for m in models)
+            seeds = max(len(values) for values in of_model.values())
+            grid.rows.append((f"Z drawn with sigma {sigma:g}, {seeds} seeds", *told))
+        made.append(grid)
+    return made
+
+
+def figure2(document: Document) -> list[Grid]:
+    grid = Grid(
+        "Figure 2: mean and variance of what the file does not hold; the prior is N(0, 0.2)",
+        ("set", "values of", "mean", "variance", "kurtosis (normal: 3)", "pictures"),
+    )
+    for row in document["rows"]:
+        mean, variance = row["mean"]["value"], row["mean"]["variance"]
+        numbers = f"{mean:.4f}", f"{variance:.5f}", f"{row['kurtosis']:.1f}"
+        grid.rows.append((row["set"], row["method"], *numbers, str(row["count"])))
+    return [grid]
+
+
+def _by_set(document: Document) -> Iterable[tuple[str, list[Document]]]:
+    rows = [row for row in document["rows"] if row["count"]]
+    for name in dict.fromkeys(row["set"] for row in rows):
+        yield name, [row for row in rows if row["set"] == name]
+
+
+def _cell(mean: Mean, key: str, form: str) -> str:
+    return format(mean[key], form) if key in mean else ""
