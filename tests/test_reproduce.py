@@ -1,0 +1,428 @@
+"""`bdflow reproduce`: figures that say where they come from, measured once and scored alike for all."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import smooth
+from PIL import Image
+from scipy.interpolate import PchipInterpolator
+
+import bdflow
+from bdflow import BDFlowError
+from bdflow.measure import Scorer, small_figures
+from bdflow.methods import AVIF, CODECS, JPEG, WEBP, Rescaled, round_trip
+from bdflow.metrics import psnr, psnr_y, ssim, ssim_y
+from bdflow.reproduce import curves, main, run, tables
+from bdflow.reproduce.curves import Point
+from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
+from bdflow.reproduce.main import NAMES, Request
+from bdflow.reproduce.results import Known, Row, check, document, read, write
+from bdflow.reproduce.sets import Sample, find_sets
+from bdflow.resize import bicubic_down
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def without_lpips(monkeypatch):
+    """Whether the metric's weights, or pictures, are at hand shall not matter here."""
+    monkeypatch.setattr("bdflow.reproduce.main.lpips", lambda: (None, "not wanted"))
+    monkeypatch.delenv("BDFLOW_DATA", raising=False)
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """A folder of two small pictures."""
+    folder = tmp_path / "faces" / "test"
+    folder.mkdir(parents=True)
+    for index, size in enumerate(((48, 64), (40, 56))):
+        rgb = smooth(*size)
+        rgb[8:24, 8:40] = np.random.default_rng(index).integers(0, 256, (16, 32, 3))
+        Image.fromarray(rgb).save(folder / f"face{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return Ours(bdflow.load("portraits-x8", threads=1))
+
+
+def _only_x8():
+    return next(model for model in bdflow.zoo.built_in() if model.name == "portraits-x8")
+
+
+@pytest.fixture
+def x8_alone(tmp_path, monkeypatch):
+    """Of the built-in models only one: the others that may come are larger."""
+    folder = tmp_path / "built-in"
+    folder.mkdir()
+    (folder / "portraits-x8").symlink_to(_only_x8().folder, target_is_directory=True)
+    monkeypatch.setattr("bdflow.zoo.BUILT_IN", folder)
+
+
+def reproduce(*names, **options):
+    said = []
+    main.run(Request(tables=names, threads=1, **options), said.append)
+    return said
+
+
+# Results files
+
+
+def results_files():
+    return sorted((ROOT / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", results_files(), ids=lambda path: path.stem)
+def test_every_committed_results_file_says_where_it_comes_from(path):
+    read(path)
+
+
+def example():
+    pictures = {"a.png": {"bytes": 100, "psnr_y": 30.0}, "b.png": {"bytes": 140, "psnr_y": 34.0}}
+    row = Row("faces/test", "a method", {"kind": "codec", "quality": 3}, pictures, {"c.png": "too small"})
+    digests = {"faces/test": {"a.png": "aa", "b.png": "bb", "c.png": "cc"}}
+    return document("table1", {"crop": 0, "limit": None}, digests, [row.as_json()])
+
+
+def test_mean_spread_and_count_stand_with_every_figure(tmp_path):
+    (row,) = example()["rows"]
+    assert (row["count"], row["mean"], row["spread"]) == (
+        2, {"bytes": 120.0, "psnr_y": 32.0}, {"bytes": 20.0, "psnr_y": 2.0},
+    )  # fmt: skip
+    write(tmp_path / "table1.json", example())
+    assert read(tmp_path / "table1.json") == json.loads(json.dumps(example()))
+    known = Known(tmp_path)
+    facts = {"quality": 3, "kind": "codec"}  # in another order
+    assert known.values(facts, 0, "bb", {"psnr_y"}) == {"bytes": 140, "psnr_y": 34.0}
+    assert known.failed(facts, 0, "cc") == "too small"
+    assert known.values(facts, 2, "bb", {"psnr_y"}) is None  # another crop
+    assert known.values(facts, 0, "bb", {"psnr_y", "lpips"}) is None  # more is wanted
+    assert known.values(facts | {"quality": 4}, 0, "bb", set()) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d.pop("environment"),
+        lambda d: d["environment"].pop("packages"),
+        lambda d: d["environment"]["packages"].pop("numpy"),
+        lambda d: d["environment"].pop("commit"),
+        lambda d: d["environment"].pop("processor"),
+        lambda d: d.pop("settings"),
+        lambda d: d["settings"].clear(),
+        lambda d: d["rows"][0].pop("count"),
+        lambda d: d["rows"][0].update(count=3),
+        lambda d: d["rows"][0].update(count="2"),
+        lambda d: d["rows"][0]["spread"].clear(),
+    ],
+)
+def test_results_without_versions_settings_or_counts_are_refused(damage, tmp_path):
+    broken = example()
+    check(broken, "fine")
+    damage(broken)
+    with pytest.raises(BDFlowError, match=r"^table1.json: .*: measure again$"):
+        check(broken, "table1.json")
+    with pytest.raises(BDFlowError):
+        write(tmp_path / "table1.json", broken)
+    assert not (tmp_path / "table1.json").exists()
+
+
+# Curves
+
+
+def line(*pairs):
+    return [Point(rate, quality, f"q{quality}") for rate, quality in pairs]
+
+
+ANCHOR = line((0.1, 30.0), (0.2, 33.0), (0.4, 35.5), (0.8, 38.0))
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.25])
+def test_bd_rate_of_a_curve_that_takes_so_much_more(factor):
+    test = [Point(p.rate * factor, p.quality, p.label) for p in ANCHOR]
+    assert curves.bd_rate(ANCHOR, test) == pytest.approx(100 * (factor - 1), abs=1e-6)
+
+
+def test_bd_rate_against_an_integral_of_our_own():
+    test = line((0.09, 31.0), (0.3, 34.0), (0.5, 37.0))
+    low, high = 31.0, 37.0
+    qualities = np.linspace(low, high, 20001)
+
+    def log_rate(points):
+        return PchipInterpolator([p.quality for p in points], [math.log(p.rate) for p in points])(qualities)
+
+    mean = np.trapezoid(log_rate(test) - log_rate(ANCHOR), qualities) / (high - low)
+    assert curves.bd_rate(ANCHOR, test) == pytest.approx(100 * (math.exp(mean) - 1), abs=1e-3)
+
+
+def test_no_bd_rate_without_overlap_or_with_a_single_point():
+    assert curves.bd_rate(ANCHOR, line((0.1, 40.0), (0.2, 42.0))) is None
+    assert curves.bd_rate(ANCHOR, line((0.1, 32.0))) is None
+
+
+def test_bytes_for_equal_quality():
+    assert curves.rate_at(ANCHOR, 33.0) == pytest.approx(0.2)
+    assert 0.1 < curves.rate_at(ANCHOR, 31.0) < 0.2
+    assert curves.rate_at(ANCHOR, 20.0) == 0.1  # its cheapest point is better still
+    assert curves.rate_at(ANCHOR, 39.0) is None
+
+
+def test_a_codecs_curve_is_its_best_settings():
+    points = line((0.4, 35.0), (0.1, 30.0), (0.3, 29.0), (0.2, 33.0), (0.41, 34.9))
+    assert [p.rate for p in curves.best(points)] == [0.1, 0.2, 0.4]
+
+
+def test_who_wins_is_said_in_bytes():
+    rivals = {"WebP": ANCHOR, "JPEG": [Point(2 * p.rate, p.quality, "") for p in ANCHOR]}
+    for rate, word in ((0.3, "loses"), (0.205, "level"), (0.1, "wins")):
+        assert curves.verdict(Point(rate, 33.0, ""), rivals) == (word, "WebP", pytest.approx(rate / 0.2))
+    assert curves.verdict(Point(1.0, 50.0, ""), rivals) is None
+
+
+# Measuring
+
+
+def test_figures_are_those_of_the_metrics():
+    true, other = smooth(), np.roll(smooth(), 3, axis=1)
+    seen = []
+
+    def distance(a, b):
+        seen.append((a, b))
+        return float(np.abs(a.astype(int) - b).mean())
+
+    values = Scorer(2, distance, both=True).quality(true, other)
+    assert values == {
+        "psnr_y": psnr_y(true, other, crop=2),
+        "psnr_rgb": psnr(true, other, crop=2),
+        "ssim_y": ssim_y(true, other),
+        "ssim_rgb": ssim(true, other),
+        "lpips": np.abs(true.astype(int) - other).mean(),
+        "lpips_y": np.abs(seen[1][0].astype(int) - seen[1][1]).mean(),
+    }
+    assert set(values) == Scorer(2, distance, both=True).measures
+    assert (seen[1][0][..., 0] == seen[1][0][..., 2]).all()
+    assert Scorer(0, distance).quality(smooth(12, 12), smooth(12, 12)).keys() == {
+        "psnr_y", "psnr_rgb", "ssim_y",
+    }  # AlexNet's features need 31 pixels # fmt: skip
+
+
+def test_the_small_picture_is_set_beside_the_bicubic_one():
+    true = smooth()
+    values = small_figures(true, bicubic_down(true, 4), 4)
+    assert values["lr_psnr"] == 100
+    for key in ("clipped", "png", "webp", "jpeg"):
+        assert values[f"lr_{key}"] == values[f"bicubic_lr_{key}"]
+    white = np.full((12, 16, 3), 255, np.uint8)
+    assert small_figures(true, white, 4)["lr_clipped"] == 1
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_a_point_of_a_codecs_curve(codec):
+    middle = (codec.lowest + codec.highest) // 2
+    full, pixels = round_trip(codec.at(middle), smooth())
+    half, small = round_trip(codec.at(middle, 2), smooth())
+    assert pixels.shape == small.shape == (48, 64, 3)
+    assert half[:4] == bytes([0, 48, 0, 64])  # the true size is counted
+    assert codec.read(half[4:]).shape == (24, 32, 3)
+    better, _ = round_trip(codec.at(codec.highest), smooth())
+    assert len(better) > len(full)
+    assert psnr(smooth(), pixels) > 28
+
+
+def test_what_happens_to_a_small_picture():
+    small = bicubic_down(smooth(96, 96), 4)
+    for condition in CONDITIONS:
+        changed = harm(small, condition)
+        assert (changed.shape, changed.dtype) == (small.shape, np.uint8)
+        assert (changed == small).all() == (condition in ("as stored", "chunk lost")), condition
+    assert np.abs(harm(small, "last bit random").astype(int) - small).max() == 1
+    assert harm(small, "gamma 1.05").mean() > small.mean()
+    _, plain = round_trip(harmed_bicubic(4, "as stored").method, smooth(50, 61))
+    assert plain.shape == (50, 61, 3)
+    _, worse = round_trip(harmed_bicubic(4, "JPEG 30").method, smooth(50, 61))
+    assert psnr(smooth(50, 61), worse) < psnr(smooth(50, 61), plain)
+
+
+def test_the_conditions_of_our_file(ours):
+    true = smooth(64, 72)
+    plain = round_trip(Rescaled(ours.rescaler), true)[1]
+    assert (round_trip(ours.harmed("as stored").method, true)[1] == plain).all()
+    lost = round_trip(ours.harmed("chunk lost").method, true)
+    assert bdflow.container.read(lost[0]).boundary is None
+    assert psnr(true, round_trip(ours.harmed("JPEG 30").method, true)[1]) < psnr(true, plain)
+    drawn = [round_trip(ours.sampled(1.0, seed).method, true)[1] for seed in (0, 0, 1)]
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[0] != drawn[2]).any()
+    for codec in (JPEG, WEBP, AVIF):
+        budget = len(Rescaled(ours.rescaler).encode(np.tile(true, (4, 4, 1))))
+        assert len(ours.matched(codec).method.encode(np.tile(true, (4, 4, 1)))) <= budget
+
+
+# Pictures of other programs
+
+
+def restored_by(ours, faces, folder):
+    """What somebody hands in: pictures and their bytes."""
+    folder.mkdir(parents=True)
+    method, rows = Rescaled(ours.rescaler), []
+    for path in sorted(faces.iterdir()):
+        data, pixels = round_trip(method, np.asarray(Image.open(path)))
+        Image.fromarray(pixels).save(folder / f"{path.stem}.tif")
+        rows.append((f"{path.stem}.tif", len(data)))
+    with (folder / "bytes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("picture", "bytes"), *rows])
+
+
+def test_pictures_of_other_programs_are_scored_as_ours(ours, faces, tmp_path, x8_alone):
+    restored_by(ours, faces, tmp_path / "other")
+    reproduce("table1", data=(faces,), out=tmp_path / "out", externals=(f"Other-x8={tmp_path / 'other'}",))
+    rows = {row["method"]: row for row in read(tmp_path / "out" / "table1.json")["rows"]}
+    mine, others = rows["bdflow portraits-x8"], rows["Other-x8"]
+    assert others["count"] == 2
+    for key in ("bytes", "bits_per_pixel", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb"):
+        assert others["mean"][key] == mine["mean"][key]
+        assert others["spread"][key] == mine["spread"][key]
+    grid = tables.grids("table1", tmp_path / "out")[0]
+    shown = {row[0]: row for row in grid.rows}
+    assert shown["Other-x8"][1:] == shown["bdflow portraits-x8"][1:]
+    assert "GRAIN, quoted" in shown
+
+
+def test_a_folder_of_another_program_that_cannot_be_used(ours, faces, tmp_path):
+    folder = tmp_path / "other"
+    with pytest.raises(BDFlowError, match=r"other: not a folder; --external takes NAME=DIR$"):
+        External("Other", folder)
+    restored_by(ours, faces, folder)
+    external = External("Other", folder)
+    sample = Sample("faces/test", faces / "face0.png")
+    assert external.has([sample])
+    assert not external.has([Sample("faces/test", Path("else.png"))])
+    with pytest.raises(BDFlowError, match=r"^face0.tif is 64x48, the true picture 9x9$"):
+        external.stored(sample, np.zeros((9, 9, 3), np.uint8))
+    (folder / "bytes.csv").write_text("picture,bytes\nface7.tif,9\n")
+    with pytest.raises(BDFlowError, match=r"bytes.csv names face7.tif, which is not there$"):
+        External("Other", folder)
+    (folder / "bytes.csv").write_text("name,size\nface0.tif,9\n")
+    with pytest.raises(BDFlowError, match=r"not a table with the columns picture,bytes"):
+        External("Other", folder)
+    (folder / "bytes.csv").unlink()
+    with pytest.raises(BDFlowError, match=r"other: no bytes.csv in it; write one"):
+        External("Other", folder)
+
+
+# Runs
+
+
+def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8_alone, monkeypatch):
+    measured, measure, stop = [], Entry.measure, 5
+
+    def count(self, sample, true, scorer):
+        if len(measured) == stop:
+            raise KeyboardInterrupt
+        measured.append((self.label, sample.name))
+        return measure(self, sample, true, scorer)
+
+    monkeypatch.setattr(Entry, "measure", count)
+    monkeypatch.setattr(run, "_SAVE_EVERY", 0.0)
+    asked = {"data": (faces,), "out": tmp_path / "out"}
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("table1", **asked)
+    stop = -1
+    said = reproduce("table1", **asked)
+    total = len(measured)
+    assert len(set(measured)) == total == 2 * 9  # one model, two filters at four scales
+    assert "table1: 13 measurements to make, on 2 pictures" in said
+    assert said[-1].endswith("0 s left")
+    whole = read(tmp_path / "out" / "table1.json")
+    assert all(row["count"] == 2 and next(iter(row["pictures"])) == "face0.png" for row in whole["rows"])
+
+    reproduce("table1", **asked)
+    reproduce("table6", **asked)  # what one table measured, another knows
+    assert len(measured) == total
+    (faces / "face1.png").write_bytes((faces / "face0.png").read_bytes())  # other pixels of the same name
+    (faces / "face0.png").unlink()
+    reproduce("table6", **asked)
+    assert len(measured) == total
+
+
+def test_a_picture_that_cannot_be_measured_is_named(faces, tmp_path, x8_alone):
+    (faces / "text.png").write_text("no picture")
+    Image.fromarray(smooth(9, 60)).save(faces / "tiny.png")
+    said = reproduce("table1", data=(faces,), out=tmp_path / "out")
+    row = read(tmp_path / "out" / "table1.json")["rows"][0]
+    assert row["count"] == 2
+    assert row["failed"]["tiny.png"] == "60x9 is too small to measure: a side needs 11 pixels"
+    assert any(line.startswith("table1 faces/test text.png: left out: ") for line in said)
+
+
+def test_known_sets_and_own_folders_are_found(faces, tmp_path):
+    data = tmp_path / "data"
+    (data / "photos").mkdir(parents=True)
+    (data / "photos" / "set5").symlink_to(faces, target_is_directory=True)
+    sets = find_sets([data, faces], [], quick=False)
+    assert [s.name for s in sets.known["photos/set5"]] == ["face0.png", "face1.png"]
+    assert list(sets.choose(["photos/set5", "photos/set14"], 1)) == ["photos/set5", "faces/test"]
+    assert len(sets.choose([], 1)["faces/test"]) == 1
+    assert find_sets([faces], [], quick=True).own["faces/test"][0].digest.endswith("@192")
+
+
+def test_pca_is_fitted_once_and_stands_among_portraits(faces, tmp_path):
+    from bdflow.reproduce.entries import Portraits
+
+    portraits = Portraits([faces], 768)
+    assert portraits.most == 1
+    entry = portraits.entry(1)
+    assert entry.facts["fitted_on"] == 2
+    data, pixels = round_trip(entry.method, smooth())
+    assert (len(data), pixels.shape) == (5, (48, 64, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table9", "--quick"], "no table 'table9'; there are table1, table2, table3, "),
+        (["table1"], "test pictures are needed: name a folder (--data DIR) or set BDFLOW_DATA\n"),
+        (["table1", "--data", "nowhere"], "nowhere: not a folder\n"),
+        (["table1", "--quick", "--external", "GRAIN"], "GRAIN: write --external as NAME=DIR, such as "),
+        (["table1", "--quick", "--model", "nowhere"], "no model 'nowhere': built in are "),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(shell, arguments, message):
+    status, out, err = shell("reproduce", *arguments)
+    assert (status, out, err.count("\n")) == (1, b"", 1)
+    assert err.startswith(f"bdflow: {message}")
+
+
+def test_a_missing_package_is_one_line(shell, monkeypatch):
+    find = "importlib.util.find_spec"
+    monkeypatch.setattr(find, lambda name: None if name == "matplotlib" else object())
+    assert shell("reproduce", "table1")[2] == ('bdflow: this needs matplotlib: pip install "bdflow[bench]"\n')
+
+
+def test_a_quick_run_of_everything(shell, x8_alone):
+    status, out, err = shell("reproduce", "all", "--quick", "--threads", 1, "--page", "page")
+    assert status == 0, err
+    folder = Path("quick-results")
+    made = {path.stem for path in folder.glob("*.json")}
+    assert made == set(NAMES) - {"table3", "table4"}  # those are a study's
+    for path in folder.glob("*.json"):
+        read(path)
+    text = Path("page/results.md").read_text()
+    assert "Not measured yet: `bdflow reproduce table3` after `bdflow study" in text
+    assert "no bdflow model of x64 yet" in text
+    assert "table3: there is no quick-results/boundary.json yet" in err
+    for target in ("curves-bdflow-assets.svg", "table1.svg", "invertibility.svg", "figure2.svg"):
+        assert f"]({target})" in text
+        assert b"<svg" in Path("page", target).read_bytes()
+    for name in ("figure1", "figure4", "figure5", "figure6"):
+        with Image.open(folder / f"{name}.webp") as sheet:
+            assert sheet.width > 600
+    assert "Table 1, bdflow/assets: quality by scale" in out.decode()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.webp")}
+    assert shell("reproduce", "figure4", "--quick", "--threads", 1)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.webp")} == before
