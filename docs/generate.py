@@ -1,6 +1,8 @@
 """Write the tables and pictures of the documentation from measured results. Run by `make docs`.
 
 Usage: python docs/generate.py [DATA]     (the folder of test sets: renews the pictures too)
+
+docs/results.md and its plots come from results/, which `bdflow reproduce` fills.
 """
 
 import json
@@ -11,6 +13,7 @@ import models
 
 from bdflow import zoo
 from bdflow.report import results
+from bdflow.reproduce import page
 from bdflow.train.model import paper_sizes
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +99,7 @@ def main() -> None:
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
+    page.write_page(ROOT / "results", ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))
 

@@ -25,6 +25,13 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "slow tests", generate.slow_tests()) == text
 
 
+def test_the_page_of_results_is_what_the_code_makes_of_them():
+    from bdflow.reproduce.page import markdown
+
+    made = markdown(ROOT / "results", ROOT / "docs", plots=False)
+    assert made == (ROOT / "docs" / "results.md").read_text()
+
+
 def test_links_within_the_documentation_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

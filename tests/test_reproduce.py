@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def without_lpips(monkeypatch):
     """Whether the metric's weights, or pictures, are at hand shall not matter here."""
-    monkeypatch.setattr("bdflow.reproduce.main.lpips", lambda: (None, "not wanted"))
+    monkeypatch.setattr("bdflow.reproduce.main.lpips", lambda data: (None, "not wanted"))
     monkeypatch.delenv("BDFLOW_DATA", raising=False)
 
 
@@ -291,6 +291,8 @@ def test_pictures_of_other_programs_are_scored_as_ours(ours, faces, tmp_path, x8
     shown = {row[0]: row for row in grid.rows}
     assert shown["Other-x8"][1:] == shown["bdflow portraits-x8"][1:]
     assert "GRAIN, quoted" in shown
+    reproduce("table1", data=(faces,), out=tmp_path / "out")  # its row stays
+    assert "Other-x8" in {row["method"] for row in read(tmp_path / "out" / "table1.json")["rows"]}
 
 
 def test_a_folder_of_another_program_that_cannot_be_used(ours, faces, tmp_path):
@@ -344,8 +346,12 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
     reproduce("table1", **asked)
     reproduce("table6", **asked)  # what one table measured, another knows
     assert len(measured) == total
+    small = asked | {"limit": 1}
+    with pytest.raises(BDFlowError, match=r"holds 2 pictures of faces/test, and 1 are asked for"):
+        reproduce("table1", **small)
     (faces / "face1.png").write_bytes((faces / "face0.png").read_bytes())  # other pixels of the same name
     (faces / "face0.png").unlink()
+    (tmp_path / "out" / "table6.json").unlink()
     reproduce("table6", **asked)
     assert len(measured) == total
 
@@ -415,7 +421,7 @@ def test_a_quick_run_of_everything(shell, x8_alone):
     text = Path("page/results.md").read_text()
     assert "Not measured yet: `bdflow reproduce table3` after `bdflow study" in text
     assert "no bdflow model of x64 yet" in text
-    assert "table3: there is no quick-results/boundary.json yet" in err
+    assert "table3: left out: there is no quick-results/boundary.json yet" in err
     for target in ("curves-bdflow-assets.svg", "table1.svg", "invertibility.svg", "figure2.svg"):
         assert f"]({target})" in text
         assert b"<svg" in Path("page", target).read_bytes()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,14 +111,14 @@ def small_figures(true: Pixels, small: Pixels, scale: int) -> dict[str, float]:
     return values
 
 
-def lpips() -> tuple[Distance | None, str]:
-    """LPIPS where torch and its weights are at hand, else why not."""
+def lpips(data: Path | None = None) -> tuple[Distance | None, str]:
+    """LPIPS where torch and its weights are at hand (in ``data``, too), else why not."""
     try:
         import torch
 
-        from bdflow.train.lpips import LPIPS
+        from bdflow.train.lpips import LPIPS, find_weights
 
-        network = LPIPS()
+        network = LPIPS(find_weights(data))
     except ImportError:
         return None, 'it needs the training half: pip install "bdflow[train]"'
     except BDFlowError as error:

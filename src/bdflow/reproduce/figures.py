@@ -22,6 +22,7 @@ _COLOURS = {
     "Lanczos, PNG": "#e0d68a", "PCA": "#8c564b", "ThumbHash": "#e377c2", "BlurHash": "#17becf",
 }  # fmt: skip
 _OURS = ("#d62728", "#ff7f0e", "#b00060")
+_QUOTED = {"BDFlow, quoted": "#ff7f0e", "IRN, quoted": "#2ca02c", "GRAIN, quoted": "#9467bd"}
 _STYLE: Any = {"svg.hashsalt": "bdflow", "svg.fonttype": "path", "font.size": 10, "axes.grid": True,
           "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 
@@ -155,7 +156,7 @@ def scale_plot(document: Document, folder: Path) -> str | None:
             points = sorted((scale, fmean(found)) for scale, found in values.items())
             axes.plot(
                 [p[0] for p in points], [p[1] for p in points], label=label, marker="D" if mine else "o",
-                color=_OURS[0] if mine else None, linewidth=2.4 if mine else 1.3,
+                color=_OURS[0] if mine else _QUOTED.get(label), linewidth=2.4 if mine else 1.3,
                 linestyle=":" if quoted else "-",
             )  # fmt: skip
         axes.set_xscale("log", base=2)

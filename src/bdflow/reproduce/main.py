@@ -62,34 +62,43 @@ def run(request: Request, say: Say) -> None:
     party = _party(request, sets)
     if not party.models:
         say("no bdflow model is built in or named: only the others are measured")
-    distance, why = (None, "a quick run does without") if request.quick else lpips()
+    distance, why = (
+        (None, "a quick run does without") if request.quick else lpips(next(iter(request.data), None))
+    )
     if distance is None:
         say(f"without LPIPS: {why}")
-    done = 0
     for table in wanted:
-        if table in _TORCH and not find_spec("torch"):
-            say(f'{table}: left out: it needs the training half: pip install "bdflow[train]"')
+        try:
+            _make(table, request, sets, party, Scorer(request.crop, distance), say)
+        except BDFlowError as error:
+            if len(wanted) == 1:
+                raise
+            say(f"{table}: left out: {error}")
             continue
-        if table in ABLATIONS:
-            made = request.out / tables.STUDY
-            if not made.is_file():
-                say(f"{table}: there is no {made} yet: `bdflow study configs/studies/boundary.toml` makes it")
-                continue
-        elif table == "table2":
-            _table2(request, party, say)
-        elif table == "figure2":
-            _figure2(request, sets, party, say)
-        elif not _measured(table, request, sets, party, Scorer(request.crop, distance), say):
-            continue
-        done += 1
         for grid in tables.grids(table, request.out):
             Console().print(grid.as_rich())
     if request.page:
         make_folder(request.page)
         page.write_page(request.out, request.page)
         say(f"{request.page / page.PAGE}: written from the results in {request.out}")
-    if not done and len(wanted) == 1 and wanted[0] not in ABLATIONS:
-        raise BDFlowError(f"{wanted[0]}: nothing was measured")
+
+
+def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
+    """One table's results file; BDFlowError where there can be none."""
+    if table in _TORCH and not find_spec("torch"):
+        raise BDFlowError('it needs the training half: pip install "bdflow[train]"')
+    if table in ABLATIONS:
+        made = request.out / tables.STUDY
+        if not made.is_file():
+            raise BDFlowError(
+                f"there is no {made} yet: `bdflow study configs/studies/boundary.toml` makes it"
+            )
+    elif table == "table2":
+        _table2(request, party, say)
+    elif table == "figure2":
+        _figure2(request, sets, party, say)
+    else:
+        _measured(table, request, sets, party, scorer, say)
 
 
 def _party(request: Request, sets: Sets) -> Party:
@@ -109,8 +118,8 @@ def _party(request: Request, sets: Sets) -> Party:
     return Party(ours, portraits, externals, request.quick)
 
 
-def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> bool:
-    """A table or a sheet, picture by picture; False where none of its sets is at hand."""
+def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
+    """A table or a sheet, picture by picture."""
     chosen: Mapping[str, Sequence[Sample]]
     sheet = SHEETS.get(table)
     if sheet:
@@ -119,15 +128,14 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
     else:
         chosen = MEASURED[table].choose(sets, request.limit)
     if not chosen:
-        say(f"{table}: left out: none of its sets is at hand")
-        return False
+        raise BDFlowError("none of its sets is at hand, or no model for its sheet")
     limit = sheet.pictures if sheet else request.limit or MEASURED[table].limit
     told = settings(scorer, limit, request.quick)
     target, known = request.out / f"{table}.json", Known(request.out)
     if sheet is None:
         both = Scorer(scorer.crop, scorer.distance, MEASURED[table].both)
         measure(table, MEASURED[table].plan(chosen, party), both, known, target, told, say)
-        return True
+        return
     ((name, samples),) = chosen.items()
     entries = sheet.entries(party, samples)
     picture, shows = request.out / f"{table}.webp", drawn_of(samples, entries)
@@ -137,13 +145,12 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
         write_bytes(picture, draw(sheet, samples, entries), overwrite=True)
         say(f"{table}: drawn as {picture}")
     write(target, {**made, "shows": shows})
-    return True
 
 
 def _table2(request: Request, party: Party, say: Say) -> None:
     from bdflow.reproduce import sizes
 
-    target, before = request.out / "table2.json", Known(request.out).environments.get("table2", [])
+    target, before = request.out / "table2.json", Known(request.out).before("table2")
     old = read(target)["rows"] if target.is_file() else []
     told, rows = sizes.measure(party.models, old, request.quick, say)
     write(target, document("table2", {"quick": request.quick, **told}, {}, rows, before))
@@ -152,7 +159,7 @@ def _table2(request: Request, party: Party, say: Say) -> None:
 def _figure2(request: Request, sets: Sets, party: Party, say: Say) -> None:
     from bdflow.reproduce import latent
 
-    target, before = request.out / "figure2.json", Known(request.out).environments.get("figure2", [])
+    target, before = request.out / "figure2.json", Known(request.out).before("figure2")
     old = read(target)["rows"] if target.is_file() else []
     chosen = sets.choose(latent.SETS, request.limit or latent.LIMIT)
     rows = latent.measure(chosen, party.models, old, say)

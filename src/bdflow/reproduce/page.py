@@ -6,7 +6,7 @@ from pathlib import Path
 from bdflow.files import write_bytes
 from bdflow.reproduce import curves, figures, tables
 from bdflow.reproduce.plans import MEASURED
-from bdflow.reproduce.results import Document, read
+from bdflow.reproduce.results import Document, documents
 from bdflow.reproduce.sheets import SHEETS
 from bdflow.reproduce.tables import Grid
 
@@ -38,8 +38,7 @@ def write_page(results: Path, folder: Path) -> None:
 
 def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
     """The page's text; its plots are drawn into ``folder`` unless told not to."""
-    found = {path.stem: read(path) for path in sorted(results.glob("*.json"))}
-    found = {name: document for name, document in found.items() if "reproduces" in document}
+    found = documents(results)
     parts = [
         "# Results",
         "Made by `bdflow reproduce` and `docs/generate.py` from the files in `results/`; nothing here was"
@@ -192,5 +191,8 @@ _LEFT_OUT = """## What is left out, and why
   Whoever has their pictures scores them by the same code: `bdflow reproduce table1 --external
   NAME-x64=FOLDER`, where FOLDER holds the restored pictures, named as the true ones, and `bytes.csv` with the
   columns `picture,bytes`. ESRGAN and Real-ESRGAN enter so, too.
+- PSNR and SSIM agree with torchmetrics and scikit-image within 1e-5 dB and 1e-10, LPIPS (AlexNet, v0.1) with
+  torchmetrics within 1e-4 of its value (tests/test_metrics.py, tests/test_lpips.py). BD-rate is that of the
+  package bjontegaard with PCHIP.
 - DISTS and NIQE: no kept library gives them under a free licence without torchvision.
 - HCFlow, TAR and IRN join as rows once somebody has trained them (`bdflow train`, then `--model FOLDER`)."""

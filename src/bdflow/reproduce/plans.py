@@ -70,6 +70,8 @@ class Party:
         """PCA on portraits, and what other programs restored of this set."""
         fitting = self.portraits if name in PORTRAITS else None
         chosen = [k for k in components if fitting and k <= fitting.most]
+        if fitting and components and not chosen:
+            chosen = [fitting.most]
         pca = [fitting.entry(k) for k in chosen if fitting]
         return pca + [external.entry() for external in self.externals if external.has(samples)]
 

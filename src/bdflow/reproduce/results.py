@@ -68,12 +68,8 @@ class Known:
     def __init__(self, folder: Path) -> None:
         self._values: dict[tuple[str, str], Values] = {}
         self._failed: dict[tuple[str, str], str] = {}
-        self.environments: dict[str, list[Document]] = {}
-        for path in sorted(folder.glob("*.json")):
-            document = read(path)
-            if "reproduces" not in document:
-                continue
-            self.environments[path.stem] = [*document["earlier"], document["environment"]]
+        self.documents = documents(folder)
+        for document in self.documents.values():
             for row in document["rows"]:
                 if "pictures" not in row:
                     continue
@@ -92,6 +88,11 @@ class Known:
         """The figures of a picture, if they hold all that is wanted."""
         found = self._values.get((self._key(facts, crop), digest))
         return found if found is not None and wanted <= found.keys() else None
+
+    def before(self, table: str) -> list[Document]:
+        """The environments of earlier runs of a table."""
+        old = self.documents.get(table)
+        return [*old["earlier"], old["environment"]] if old else []
 
     def failed(self, facts: Mapping[str, Any], crop: int, digest: str) -> str | None:
         return self._failed.get((self._key(facts, crop), digest))
@@ -162,6 +163,23 @@ def read(path: Path) -> Document:
         raise BDFlowError(f"{path}: not a results file ({error})") from None
     check(document, str(path))
     return document
+
+
+def documents(folder: Path) -> dict[str, Document]:
+    """The results of this verb in a folder, by table; other files are left alone.
+
+    Raises:
+        BDFlowError: One of them is damaged.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            ours = "reproduces" in json.loads(path.read_text())
+        except (OSError, ValueError, TypeError):
+            ours = False
+        if ours:
+            found[path.stem] = read(path)
+    return found
 
 
 def check(document: Any, name: str) -> None:

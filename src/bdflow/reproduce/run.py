@@ -54,7 +54,11 @@ def measure(
     rows = {name: [Row(name, e.label, e.facts) for e in entries] for name, (_, entries) in plan.items()}
     digests = {name: {s.name: s.digest for s in samples} for name, (samples, _) in plan.items()}
     todo = _known(plan, rows, scorer, known)
-    before = known.environments.get(table, [])
+    old = known.documents.get(table)
+    if old:
+        _check_covers(old, digests, told, target)
+    theirs = [row for row in old["rows"] if _is_kept(row, plan)] if old else []
+    before = known.before(table)
     total = sum(len(missing) for _, _, missing in todo)
     if total:
         say(f"{table}: {total:,} measurements to make, on {len(todo)} pictures")
@@ -62,7 +66,7 @@ def measure(
     def save() -> Document:
         every = (row for group in rows.values() for row in group)
         kept = [row.as_json() for row in every if row.pictures or row.failed]
-        made = document(table, told, digests, kept, before)
+        made = document(table, told, digests, [*kept, *theirs], before)
         write(target, made)
         return made
 
@@ -116,6 +120,26 @@ def _known(
             if missing:
                 todo.append((name, sample, missing))
     return todo
+
+
+def _check_covers(
+    old: Document, digests: Mapping[str, Mapping[str, str]], told: Mapping[str, Any], target: Path
+) -> None:
+    """Refuse to put a smaller measurement in the place of a larger one."""
+    for name, pictures in old["sets"].items():
+        asked = len(digests.get(name, {}))
+        if asked < len(pictures) or old["settings"]["quick"] != told["quick"]:
+            raise BDFlowError(
+                f"{target}: holds {len(pictures)} pictures of {name}, and {asked} are asked for: give another"
+                " --out, or delete it first"
+            )
+
+
+def _is_kept(row: Document, plan: Plan) -> bool:
+    """Whether a row of an earlier run stays: another program's that does not take part this time."""
+    if row["facts"]["kind"] != "external" or row["set"] not in plan:
+        return False
+    return row["facts"]["name"] not in {entry.facts.get("name") for entry in plan[row["set"]][1]}
 
 
 def _lookup(known: Known, entry: Entry, sample: Sample, scorer: Scorer) -> Values | None:
