@@ -126,6 +126,21 @@ def test_a_method_that_fails_is_told_and_the_others_are_compared(compared, tmp_p
     assert "JPEG" in [stored.method for stored in result.stored]
 
 
+def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, monkeypatch):
+    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (lambda a, b: 0.25, ""))
+    monkeypatch.setattr("bdflow.compare.measure.rivals", lambda scale, budget: [])
+    Image.fromarray(compared[1]).save(tmp_path / "photo.png")
+    result = compare(compared[0], tmp_path / "photo.png")
+    assert result.stored[0].figures()["lpips"] == 0.25
+    console = Console(width=100, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table(result))
+    assert "┃  LPIPS ┃" in capture.get()
+    assert "│ 0.2500 │" in capture.get()
+    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (None, ""))
+    assert "lpips" not in compare(compared[0], tmp_path / "photo.png").stored[0].figures()
+
+
 def test_a_tiny_photo_is_an_error(compared, tmp_path):
     Image.fromarray(gradient(10, 60)).save(tmp_path / "small.png")
     with pytest.raises(
@@ -185,7 +200,8 @@ def test_sheets_are_named_after_their_photos(tmp_path):
         sheet_paths([Path("a/one.jpg"), Path("b/one.png")], tmp_path)
 
 
-def test_compare_writes_sheet_page_and_figures(shell, built_in):
+def test_compare_writes_sheet_page_and_figures(shell, built_in, monkeypatch):
+    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (None, "not wanted"))
     Path("out").mkdir()
     for index in (1, 2):
         Image.fromarray(gradient(40, 52, 50 * index)).save(f"{index}.png")

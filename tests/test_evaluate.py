@@ -25,7 +25,7 @@ BYTES = {"bytes", *(f"bytes_{part}" for part in ("pixels", "boundary", "header",
 @pytest.fixture(autouse=True)
 def without_lpips(monkeypatch):
     """Whether the metric's weights are at hand shall not matter here."""
-    monkeypatch.setattr("bdflow.measure.lpips", lambda: (None, "not wanted"))
+    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (None, "not wanted"))
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(model, folder, monke
     def distance(a, b):
         return float(np.abs(a.astype(int) - b).mean())
 
-    monkeypatch.setattr("bdflow.measure.lpips", lambda: (distance, ""))
+    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (distance, ""))
     result, said = run(model, folder, limit=1)
     row = result["folders"]["faces/test"]
     true = np.asarray(Image.open(folder / "a.png"))

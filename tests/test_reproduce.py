@@ -290,7 +290,7 @@ def test_pictures_of_other_programs_are_scored_as_ours(ours, faces, tmp_path, x8
     grid = tables.grids("table1", tmp_path / "out")[0]
     shown = {row[0]: row for row in grid.rows}
     assert shown["Other-x8"][1:] == shown["bdflow portraits-x8"][1:]
-    assert "GRAIN, quoted" in shown
+    assert "GRAIN x64, quoted" in shown
     reproduce("table1", data=(faces,), out=tmp_path / "out")  # its row stays
     assert "Other-x8" in {row["method"] for row in read(tmp_path / "out" / "table1.json")["rows"]}
 
@@ -315,6 +315,21 @@ def test_a_folder_of_another_program_that_cannot_be_used(ours, faces, tmp_path):
     (folder / "bytes.csv").unlink()
     with pytest.raises(BDFlowError, match=r"other: no bytes.csv in it; write one"):
         External("Other", folder)
+
+
+def test_ablations_come_from_the_studys_results(tmp_path, capsys, faces):
+    study = json.loads((ROOT / "results" / "optimizer.json").read_text())
+    for row, variant in zip(study["rows"], ("bam-and-baw", "bam", "bits-3"), strict=False):
+        row["variant"] = variant
+    (tmp_path / tables.STUDY).write_text(json.dumps(study))
+    reproduce("table3", "table4", data=(faces,), out=tmp_path)
+    assert "mask and weight" in capsys.readouterr().out
+    (third, *_), (fourth, *_) = (tables.grids(name, tmp_path) for name in ("table3", "table4"))
+    rows = {row[0]: row for row in (*third.rows, *fourth.rows)}
+    measured = study["rows"][1]["folders"]["portraits/test"]
+    assert rows["mask alone"][1:3] == (f"{measured['psnr_y']:.2f}", f"{measured['ssim_y']:.4f}")
+    assert rows["mask alone"][-1] == "26.06 / 0.7798 / 0.3673"
+    assert rows["neither (control): not trained yet"][-1] == ""
 
 
 # Runs

@@ -27,6 +27,7 @@ ABLATIONS = ("table3", "table4")
 NAMES = ("table1", "table2", *ABLATIONS, "table5", "table6", "curves", "invertibility", "figure1", "figure2",
          "figure4", "figure5", "figure6")  # fmt: skip
 _TORCH = ("table2", "figure2")
+_WIDTH = 130  # columns of the widest table
 _COMPONENTS, _QUICK_PORTRAITS = 768, 33
 
 
@@ -75,8 +76,9 @@ def run(request: Request, say: Say) -> None:
                 raise
             say(f"{table}: left out: {error}")
             continue
+        wide = Console(width=max(Console().width, _WIDTH))  # cut figures would serve nobody
         for grid in tables.grids(table, request.out):
-            Console().print(grid.as_rich())
+            wide.print(grid.as_rich())
     if request.page:
         make_folder(request.page)
         page.write_page(request.out, request.page)

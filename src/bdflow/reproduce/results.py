@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -116,7 +117,7 @@ def document(
         before: Environments of the runs that this one went on from.
         more: What else the table holds.
     """
-    now = environment()
+    now = _here()
     earlier = [e for e in before if _place(e) != _place(now)]
     return {
         "reproduces": table,
@@ -127,6 +128,12 @@ def document(
         "rows": list(rows),
         **more,
     }
+
+
+@cache
+def _here() -> Document:
+    """The environment when the run began: its code was read then, whatever is committed while it goes on."""
+    return environment()
 
 
 def _place(environment: Mapping[str, Any]) -> str:
