@@ -177,6 +177,15 @@ def test_a_codecs_curve_is_its_best_settings():
     assert [p.rate for p in curves.best(points)] == [0.1, 0.2, 0.4]
 
 
+def test_a_setting_that_lacks_pictures_has_no_point():
+    rows = [
+        {"set": "s", "method": f"JPEG {q}", "count": count, "facts": {"kind": "codec", "codec": "JPEG"},
+         "mean": {"bits_per_pixel": q / 100, "psnr_y": 20.0 + q}}
+        for q, count in ((1, 6), (2, 6), (3, 5))
+    ]  # fmt: skip
+    assert [p.label for p in curves.curves(rows, "s", "psnr_y")["JPEG"]] == ["JPEG 1", "JPEG 2"]
+
+
 def test_who_wins_is_said_in_bytes():
     rivals = {"WebP": ANCHOR, "JPEG": [Point(2 * p.rate, p.quality, "") for p in ANCHOR]}
     for rate, word in ((0.3, "loses"), (0.205, "level"), (0.1, "wins")):

@@ -28,14 +28,17 @@ class Point:
 def curves(rows: Sequence[Mapping[str, Any]], name: str, measure: str) -> dict[str, list[Point]]:
     """The points of each method on a set, by rate; of codecs only those that no other setting beats.
 
+    A setting that was not measured on all of the set's pictures has no point: its mean is of others.
+
     Args:
         rows: Of a results file of `bdflow reproduce curves`.
         name: The set.
         measure: A key of `MEASURES`.
     """
     found: dict[str, list[Point]] = {}
+    every = max((row["count"] for row in rows if row["set"] == name), default=0)
     for row in rows:
-        if row["set"] == name and measure in row["mean"]:
+        if row["set"] == name and row["count"] == every and measure in row["mean"]:
             quality = row["mean"][measure] * (-1 if measure == "lpips" else 1)
             point = Point(row["mean"]["bits_per_pixel"], quality, row["method"])
             found.setdefault(family(row["facts"]), []).append(point)

@@ -210,7 +210,7 @@ def check(document: Any, name: str) -> None:
                 raise ValueError("no versions")
             _ = place["processor"], place["cores"], place["commit"], place["date"]
         for row in counted:
-            if not isinstance(row["count"], int):
+            if not isinstance(len(row["each"]) if "each" in row else row["count"], int):
                 raise ValueError("a count that is no number")
             if "pictures" in row and row["count"] != len(row["pictures"]):
                 raise ValueError(f"a count of {row['count']} for {len(row['pictures'])} pictures")

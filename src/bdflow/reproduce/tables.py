@@ -272,6 +272,10 @@ def rates(document: Document) -> list[Grid]:
                         f"{abs(point.quality):.{digits}f}",
                         *("" if c is None else f"{point.rate / c:.2f}" for c in cost),
                     ))  # fmt: skip
+        every = max(row["count"] for row in rows)
+        left_out = [f"{row['method']} ({row['count']} of {every})" for row in rows if row["count"] < every]
+        if left_out:
+            equal.notes.append(f"{name}: left out, for want of pictures: {', '.join(left_out)}.")
     if not deltas.rows:
         deltas.notes.append("It takes two of our models whose quality lies within a codec's curve.")
     return [deltas, equal]
