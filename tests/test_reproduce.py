@@ -122,7 +122,7 @@ def test_mean_spread_and_count_stand_with_every_figure(tmp_path):
     ],
 )
 def test_results_without_versions_settings_or_counts_are_refused(damage, tmp_path):
-    broken = example()
+    broken = json.loads(json.dumps(example()))
     check(broken, "fine")
     damage(broken)
     with pytest.raises(BDFlowError, match=r"^table1.json: .*: measure again$"):
