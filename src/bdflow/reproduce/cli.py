@@ -12,6 +12,8 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from bdflow.arguments import Switch, Threads, say
 from bdflow.errors import BDFlowError
 
+Folders = Annotated[list[Path] | None, Parameter(negative=())]
+
 _NEEDED = ("imagecodecs", "blurhash", "matplotlib", "scipy", "bjontegaard")
 
 
@@ -19,14 +21,14 @@ def reproduce(
     tables: list[str],
     /,
     *,
-    data: list[Path] | None = None,
+    data: Folders = None,
     out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
     page: Path | None = None,
     limit: PositiveInt | None = None,
     quick: Switch = False,
-    model: Annotated[list[Path] | None, Parameter(("--model", "-m"))] = None,
-    external: list[str] | None = None,
-    train: list[Path] | None = None,
+    model: Annotated[list[Path] | None, Parameter(("--model", "-m"), negative=())] = None,
+    external: Annotated[list[str] | None, Parameter(negative=())] = None,
+    train: Folders = None,
     crop: NonNegativeInt = 0,
     threads: Threads = None,
 ) -> None:
