@@ -373,6 +373,8 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
     small = asked | {"limit": 1}
     with pytest.raises(BDFlowError, match=r"holds 2 pictures of faces/test, and 1 are asked for"):
         reproduce("table1", **small)
+    with pytest.raises(BDFlowError, match=r"was measured with crop 0: give another --out"):
+        reproduce("table1", crop=4, **asked)
     (faces / "face1.png").write_bytes((faces / "face0.png").read_bytes())  # other pixels of the same name
     (faces / "face0.png").unlink()
     (tmp_path / "out" / "table6.json").unlink()

@@ -21,6 +21,7 @@ _COLOURS = {
     "JPEG": "#7f7f7f", "WebP": "#2ca02c", "AVIF": "#1f77b4", "JPEG XL": "#9467bd", "bicubic, PNG": "#bcbd22",
     "Lanczos, PNG": "#e0d68a", "PCA": "#8c564b", "ThumbHash": "#e377c2", "BlurHash": "#17becf",
 }  # fmt: skip
+_SHOWN = 0.003, 1.3  # bits a pixel
 _OURS = ("#d62728", "#ff7f0e", "#b00060")
 _QUOTED = {"BDFlow, quoted": "#ff7f0e", "IRN, quoted": "#2ca02c", "GRAIN, quoted": "#9467bd"}
 _STYLE: Any = {"svg.hashsalt": "bdflow", "svg.fonttype": "path", "font.size": 10, "axes.grid": True,
@@ -49,22 +50,21 @@ def rate_plots(document: Document, folder: Path) -> dict[str, str]:
 def _rates(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, measure: str) -> None:
     sign = -1 if measure == "lpips" else 1
     ours = itertools.cycle(_OURS)
+    low, high = _SHOWN
+    inside: list[float] = []
     for method, points in curves.curves(rows, name, measure).items():
+        seen = [sign * point.quality for point in points if low <= point.rate <= high]
+        if not seen:
+            continue
+        inside += seen
         mine = method.startswith("bdflow")
-        colour = next(ours) if mine else _COLOURS.get(method, "#000000")
         axes.plot(
-            [p.rate for p in points], [sign * p.quality for p in points],
-            color=colour, label=method, linewidth=2.4 if mine else 1.3, zorder=3 if mine else 2,
-            marker="D" if mine else "o", markersize=7 if mine else 2.5,
+            [point.rate for point in points], [sign * point.quality for point in points], label=method,
+            color=next(ours) if mine else _COLOURS.get(method, "#000000"), linewidth=2.4 if mine else 1.3,
+            zorder=3 if mine else 2, marker="D" if mine else "o", markersize=7 if mine else 2.5,
         )  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(0.003, 1.3)
-    inside = [
-        sign * p.quality
-        for points in curves.curves(rows, name, measure).values()
-        for p in points
-        if 0.003 <= p.rate <= 1.3
-    ]
+    axes.set_xlim(low, high)
     if inside:
         margin = 0.05 * (max(inside) - min(inside)) or 1
         axes.set_ylim(min(inside) - margin, max(inside) + margin)

@@ -125,10 +125,15 @@ def _known(
 def _check_covers(
     old: Document, digests: Mapping[str, Mapping[str, str]], told: Mapping[str, Any], target: Path
 ) -> None:
-    """Refuse to put a smaller measurement in the place of a larger one."""
+    """Refuse to put a smaller measurement, or one of another kind, in the place of a larger one."""
+    for key in ("quick", "crop"):
+        if old["settings"][key] != told[key]:
+            raise BDFlowError(
+                f"{target}: was measured with {key} {old['settings'][key]}: give another --out, or delete it"
+            )
     for name, pictures in old["sets"].items():
         asked = len(digests.get(name, {}))
-        if asked < len(pictures) or old["settings"]["quick"] != told["quick"]:
+        if asked < len(pictures):
             raise BDFlowError(
                 f"{target}: holds {len(pictures)} pictures of {name}, and {asked} are asked for: give another"
                 " --out, or delete it first"
