@@ -117,15 +117,15 @@ def _thumbnails(rates: Document, quality: Document | None) -> list[str]:
             continue
         gains.append(m["psnr_y"] - b["psnr_y"])
         ratios.append(m["bytes"] / b["bytes"])
-        quality = f"{m['psnr_y']:.2f}", f"{b['psnr_y']:.2f}", f"{gains[-1]:+.2f} dB", f"{ratios[-1]:.2f}"
-        grid.rows.append((row["facts"]["model"], row["set"], *quality))
+        cells = f"{m['psnr_y']:.2f}", f"{b['psnr_y']:.2f}", f"{gains[-1]:+.2f} dB", f"{ratios[-1]:.2f}"
+        grid.rows.append((row["facts"]["model"], row["set"], *cells))
     if not gains:
         return []
     better = sum(gain > 0 for gain in gains)
     told = (
         f"**In pixels, against thumbnails.** Of {len(gains)} cases, bdflow restores better than an enlarged"
-        f" bicubic thumbnail in {better}: by {min(gains):+.2f} to {max(gains):+.2f} dB, in {min(ratios):.2f} to"
-        f" {max(ratios):.2f} times the bytes of its PNG."
+        f" bicubic thumbnail in {better}: by {min(gains):+.2f} to {max(gains):+.2f} dB, in"
+        f" {min(ratios):.2f} to {max(ratios):.2f} times the bytes of its PNG."
     )
     return [told, grid.as_markdown()]
 
