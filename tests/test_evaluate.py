@@ -223,6 +223,7 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(model, folder, monke
         return float(np.abs(a.astype(int) - b).mean())
 
     monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (distance, ""))
+    Image.fromarray(smooth()).save(folder / "a.png")  # LPIPS needs 31 pixels
     result, said = run(model, folder, limit=1)
     row = result["folders"]["faces/test"]
     true = np.asarray(Image.open(folder / "a.png"))
