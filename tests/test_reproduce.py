@@ -62,6 +62,7 @@ def x8_alone(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "portraits-x8").symlink_to(_only_x8().folder, target_is_directory=True)
     monkeypatch.setattr("bdflow.zoo.BUILT_IN", folder)
+    bdflow.zoo.list_built_in()
 
 
 def reproduce(*names, **options):

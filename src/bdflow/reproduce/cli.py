@@ -27,6 +27,7 @@ def reproduce(
     limit: PositiveInt | None = None,
     quick: Switch = False,
     model: Annotated[list[Path] | None, Parameter(("--model", "-m"), negative=())] = None,
+    trust: Switch = False,
     external: Annotated[list[str] | None, Parameter(negative=())] = None,
     train: Folders = None,
     crop: NonNegativeInt = 0,
@@ -45,6 +46,7 @@ def reproduce(
         limit: Pictures of each set. Default: all for table1, fewer where it takes long.
         quick: One small picture a set and few settings, to try it: 5 minutes at most.
         model: A further model folder, beside the built-in ones.
+        trust: Take model folders that did not come with bdflow.
         external: NAME=DIR, a folder of pictures that another program restored, with bytes.csv
             (picture,bytes). End NAME in -x8 to say its scale.
         train: A folder of aligned portraits that PCA is fitted on. Default: portraits/train in --data.
@@ -67,6 +69,7 @@ def reproduce(
         limit=limit,
         quick=quick,
         models=tuple(model or ()),
+        trust=trust,
         externals=tuple(external or ()),
         train=tuple(train or ()),
         crop=crop,

@@ -42,6 +42,7 @@ class Request:
     limit: int | None = None
     quick: bool = False
     models: tuple[Path, ...] = ()
+    trust: bool = False
     externals: tuple[str, ...] = ()
     train: tuple[Path, ...] = ()
     crop: int = 0
@@ -104,7 +105,7 @@ def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer
 
 
 def _party(request: Request, sets: Sets) -> Party:
-    folders: Sequence[Any] = [*zoo.built_in(), *(zoo.find(folder) for folder in request.models)]
+    folders: Sequence[Any] = [*zoo.built_in(), *(zoo.find(f, trust=request.trust) for f in request.models)]
     models = {model.weights_sha256: model for model in folders}
     externals = []
     for text in request.externals:

@@ -159,7 +159,7 @@ def write(path: Path, document: Document) -> None:
 
 
 def read(path: Path) -> Document:
-    """Any results file: of this verb, of `bdflow evaluate`, or of a study.
+    """Any results file: of this verb, of `bdflow evaluate` or `benchmark`, of a study, of fuzzing and tests.
 
     Raises:
         BDFlowError: It cannot be read, or does not say where its figures come from.
@@ -200,6 +200,11 @@ def check(document: Any, name: str) -> None:
             places = [row["environment"] for row in document["rows"]]
             counted = [folder for row in document["rows"] for folder in row["folders"].values()]
             settings = [document["study"], *(row["config"] for row in document["rows"])]
+        elif "runs" in document:  # of the fuzzer: no pictures, but as many tries
+            places, settings = [run["environment"] for run in document["runs"]], [document["command"]]
+            counted = [{"count": run["executions"]} for run in document["runs"]]
+        elif document and all("outcome" in test for test in document.values()):  # of the slow tests
+            places, settings, counted = [test["environment"] for test in document.values()], [True], []
         else:
             places, settings = [document["environment"]], [document["settings"]]
             counted = [*document["folders"].values()] if "folders" in document else [*document["rows"]]
