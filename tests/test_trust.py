@@ -57,7 +57,7 @@ def test_the_list_is_written_by_the_export_of_a_built_in_model(built_in, tiny, t
 
     from bdflow.train.export import export
 
-    monkeypatch.setattr("bdflow.train.export._write_graphs", graphs_of(tiny("tiny-x2")))
+    monkeypatch.setattr("bdflow.train.export.write_graph", graphs_of(tiny("tiny-x2")))
     weights = network("tiny-x2").state_dict()
     before = (built_in / "SHA256SUMS").read_text()
     export(config("tiny-x2"), weights, tmp_path / "own", TRAINING)
