@@ -32,7 +32,7 @@ def tiled(model: Rescaler, cells: int) -> Rescaler:
 
 def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
     """Shapes that the network is given from now on."""
-    shapes, session_of = [], model._session
+    shapes, session_of = [], model.session
 
     class Session:
         def __init__(self, graph):
@@ -42,7 +42,7 @@ def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
             shapes.append(next(iter(inputs.values())).shape)
             return session_of(self.graph).run(outputs, inputs)
 
-    monkeypatch.setattr(model, "_session", Session)
+    monkeypatch.setattr(model, "session", Session)
     return shapes
 
 
