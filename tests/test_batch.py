@@ -214,7 +214,7 @@ def test_small_files_of_several_models_each_with_its_own_loaded_once(shell, phot
 
 
 def file_of(rescaler, path: str) -> bytes:
-    from bdflow.images import encode
+    from bdflow.encoding import encode
 
     return encode(read(rescaler.upscale(read(path))), "png")
 

@@ -143,7 +143,7 @@ def test_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr("bdflow.batch.run.available_cores", lambda: 8)
     for memory, jobs, threads, expected in [
         (64 << 30, None, None, (8, 1)),
-        (9 << 30, None, None, (2, 4)),
+        (5 << 30, None, None, (2, 4)),
         (1 << 30, None, None, (1, 8)),
         (None, None, None, (1, 8)),
         (64 << 30, None, 3, (3, 1)),

@@ -15,6 +15,7 @@ from tiny_models import graphs_of
 
 import bdflow
 from bdflow import zoo
+from bdflow.rescaler import Rescaler
 
 
 def pixels(source) -> np.ndarray:
@@ -88,6 +89,34 @@ def test_the_ending_names_the_format_of_the_restored_picture(shell, small, endin
     assert shell("upscale", small, "-o", f"out.{ending}") == (0, b"", f"out.{ending}: 21x19\n")
     with Image.open(f"out.{ending}") as image:
         assert (image.format, image.size) == (format, (21, 19))
+
+
+def test_a_tile_and_a_device_can_be_chosen(shell, built_in, photo, monkeypatch):
+    assert shell("downscale", photo, "-x", "2")[0] == 0
+    assert shell("upscale", "photo.x2.png")[0] == 0
+    plain, restored = pixels("photo.x2.png").astype(int), pixels("photo.restored.png").astype(int)
+    made, real = [], Rescaler.__init__
+    monkeypatch.setattr(
+        Rescaler,
+        "__init__",
+        lambda self, model, **options: (made.append(options), real(self, model, **options))[1],
+    )
+    options = ("--tile", "26", "--device", "cpu", "--threads", "1", "--force")
+    assert shell("downscale", photo, "-x", "2", *options)[0] == 0
+    assert np.abs(pixels("photo.x2.png") - plain).max() <= 1
+    assert shell("upscale", "photo.x2.png", *options)[0] == 0
+    assert np.abs(pixels("photo.restored.png") - restored).max() <= 2
+    assert shell("downscale", photo, "-o", "out/", "-x", "2", "--jobs", "1", *options)[0] == 0
+    assert shell("upscale", "out/photo.x2.png", "-o", "out2/", "--jobs", "1", *options)[0] == 0
+    assert made == [{"tile": 26, "threads": 1, "device": "cpu"}] * 4
+    np.testing.assert_array_equal(pixels("out2/photo.restored.png"), pixels("photo.restored.png"))
+    status, _, err = shell("downscale", photo, "-x", "2", "--tile", "25", "--force")
+    assert (status, err) == (
+        1, "bdflow: a tile of 25 pixels is too small for model tiny-x2: take 26 or more\n"
+    )  # fmt: skip
+    status, _, err = shell("downscale", photo, "-x", "2", "--device", "directml", "--force")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("bdflow: the installed ONNX Runtime cannot use directml: pip install ")
 
 
 def test_nothing_is_overwritten_unless_forced(shell, built_in, photo, small):

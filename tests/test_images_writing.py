@@ -7,17 +7,10 @@ import pytest
 from pictures import ALPHA, COLOUR, GRAY, SRGB, assert_picture, file, smooth, three
 from PIL import Image
 
+from bdflow.encoding import check_writable, encode, write
 from bdflow.errors import BDFlowError
-from bdflow.images import (
-    READABLE,
-    Picture,
-    check_writable,
-    encode,
-    read,
-    read_bytes,
-    write,
-    write_bytes,
-)
+from bdflow.files import read_bytes, write_bytes
+from bdflow.images import READABLE, Picture, read
 
 
 @pytest.mark.parametrize("format", ["png", "tif", "tiff", "bmp", "PNG"])

@@ -210,50 +210,6 @@ def test_one_thread_and_two_agree_within_a_level(model):
     assert gap(model.upscale(small), two.upscale(small)) <= 1
 
 
-def test_tiles_leave_no_seams(model, monkeypatch):
-    scale = model.model.scale
-    halo = -(-model.model.reach // scale)
-    side = scale * (2 * halo + 9) + 1
-    picture = np.random.default_rng(1).integers(0, 256, (side, side + 3 * scale, 3), np.uint8)
-    small = model.downscale(picture)
-    restored, drawn = model.upscale(small), model.upscale(small, sigma=0.3, seed=1)
-    monkeypatch.setattr(rescaler, "TILE", 6 * scale)
-    calls = _count_runs(model, monkeypatch)
-    tiled = model.downscale(picture)
-    assert len(calls) > 9
-    assert gap(small.image.rgb, tiled.image.rgb) <= 1
-    assert small.boundary is None or (small.boundary != tiled.boundary).mean() < 0.001
-    assert gap(restored, model.upscale(small)) <= 1
-    assert gap(drawn, model.upscale(small, sigma=0.3, seed=1)) <= 1
-    monkeypatch.setattr(type(model.model), "reach", 0)  # tiles that see nothing else would show
-    assert gap(small.image.rgb, model.downscale(picture).image.rgb) > 1
-    assert gap(restored, model.upscale(small)) > 1
-
-
-def test_a_tile_is_no_larger_than_it_must_be(x2, monkeypatch):
-    monkeypatch.setattr(rescaler, "TILE", 64)
-    calls = _count_runs(x2, monkeypatch)
-    x2.downscale(np.zeros((40, 700, 3), np.uint8))
-    assert len(calls) == 11  # 700 / 64, upwards
-    assert max(shape[3] for shape in calls) <= 64 + 2 * 12
-
-
-def _count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
-    """Shapes that the network is given from now on."""
-    shapes, session_of = [], model._session
-
-    class Session:
-        def __init__(self, graph):
-            self.graph = graph
-
-        def run(self, outputs, inputs):
-            shapes.append(next(iter(inputs.values())).shape)
-            return session_of(self.graph).run(outputs, inputs)
-
-    monkeypatch.setattr(model, "_session", Session)
-    return shapes
-
-
 def test_a_draw_of_z_is_repeatable_and_its_spread_counts(model):
     small = model.downscale(noise())
     plain = np.asarray(model.upscale(small))

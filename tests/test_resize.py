@@ -90,7 +90,7 @@ def test_the_scale_must_fit_the_sizes():
 @pytest.mark.parametrize(
     "wrong",
     [
-        picture(8, 8)[:, :, 0],
+        picture(8, 8)[0, :, 0],
         picture(8, 8) / 255,
         np.zeros((8, 8, 4), np.uint8),
         np.zeros((0, 8, 3), np.uint8),

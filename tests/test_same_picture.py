@@ -9,20 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from PIL import Image
 
 import bdflow
-from bdflow import rescaler
+from bdflow import devices, zoo
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
 
 BOUND = 1
 PHOTOGRAPH = Path(bdflow.__file__).parent / "assets" / "astronaut.png"
-OTHER_PROVIDERS = [
-    name for name in onnxruntime.get_available_providers() if name.startswith(("CUDA", "CoreML"))
-]
+ACCELERATORS = devices.available()[1:]
 
 
 def gap(a: Image.Image, b: Image.Image) -> int:
@@ -51,22 +48,19 @@ def test_thread_counts_of_the_built_in_models(name, threads, crop):
 
 
 @pytest.mark.parametrize("name", bdflow.list_models())
-@pytest.mark.parametrize("tile", [64, 104])
-def test_tile_sizes_of_the_built_in_models(name, tile, crop, monkeypatch):
-    model = bdflow.load(name, threads=1)
-    small = model.downscale(crop)
-    restored = model.upscale(small)
-    monkeypatch.setattr(rescaler, "TILE", max(tile, model.model.scale))
-    again = model.downscale(crop)
-    assert np.abs(small.image.rgb.astype(int) - again.image.rgb).max() <= BOUND
-    assert gap(restored, model.upscale(small)) <= BOUND
+@pytest.mark.parametrize("kept", [64, 136])
+def test_tile_sizes_of_the_built_in_models(name, kept, crop):
+    model = zoo.find(name)
+    tile = 2 * model.halo + kept
+    long = np.concatenate([crop, crop[:, ::-1]] * (tile // crop.shape[1] + 1), axis=1)[:, : tile + 150]
+    assert_same(Rescaler(model, tile=2 * tile, threads=1), Rescaler(model, tile=tile, threads=1), long)
 
 
-@pytest.mark.skipif(not OTHER_PROVIDERS, reason="ONNX Runtime has no other provider here than the CPU's")
-@pytest.mark.parametrize("provider", OTHER_PROVIDERS)
-def test_providers(provider, crop):
-    model = bdflow.load(bdflow.list_models()[0], threads=1)
-    assert_same(model, Rescaler(model.model, providers=[provider, "CPUExecutionProvider"]), crop)
+@pytest.mark.skipif(not ACCELERATORS, reason="ONNX Runtime has no accelerator here")
+@pytest.mark.parametrize("device", ACCELERATORS)
+def test_accelerators(device, crop):
+    model = bdflow.load(bdflow.list_models()[0], threads=1, device="cpu")
+    assert_same(model, Rescaler(model.model, device=device), crop)
 
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(300, marks=pytest.mark.slow)])

@@ -31,20 +31,23 @@ def load(
     model: str | Path | None = None,
     *,
     scale: int | None = None,
+    tile: int | None = None,
     threads: int | None = None,
+    device: str = "auto",
     trust: bool = False,
 ) -> Rescaler:
     """A model by name or folder, or the default one of a scale.
 
     A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
+    ``tile``, ``threads`` and ``device`` are those of :class:`bdflow.rescaler.Rescaler`.
 
     Raises:
-        BDFlowError: There is no such model, or its files are damaged or not trusted.
+        BDFlowError: There is no such model, its files are damaged or not trusted, or it cannot run so.
     """
     from bdflow.rescaler import Rescaler
     from bdflow.zoo import find
 
-    return Rescaler(find(model, scale, trust=trust), threads=threads)
+    return Rescaler(find(model, scale, trust=trust), tile=tile, threads=threads, device=device)
 
 
 def downscale(
@@ -52,11 +55,14 @@ def downscale(
     *,
     model: str | Path | None = None,
     scale: int | None = None,
+    tile: int | None = None,
     threads: int | None = None,
+    device: str = "auto",
     trust: bool = False,
 ) -> Downscaled:
     """Shrink one picture; see :meth:`bdflow.rescaler.Rescaler.downscale`. For several, :func:`load` once."""
-    return load(model, scale=scale, threads=threads, trust=trust).downscale(image)
+    rescaler = load(model, scale=scale, tile=tile, threads=threads, device=device, trust=trust)
+    return rescaler.downscale(image)
 
 
 def upscale(
@@ -65,7 +71,9 @@ def upscale(
     model: str | Path | None = None,
     sigma: float = 0.0,
     seed: int | None = None,
+    tile: int | None = None,
     threads: int | None = None,
+    device: str = "auto",
     trust: bool = False,
 ) -> Image.Image:
     """Restore one picture with the built-in model that its file names, or with ``model``.
@@ -79,7 +87,8 @@ def upscale(
 
     from bdflow.restorer import Restorer
 
-    rescaler, accepted, remarks = Restorer(model, threads=threads, trust=trust).accept(small)
+    restorer = Restorer(model, tile=tile, threads=threads, device=device, trust=trust)
+    rescaler, accepted, remarks = restorer.accept(small)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)
     return rescaler.restore(accepted, sigma=sigma, seed=seed)

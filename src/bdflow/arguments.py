@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
@@ -16,7 +16,9 @@ from cyclopts.validators import Number
 from bdflow.errors import BDFlowError
 
 if TYPE_CHECKING:
-    from bdflow.images import Picture
+    from bdflow.strips import Strips
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "coreml", "directml"]
 
 
 def _no_option(_: object, path: str | None) -> None:
@@ -55,7 +57,7 @@ class Batch:
         resume: Skip what is done: results that are there, not empty and not older than their pictures. Older
             ones are made anew.
         jobs: Pictures at once; the threads are shared out among them. Default: one a core, as far as memory
-            goes at 4 GB each.
+            goes at 2 GB each.
         json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
             an earlier log is continued. "-" writes to standard output.
     """
@@ -66,6 +68,24 @@ class Batch:
     json: Log = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Computing:
+    """How the network is run; the restored picture is the same, but for a level here and there.
+
+    Attributes:
+        tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
+            Default: 1280, for less than 1 GiB at 100 megapixels.
+        threads: Processor threads; default: all cores.
+        device: What computes. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
+    """
+
+    tile: Annotated[int | None, Parameter(validator=Number(gt=0))] = None
+    threads: Threads = None
+    device: Device = "auto"
+
+
+DEFAULT = Computing()
 ONE = Batch()  # nothing asked for: a single picture, unless the input is several
 
 
@@ -122,15 +142,15 @@ def check_target(path: str, force: bool) -> str:
     return path
 
 
-def deliver(picture: Picture, target: str, force: bool) -> None:
+def deliver(picture: Strips, target: str, force: bool) -> None:
     """Write a picture to a file, or as PNG to standard output."""
-    from bdflow import images
+    from bdflow import strips
 
     if target == "-":
-        sys.stdout.buffer.write(images.encode(picture, "png"))
+        picture.write_png(sys.stdout.buffer)
         return
-    images.write(picture, target, overwrite=force)
-    say(f"{target}: {picture.width}x{picture.height}")
+    strips.write(picture, target, overwrite=force)
+    say("{}: {}x{}".format(target, *picture.size))
 
 
 def say(text: str) -> None:

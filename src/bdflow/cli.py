@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +16,10 @@ from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from bdflow import BDFlowError, __version__
 from bdflow.arguments import (
+    DEFAULT,
     ONE,
     Batch,
+    Computing,
     Force,
     Input,
     Model,
@@ -58,8 +61,8 @@ def downscale(
     model: Model = None,
     trust: Switch = False,
     force: Force = False,
-    threads: Threads = None,
     verify: Switch = False,
+    computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
     """Shrink pictures, each into one ordinary small PNG that can be restored.
@@ -73,7 +76,6 @@ def downscale(
         model: A built-in model (see `bdflow models`) or a model folder.
         trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
-        threads: Processor threads; default: all cores.
         verify: Of several pictures: restore each small PNG, too, and report the mean PSNR-Y.
     """
     from bdflow.files import write_bytes
@@ -85,12 +87,12 @@ def downscale(
         from bdflow.batch.run import share, shrinking
         from bdflow.batch.tree import Naming
 
-        jobs, threads = share(batch.jobs, threads)
-        rescaler = _load(model, scale, threads, trust)
+        jobs, threads = share(batch.jobs, computing.threads)
+        rescaler = _load(model, scale, replace(computing, threads=threads), trust)
         naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
         return _run(inputs, folder, naming, shrinking(rescaler, verify=verify), jobs, batch, force)
 
-    rescaler = _load(model, scale, threads, trust)
+    rescaler = _load(model, scale, computing, trust)
     target = check_target(output or beside(image, f".x{rescaler.model.scale}.png"), force)
     if target != "-" and Path(target).suffix.lower() != ".png":
         raise BDFlowError(f"{target}: the small file is a PNG: end its name in .png")
@@ -118,7 +120,7 @@ def upscale(
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
     force: Force = False,
-    threads: Threads = None,
+    computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
     """Restore pictures from the small PNGs that `bdflow downscale` made.
@@ -133,9 +135,8 @@ def upscale(
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
         force: Overwrite existing files.
-        threads: Processor threads; default: all cores.
     """
-    from bdflow import images
+    from bdflow import encoding
     from bdflow.rescaler import check_sigma
     from bdflow.restorer import Restorer
 
@@ -146,20 +147,21 @@ def upscale(
         from bdflow.batch.run import restoring, share
         from bdflow.batch.tree import Naming
 
-        jobs, threads = share(batch.jobs, threads)
-        work = restoring(Restorer(model, threads=threads, trust=trust), sigma=sigma, seed=seed)
+        jobs, threads = share(batch.jobs, computing.threads)
+        restorer = Restorer(model, trust=trust, **asdict(replace(computing, threads=threads)))
+        work = restoring(restorer, sigma=sigma, seed=seed)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
     target = output or beside(small, ".restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    rescaler, accepted, remarks = Restorer(model, threads=threads, trust=trust).accept(read_input(small))
+    rescaler, accepted, remarks = Restorer(model, trust=trust, **asdict(computing)).accept(read_input(small))
     if target != "-":
         check_target(target, force)
-        images.check_writable(target, *accepted.size, alpha=accepted.image.alpha is not None)
+        encoding.check_writable(target, *accepted.size, alpha=accepted.image.alpha is not None)
     for remark in remarks:
         warnings.warn(remark, stacklevel=1)
-    deliver(images.read(rescaler.restore(accepted, sigma=sigma, seed=seed)), target, force)
+    deliver(rescaler.restore_strips(accepted, sigma=sigma, seed=seed), target, force)
     return None
 
 
@@ -273,7 +275,7 @@ def evaluate(
 
     if json:
         check_target(str(json), force)
-    rescaler = _load(model, None, threads, trust)
+    rescaler = _load(model, None, Computing(threads=threads), trust)
     result = run(rescaler, folders, limit=limit, crop=crop, say=say)
     Console().print(evaluation_table(result))
     if json:
@@ -320,7 +322,9 @@ def compare(
     for target in (*sheets, html, json):
         if target:
             check_target(str(target), force)
-    rescaler = _load(model, 8 if scale is None and model is None else scale, threads, trust)
+    rescaler = _load(
+        model, 8 if scale is None and model is None else scale, Computing(threads=threads), trust
+    )
     run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=say)
 
 
@@ -328,10 +332,10 @@ for verb in (reproduce, training.mask, training.train, training.study, training.
     app.command(verb)
 
 
-def _load(model: str | None, scale: int | None, threads: int | None, trust: bool) -> Rescaler:
+def _load(model: str | None, scale: int | None, computing: Computing, trust: bool) -> Rescaler:
     from bdflow import load
 
-    return load(model, scale=scale, threads=threads, trust=trust)
+    return load(model, scale=scale, trust=trust, **asdict(computing))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from bdflow import load
+from bdflow.encoding import encode
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, write_bytes
-from bdflow.images import encode
 from bdflow.images import read as read_picture
 from bdflow.methods import AVIF, JPEG, round_trip
 from bdflow.metrics import SSIM_WINDOW, psnr, psnr_y, ssim_y

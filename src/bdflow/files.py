@@ -76,6 +76,17 @@ def read_bytes(source: FileSource) -> bytes:
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
     """Write a file whole or not at all: a temporary file beside it is flushed to disk, then takes its name.
 
+    Raises:
+        BDFlowError: as `writing`.
+    """
+    with writing(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, that gets its name when all is written; after an error there is none.
+
     An existing file is replaced only if `overwrite` is true, even if it appears while this runs. Links are
     followed.
 
@@ -91,7 +102,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = 
             raise FileExistsError(errno.EEXIST, "")
         with _temporary(target.parent) as temporary:
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             if overwrite:

@@ -1,25 +1,22 @@
-"""Pictures in and out: what Pillow reads becomes 8-bit RGB, with its alpha and its colour profile.
+"""Pictures in: what Pillow reads becomes 8-bit RGB, with its alpha and its colour profile.
 
 Colours change no more than 8-bit RGB demands, and whatever reading did change stands in `Picture.notes`.
 """
 
 import io
-import os
 import threading
 import warnings
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from bdflow.errors import BDFlowError
-from bdflow.files import FileSource, named, opened, read_bytes, reason, write_bytes
+from bdflow.files import FileSource, named, opened, read_bytes, write_bytes
 
 __all__ = [
-    "DEFAULT_QUALITY",
     "MAX_PIXELS",
     "MAX_SIDE",
     "READABLE",
@@ -27,13 +24,10 @@ __all__ = [
     "FileSource",
     "Picture",
     "Source",
-    "check_writable",
     "decode",
-    "encode",
     "read",
     "read_bytes",
     "too_large",
-    "write",
     "write_bytes",
 ]
 
@@ -54,6 +48,7 @@ READABLE = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".avif", ".jp2")
 )
 
+_BAND = 1 << 20  # pixels that are converted at a time
 _MAX_PROFILE = 1 << 20  # bytes; Pillow refuses to read a larger one back from a PNG
 
 
@@ -207,25 +202,58 @@ def _convert(image: Image.Image) -> Picture:
     if ";16" in raw_mode or image.mode.startswith("I"):
         notes.append("16-bit samples reduced to 8 bits")
     image.load()  # may change the mode and add to the info
-    image = _upright(image, notes)
+    axes = _turned(image, notes)
     icc = _profile(image, notes)
-
-    if image.mode == "F":
-        raise BDFlowError("floating-point samples: convert the picture to 8 or 16 bits first")
-    if image.mode.startswith("I"):
-        samples = _eight_bit_gray(image)
-    else:
-        samples = np.array(_plain(image, gray_in_file="'LA;16" in raw_mode))
-    return _from_samples(samples, icc, tuple(notes))
+    return _copied(image, "'LA;16" in raw_mode, axes, icc, tuple(notes))
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+_Axes: TypeAlias = tuple[int, int, bool]  # steps down and across, and whether they change places after that
+
+# EXIF's orientations: from upright rows to those in the file.
+_TURNS: dict[int, _Axes] = {
+    2: (1, -1, False), 3: (-1, -1, False), 4: (-1, 1, False),
+    5: (1, 1, True), 6: (1, -1, True), 7: (-1, -1, True), 8: (-1, 1, True),
+}  # fmt: skip
+
+
+def _turned(image: Image.Image, notes: list[str]) -> _Axes:
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1), (1, 1, False))
     except Exception:  # EXIF is a format of its own, often broken; the picture is none the worse for it
         notes.append("damaged EXIF data ignored")
-        return image
+        return 1, 1, False
+
+
+def _copied(
+    image: Image.Image, gray_in_file: bool, axes: _Axes, icc: bytes | None, notes: tuple[str, ...]
+) -> Picture:
+    """What Pillow decoded, upright: band by band, so that no third copy of a large picture is made."""
+    down, across, swapped = axes
+    size = (image.width, image.height) if swapped else (image.height, image.width)
+    rgb, alpha, gray = np.empty((*size, 3), np.uint8), None, False
+    count = max(1, _BAND // image.width)
+    for top in range(0, image.height, count):
+        rows = slice(top, min(image.height, top + count))
+        samples = _samples(image, rows, gray_in_file)
+        gray = samples.shape[2] < 3
+        planes: list[tuple[Array, Array]] = [(rgb, samples[..., :1] if gray else samples[..., :3])]
+        if samples.shape[2] in (2, 4):
+            alpha = np.empty(size, np.uint8) if alpha is None else alpha
+            planes.append((alpha, samples[..., -1]))
+        for whole, part in planes:
+            as_in_file = whole[::down, ::across]
+            (as_in_file.swapaxes(0, 1) if swapped else as_in_file)[rows] = part
+    return Picture(rgb, alpha, gray, icc, notes)
+
+
+def _samples(image: Image.Image, rows: slice, gray_in_file: bool) -> Array:
+    """Some rows, uint8 (rows, width, 1 to 4 channels)."""
+    band = image.crop((0, rows.start, image.width, rows.stop))
+    if image.mode == "F":
+        raise BDFlowError("floating-point samples: convert the picture to 8 or 16 bits first")
+    deep = image.mode.startswith("I")
+    samples = _eight_bit_gray(band) if deep else np.asarray(_plain(band, gray_in_file))
+    return samples.reshape(*samples.shape[:2], -1)
 
 
 def _profile(image: Image.Image, notes: list[str]) -> bytes | None:
@@ -286,96 +314,3 @@ def _from_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> 
     rgb = np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3])
     alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
     return Picture(rgb, alpha, gray, icc, notes)
-
-
-@dataclass(frozen=True)
-class _Format:
-    pillow: str
-    alpha: bool = True
-    lossy: bool = False
-    longest_side: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-_JPEG = _Format("JPEG", alpha=False, lossy=True, longest_side=65500, options={"subsampling": "4:4:4"})
-_TIFF = _Format("TIFF", options={"compression": "tiff_adobe_deflate"})
-_WRITABLE = {
-    "png": _Format("PNG"),
-    "jpg": _JPEG,
-    "jpeg": _JPEG,
-    "webp": _Format("WEBP", lossy=True, longest_side=16383),
-    "avif": _Format("AVIF", lossy=True),
-    "tif": _TIFF,
-    "tiff": _TIFF,
-    "bmp": _Format("BMP", alpha=False),
-}
-DEFAULT_QUALITY = 95
-
-
-def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
-    """The bytes of a file.
-
-    Args:
-        picture: what to write. Its profile goes along, except into BMP, which has no place for one.
-        format: png, jpg, jpeg, webp, avif, tif, tiff or bmp.
-        quality: 1..100 for jpg, webp and avif, 95 if None; the others are lossless and take none.
-
-    Raises:
-        BDFlowError: an unknown format, a quality where none belongs, or a picture the format cannot hold.
-    """
-    kind = _format(format, picture.width, picture.height, picture.alpha is not None)
-    options = dict(kind.options)
-    if kind.lossy:
-        options["quality"] = DEFAULT_QUALITY if quality is None else quality
-        if not 1 <= options["quality"] <= 100:
-            raise BDFlowError(f"quality must be 1..100, not {quality}")
-    elif quality is not None:
-        raise BDFlowError(f"{format} is lossless and takes no quality: leave it out or write jpg")
-    if picture.icc:
-        options["icc_profile"] = picture.icc
-    buffer = io.BytesIO()
-    try:
-        picture.to_pil().save(buffer, kind.pillow, **options)
-    except Exception as error:  # each of Pillow's encoders has its own ways to say "too large"
-        size = f"{picture.width}x{picture.height}"
-        raise BDFlowError(f"cannot write {size} as {format}: {reason(error)}; png takes any size") from error
-    return buffer.getvalue()
-
-
-def write(
-    picture: Picture, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int | None = None
-) -> None:
-    """Write a picture in the format that the path's ending names; see `encode` and `write_bytes`.
-
-    Raises:
-        BDFlowError: as those two.
-    """
-    write_bytes(path, encode(picture, _ending(path), quality), overwrite=overwrite)
-
-
-def check_writable(path: str | os.PathLike[str], width: int, height: int, alpha: bool) -> None:
-    """Refuse, before a picture is made, what `write` would refuse for its format.
-
-    Raises:
-        BDFlowError: the path's ending names no format, or one that cannot hold such a picture.
-    """
-    _format(_ending(path), width, height, alpha)
-
-
-def _ending(path: str | os.PathLike[str]) -> str:
-    ending = Path(path).suffix[1:]
-    if not ending:
-        raise BDFlowError(f"{os.fspath(path)}: add an ending, one of {', '.join(_WRITABLE)}")
-    return ending
-
-
-def _format(name: str, width: int, height: int, alpha: bool) -> _Format:
-    kind = _WRITABLE.get(name.lower())
-    if kind is None:
-        raise BDFlowError(f"cannot write {name!r}: choose one of {', '.join(_WRITABLE)}")
-    if alpha and not kind.alpha:
-        raise BDFlowError(f"{name} cannot hold transparency: write png, webp, avif or tif")
-    if kind.longest_side and max(width, height) > kind.longest_side:
-        most = f"a side has at most {kind.longest_side:,} pixels"
-        raise BDFlowError(f"cannot write {width}x{height} as {name}: {most}; png takes any size")
-    return kind

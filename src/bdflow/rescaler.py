@@ -1,11 +1,12 @@
 """A model ready to run: pictures in, small files out, and back."""
 
+import contextlib
+import secrets
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import pairwise, product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,17 +15,19 @@ from PIL import Image
 
 from bdflow.container import Downscaled, NoChunkError
 from bdflow.container import read as read_small
+from bdflow.devices import check_used, choose, providers
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
 from bdflow.images import MAX_PIXELS, Picture, Source
 from bdflow.images import read as read_picture
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.resize import bicubic_down, bicubic_up_rows
+from bdflow.strips import Strips
+from bdflow.tiles import spans
 from bdflow.zoo import Model
 
-Plane = NDArray[np.uint8]
-
-# A side of the photograph beyond this many pixels is worked through in tiles: 3 GB of memory at most.
-TILE = 3072
+# Pixels of the photograph, each way, that the network computes at once. It takes some 230 bytes for each, so
+# that 100 megapixels pass in 1 GiB with the decoded photograph beside.
+TILE = 1280
 
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 
@@ -34,19 +37,34 @@ class Rescaler:
 
     Args:
         model: A verified model folder, from :func:`bdflow.zoo.find`.
+        tile: Pixels of the photograph, each way, that are computed at once; larger pictures are worked
+            through in overlapping tiles. Memory grows with its square. None takes ``TILE``, or more where
+            the network looks so far around that most would be overlap.
         threads: Processor threads for one picture; None takes all cores.
-        providers: ONNX Runtime's execution providers, best first; None takes the CPU.
+        device: ``cpu``, ``cuda``, ``coreml``, ``directml``, or ``auto`` for the best of them that is there.
+
+    Raises:
+        BDFlowError: The tile is too small for the model, or the device is not to be had.
     """
 
     def __init__(
-        self, model: Model, *, threads: int | None = None, providers: Sequence[str] | None = None
+        self, model: Model, *, tile: int | None = None, threads: int | None = None, device: str = "auto"
     ) -> None:
         self.model = model
+        self.tile = max(TILE, 3 * model.halo) if tile is None else tile
+        least = (2 * self._halo + 1) * model.scale
+        if self.tile < least:
+            raise BDFlowError(
+                f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
+            )
+        self.device = choose(device)
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads or 0
         self._options.enable_mem_pattern = False  # it would set memory for a second tile beside the first's
         self._options.log_severity_level = 3
-        self._providers = list(providers or ["CPUExecutionProvider"])
+        self._must_use = device != "auto"
+        # Accelerators have less memory, and DirectML bears one run at a time.
+        self._turn = contextlib.nullcontext() if self.device == "cpu" else threading.Lock()
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
 
@@ -67,14 +85,18 @@ class Rescaler:
         picture = image if isinstance(image, Picture) else read_picture(image)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
-        small, *boundary = self._run("down", grid, image=_to_grid(picture.rgb, scale))
-        rgb = _to_pixels(small)
-        if picture.gray:
-            rgb = _gray(rgb)
-        alpha = None if picture.alpha is None else _resize_alpha(picture.alpha, scale)
+        rgb = np.empty((*grid, 3), np.uint8)
+        boundary = np.empty(grid, np.uint8) if self.model.bits else None
+        alpha = None if picture.alpha is None else bicubic_down(picture.alpha, scale)
+        for rows, (small, *levels) in self._run(
+            "down", grid, lambda seen: {"image": _on_grid(picture.rgb, seen, scale)}
+        ):
+            rgb[rows] = _gray(small) if picture.gray else small
+            if boundary is not None:
+                boundary[rows] = levels[0][..., 0]
         return Downscaled(
             image=Picture(rgb, alpha, picture.gray, picture.icc, picture.notes),
-            boundary=boundary[0][0, 0] if boundary else None,
+            boundary=boundary,
             bits=self.model.bits,
             model=self.model.name,
             weights=self._fingerprint,
@@ -132,23 +154,45 @@ class Rescaler:
 
     def restore(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
         """:meth:`upscale` for what :meth:`accept` returned."""
+        return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
+
+    def restore_strips(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
+        """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time."""
         check_sigma(sigma)
-        width, height = small.size
-        grid = small.image.height, small.image.width
-        inputs: dict[str, NDArray[Any]] = {"small": _to_tensor(small.image.rgb)}
-        if self.model.bits:
-            empty = np.zeros(grid, np.uint8)
-            inputs["boundary"] = (empty if small.boundary is None else small.boundary)[None, None]
-        if sigma:
-            shape = (1, self.model.latent_channels, *grid)
-            draw = np.random.default_rng(seed).standard_normal(shape, np.float32)
-            inputs["latent"] = np.float32(sigma) * draw
-        (restored,) = self._run("sample" if sigma else "up", grid, **inputs)
-        rgb = _to_pixels(restored)[:height, :width]
-        alpha = small.image.alpha
-        if alpha is not None:
-            alpha = bicubic_up(np.dstack([alpha] * 3), small.scale, (height, width))[..., 0]
-        return Picture(rgb, alpha, small.image.gray, small.image.icc, ()).to_pil()
+        mode = ("L" if small.image.gray else "RGB") + "A" * (small.image.alpha is not None)
+        return Strips(small.size, mode, small.image.icc, self._restored(small, sigma, seed))
+
+    def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
+        """Strips of the restored picture, ``(rows, W, C)``."""
+        image, scale, (width, height) = small.image, small.scale, small.size
+        draw = secrets.randbits(128) if seed is None else seed
+
+        def inputs(seen: slice) -> dict[str, NDArray[Any]]:
+            tensors: dict[str, NDArray[Any]] = {"small": _to_tensor(image.rgb[seen])}
+            if self.model.bits:
+                empty = np.zeros((seen.stop - seen.start, image.width), np.uint8)
+                tensors["boundary"] = (empty if small.boundary is None else small.boundary[seen])[None, None]
+            if sigma:
+                tensors["latent"] = (
+                    np.float32(sigma)
+                    * np.stack(
+                        # A generator to the row: what is drawn there depends on no tile.
+                        [
+                            np.random.default_rng((draw, row)).standard_normal(
+                                (self.model.latent_channels, image.width), np.float32
+                            )
+                            for row in range(seen.start, seen.stop)
+                        ],
+                        axis=1,
+                    )[None]
+                )
+            return tensors
+
+        for rows, (rgb,) in self._run("sample" if sigma else "up", (image.height, image.width), inputs):
+            strip = _luma(rgb) if image.gray else rgb
+            if image.alpha is not None:
+                strip = np.dstack([strip, bicubic_up_rows(image.alpha, scale, rows)])
+            yield strip[: height - rows.start * scale, :width]
 
     @cached_property
     def _fingerprint(self) -> bytes:
@@ -164,34 +208,47 @@ class Rescaler:
             )
         return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
 
-    def _run(self, graph: str, grid: tuple[int, int], **inputs: NDArray[Any]) -> list[NDArray[np.uint8]]:
+    @property
+    def _halo(self) -> int:
+        """Cells that a tile must see beyond what is kept of it."""
+        return -(-self.model.halo // self.model.scale)
+
+    def _run(
+        self, graph: str, grid: tuple[int, int], inputs: Callable[[slice], dict[str, NDArray[Any]]]
+    ) -> Iterator[tuple[slice, list[NDArray[np.uint8]]]]:
         """Run one of the model's graphs, in tiles that see all that their pixels depend on: no seams.
 
         Args:
             graph: ``down``, ``up`` or ``sample``.
             grid: Height and width of the small picture.
-            inputs: ``(1, C, H, W)``, on the grid of the large picture for ``down``, else of the small one.
+            inputs: Takes rows of the small picture and gives tensors ``(1, C, H, W)`` of them, on the grid of
+                the large picture for ``down``, else of the small one.
 
-        Returns:
-            ``(1, C, H, W)``, on the grid of the small picture for ``down``, else of the large one.
+        Yields:
+            Rows of the small picture, and what becomes of them: pictures ``(H, W, C)``, on the grid of the
+            small picture for ``down``, else of the large one.
         """
         session, scale = self.session(graph), self.model.scale
         before, after = (scale, 1) if graph == "down" else (1, scale)
-        limit, halo = TILE // scale, -(-self.model.reach // scale)
-        results: list[NDArray[np.uint8]] = []
-        for rows, columns in product(*(_spans(cells, limit, halo) for cells in grid)):
-            seen = _cells(rows.seen, columns.seen, before)
-            try:
-                tiles = session.run(None, {k: np.ascontiguousarray(v[seen]) for k, v in inputs.items()})
-            except Exception as error:  # of ONNX Runtime's own classes; most often memory ran out
-                raise BDFlowError(f"ONNX Runtime failed: {reason(error)}") from error
-            if not results:
-                shape = grid[0] * after, grid[1] * after
-                results = [np.empty((1, tile.shape[1], *shape), np.uint8) for tile in tiles]
-            for whole, tile in zip(results, tiles, strict=True):
-                inner = _cells(rows.inner, columns.inner, after)
-                whole[_cells(rows.kept, columns.kept, after)] = tile[inner]
-        return results
+        down, across = (spans(cells, self.tile // scale, self._halo) for cells in grid)
+        for rows in down:
+            tensors = inputs(rows.seen)
+            results: list[NDArray[np.uint8]] = []
+            for columns in across:
+                seen = _times(columns.seen, before)
+                tile = {name: np.ascontiguousarray(each[..., seen]) for name, each in tensors.items()}
+                try:
+                    with self._turn:
+                        made = session.run(None, tile)
+                except Exception as error:  # of ONNX Runtime's own classes; most often memory ran out
+                    raise BDFlowError(f"ONNX Runtime failed: {reason(error)}") from error
+                if not results:
+                    shape = (rows.kept.stop - rows.kept.start) * after, grid[1] * after
+                    results = [np.empty((*shape, each.shape[1]), np.uint8) for each in made]
+                inner = _times(rows.inner, after), _times(columns.inner, after)
+                for whole, each in zip(results, made, strict=True):
+                    whole[:, _times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
+            yield rows.kept, results
 
     def session(self, graph: str) -> Any:
         """ONNX Runtime's session of one graph; loaded when first used."""
@@ -199,9 +256,11 @@ class Rescaler:
             if graph not in self._sessions:
                 path = self.model.folder / f"{graph}.onnx"
                 try:
-                    session = onnxruntime.InferenceSession(path, self._options, self._providers)
+                    session = onnxruntime.InferenceSession(path, self._options, providers(self.device))
                 except Exception as error:  # its own classes, which share no base
                     raise BDFlowError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
+                if self._must_use:
+                    check_used(session, self.device)
                 self._sessions[graph] = session
             return self._sessions[graph]
 
@@ -212,48 +271,27 @@ def check_sigma(sigma: float) -> None:
         raise BDFlowError(f"sigma must be 0 to {MAX_SIGMA:g}, not {sigma}")
 
 
-class _Span(NamedTuple):
-    """One side of a tile, in cells of the small picture: what it sees, and what is kept of it."""
-
-    seen: slice
-    kept: slice
-
-    @property
-    def inner(self) -> slice:
-        """The kept cells, counted from the first that is seen."""
-        return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
-
-
-def _spans(cells: int, limit: int, halo: int) -> list[_Span]:
-    """Cut a side into even parts of at most ``limit`` cells, each seeing ``halo`` cells beyond its ends."""
-    count = -(-cells // limit)
-    edges = [cells * index // count for index in range(count + 1)]
-    return [_Span(slice(max(0, a - halo), min(cells, b + halo)), slice(a, b)) for a, b in pairwise(edges)]
-
-
-def _cells(rows: slice, columns: slice, factor: int) -> tuple[Any, ...]:
-    """Where these cells lie in an array ``(1, C, H, W)`` with ``factor`` pixels to a cell, each way."""
-    return (..., *(slice(span.start * factor, span.stop * factor) for span in (rows, columns)))
+def _times(span: slice, factor: int) -> slice:
+    """Where these cells lie with ``factor`` pixels to a cell."""
+    return slice(span.start * factor, span.stop * factor)
 
 
 def _to_tensor(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
+    return rgb.transpose(2, 0, 1)[None]
 
 
-def _to_pixels(tensor: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(tensor[0].transpose(1, 2, 0))
+def _on_grid(rgb: NDArray[np.uint8], cells: slice, scale: int) -> NDArray[np.uint8]:
+    """Some rows, by the padding rule: right and bottom edges repeat up to a multiple of the scale."""
+    rows = rgb[_times(cells, scale)]
+    missing = (cells.stop - cells.start) * scale - len(rows), -rgb.shape[1] % scale
+    return _to_tensor(np.pad(rows, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge"))
 
 
-def _to_grid(rgb: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """The padding rule: right and bottom edges repeat up to a multiple of the scale."""
-    height, width = rgb.shape[:2]
-    return _to_tensor(np.pad(rgb, ((0, -height % scale), (0, -width % scale), (0, 0)), mode="edge"))
+def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A colour picture's luma, ``(H, W, 1)``."""
+    return np.asarray(Image.fromarray(rgb).convert("L"))[..., None]
 
 
 def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A colour picture's luma in all three channels."""
-    return np.asarray(Image.fromarray(rgb).convert("L").convert("RGB"))
-
-
-def _resize_alpha(alpha: Plane, scale: int) -> Plane:
-    return bicubic_down(np.dstack([alpha] * 3), scale)[..., 0]
+    return np.repeat(_luma(rgb), 3, axis=2)

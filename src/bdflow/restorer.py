@@ -1,6 +1,7 @@
 """Restore small files, each with the model that made it."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 from bdflow.container import Downscaled, NoChunkError, read
@@ -15,18 +16,27 @@ class Restorer:
     Args:
         model: Restores every file, those that lost their chunk too; None takes the built-in models that the
             files name.
+        tile: As for :class:`bdflow.rescaler.Rescaler`.
         threads: Processor threads for one picture; None takes all cores.
+        device: As for :class:`bdflow.rescaler.Rescaler`.
         trust: Take ``model`` even if it did not come with bdflow.
 
     Raises:
-        BDFlowError: There is no such model, or its files are damaged or not trusted.
+        BDFlowError: There is no such model, its files are damaged or not trusted, or the device is not to be
+            had.
     """
 
     def __init__(
-        self, model: str | Path | None = None, *, threads: int | None = None, trust: bool = False
+        self,
+        model: str | Path | None = None,
+        *,
+        tile: int | None = None,
+        threads: int | None = None,
+        device: str = "auto",
+        trust: bool = False,
     ) -> None:
-        self._threads = threads
-        self._only = None if model is None else Rescaler(find(model, trust=trust), threads=threads)
+        self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device)
+        self._only = None if model is None else self._made_with(find(model, trust=trust))
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
 
@@ -50,6 +60,6 @@ class Restorer:
         with self._lock:
             if small.model not in self._makers:
                 maker = find_maker(small.model, small.weights)
-                self._makers[small.model] = Rescaler(maker, threads=self._threads)
+                self._makers[small.model] = self._made_with(maker)
             rescaler = self._makers[small.model]
         return rescaler, *rescaler.accept(small)

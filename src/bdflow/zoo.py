@@ -2,7 +2,7 @@
 
 A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
 in its metadata), the graphs ``down.onnx`` and ``up.onnx`` whose initialisers point into that file,
-``card.md``, and ``SHA256SUMS`` over all that is executed or loaded.
+``card.md``, perhaps ``halo.json``, and ``SHA256SUMS`` over all that is executed or loaded.
 
 Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
 their own, ``models/SHA256SUMS``; others are loaded only for a caller who says that he trusts them.
@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
@@ -26,6 +26,7 @@ from bdflow.files import named, reason
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
 GRAPHS = ("down.onnx", "sample.onnx", "up.onnx")
+HALO = "halo.json"  # beside the weights: their digest, which small files name, must not hang on tiling
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -40,11 +41,13 @@ class Model:
         metadata: What training and export recorded: ``name``, ``model`` (the network's configuration),
             ``training`` and more.
         weights_sha256: Hex digest of the weights file; its first 8 bytes go into every small file.
+        measured_halo: A halo that was found to be enough; None where none was looked for.
     """
 
     folder: Path
     metadata: dict[str, Any]
     weights_sha256: str
+    measured_halo: int | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +84,16 @@ class Model:
         cells = sum(self._cells(count) << level + 1 for level, count in enumerate(counts))
         # TAR has besides a convolution a level on the grid twice as fine, and one on the small picture's.
         return cells + (2 * self.scale - 1 if self.network == "tar" else 0)
+
+    @property
+    def halo(self) -> int:
+        """How far, in the photograph's pixels, a tile must see beyond what is kept of it.
+
+        By default the reach: a tile then computes what the whole picture does, but for the order in which
+        numbers are added. A measured halo is smaller, since what is far hardly counts: see
+        :mod:`bdflow.train.halo`.
+        """
+        return self.reach if self.measured_halo is None else min(self.reach, self.measured_halo)
 
     def _cells(self, blocks: int) -> int:
         """How far one level of so many blocks reaches, on its own grid: its 3x3 convolutions in a row."""
@@ -186,12 +199,21 @@ def _verify(folder: Path, *, trust: bool = False) -> Model:
             if name.endswith(".onnx"):
                 with named(str(folder / name)):
                     graphs.check(_read(folder / name, graphs.MAX_GRAPH), WEIGHTS)
-    model = Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS])
+    model = Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS], _read_halo(folder, sums))
     try:
         _ = model.reach, model.latent_channels
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BDFlowError(f"{folder / WEIGHTS}: not weights of a bdflow model ({error!r:.80})") from None
     return model
+
+
+def _read_halo(folder: Path, sums: Container[str]) -> int | None:
+    if HALO not in sums:
+        return None
+    try:
+        return max(0, int(json.loads(_read(folder / HALO, _MAX_SUMS))["halo"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BDFlowError(f"{folder / HALO}: does not tell a halo ({error})") from None
 
 
 def _sums(folder: Path) -> dict[str, str]:

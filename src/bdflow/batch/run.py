@@ -19,14 +19,15 @@ from bdflow.batch.tree import Folder, Plan
 from bdflow.container import holds_chunk
 from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
-from bdflow.files import make_folder, opened, reason, write_bytes
+from bdflow.files import make_folder, opened, reason, writing
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
+from bdflow.strips import Strips
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
-_MEMORY_OF_A_PICTURE = 4 << 30  # bytes; what a tile needs, and the pixels of a large photograph
+_MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
 _MOST_NOTES = 20  # some name sizes and would fill the screen
 
@@ -35,18 +36,20 @@ class Made(NamedTuple):
     """The result of one picture.
 
     Attributes:
-        data: Its file.
+        data: Its file, or a picture to be written as PNG while it is made.
         width: Of the large picture.
         height: Of the large picture.
         psnr_y: Of the restored picture, where it was asked for.
         notes: What the user should know.
+        size: Bytes of its file, when that is written.
     """
 
-    data: bytes
+    data: bytes | Strips
     width: int
     height: int
     psnr_y: float | None
     notes: tuple[str, ...]
+    size: int = 0
 
 
 Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
@@ -68,7 +71,10 @@ def shrinking(rescaler: Rescaler, *, verify: bool) -> Work:
         data = rescaler.downscale(picture).to_bytes()
         quality = None
         if verify:
-            restored = np.asarray(rescaler.upscale(data).convert("RGB"))
+            restored, top = np.empty_like(picture.rgb), 0
+            for strip in rescaler.restore_strips(rescaler.accept(data)[0]).strips:
+                restored[top : top + len(strip)] = strip[..., :1] if picture.gray else strip[..., :3]
+                top += len(strip)
             quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
         return Made(data, picture.width, picture.height, quality, picture.notes)
 
@@ -80,9 +86,8 @@ def restoring(restorer: Restorer, *, sigma: float, seed: int | None) -> Work:
 
     def restore(path: Path) -> Made:
         rescaler, small, remarks = restorer.accept(path)
-        restored = images.read(rescaler.restore(small, sigma=sigma, seed=seed))
         notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
-        return Made(images.encode(restored, "png"), restored.width, restored.height, None, notes)
+        return Made(rescaler.restore_strips(small, sigma=sigma, seed=seed), *small.size, None, notes)
 
     return restore
 
@@ -246,7 +251,12 @@ class _Batch:
             raise _Stop(f"{self.plan.out}: the folder of the results is gone")
         try:
             make_folder(job.target.parent)
-            write_bytes(job.target, made.data, overwrite=job.replace)
+            with writing(job.target, overwrite=job.replace) as file:
+                if isinstance(made.data, bytes):
+                    file.write(made.data)
+                else:
+                    made.data.write_png(file)
+                return made._replace(size=file.tell())
         except BDFlowError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in _DISK_IS_FULL:
@@ -254,7 +264,6 @@ class _Batch:
             if isinstance(cause, FileExistsError) and self.resume:
                 raise cause from None
             raise
-        return made
 
     def take(self, job: _Job, future: Future[Made | None]) -> bool:
         """Enter what became of a picture; whether it is settled."""
@@ -288,7 +297,7 @@ class _Batch:
         self.tally.made += 1
         self.tally.pixels += made.width * made.height
         self.tally.bytes_before += before
-        self.tally.bytes_after += len(made.data)
+        self.tally.bytes_after += made.size
         self.notes.update(made.notes)
         record = {
             "file": str(job.source),
@@ -296,7 +305,7 @@ class _Batch:
             "width": made.width,
             "height": made.height,
             "bytes_before": before,
-            "bytes_after": len(made.data),
+            "bytes_after": made.size,
         }
         if made.psnr_y is not None:
             self.psnr_y.append(made.psnr_y)

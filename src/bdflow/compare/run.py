@@ -10,9 +10,10 @@ from bdflow.compare.box import parse_box
 from bdflow.compare.measure import compare, entry, results, table
 from bdflow.compare.page import draw_page, section
 from bdflow.compare.sheet import draw_sheet
+from bdflow.encoding import encode
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
-from bdflow.images import Picture, encode
+from bdflow.images import Picture
 from bdflow.rescaler import Rescaler
 
 

@@ -53,13 +53,14 @@ def mask(
     """
     needs_torch()
     from bdflow import images
+    from bdflow.strips import Strips
     from bdflow.train.config import MaskConfig
     from bdflow.train.mask import draw_steps
 
     target = check_target(output or beside(image, ".mask.png"), force)
     config = MaskConfig(sigma=sigma, magnitude=magnitude, suppress=suppress, threshold=threshold)
     sheet = draw_steps(images.read(read_input(image)).rgb, config, scale, bits)
-    deliver(images.read(sheet), target, force)
+    deliver(Strips.of(sheet), target, force)
 
 
 def train(
@@ -194,7 +195,9 @@ def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o")
     """
     needs_torch()
     from bdflow.train.export import export_run
+    from bdflow.train.halo import measure_halo
 
     parity = export_run(run, output)
+    measure_halo(output)
     worst = max(parity.values())
     say(f"{output}: exported; ONNX Runtime and torch differ by at most {worst:.0f} of 255 levels")

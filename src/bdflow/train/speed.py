@@ -26,7 +26,7 @@ from PIL import Image
 from rich.table import Table
 from safetensors.torch import save
 
-from bdflow import container, images, zoo
+from bdflow import container, encoding, images, zoo
 from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
@@ -146,7 +146,7 @@ def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Ite
             continue
         yield from _of_model(Rescaler(model, threads=threads), rgb, jpeg)
     yield Item("JPEG", "decode", side, lambda: images.read(jpeg))
-    yield Item("PNG", "encode", side, lambda: images.encode(picture, "png"))
+    yield Item("PNG", "encode", side, lambda: encoding.encode(picture, "png"))
     for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
         yield Item(codec.name, "encode", side, partial(codec.write, rgb, quality))
         try:

@@ -1,0 +1,115 @@
+"""Pictures to files: the formats that bdflow writes, and what each can hold."""
+
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from bdflow.errors import BDFlowError
+from bdflow.files import reason, write_bytes
+from bdflow.images import Picture
+
+__all__ = ["DEFAULT_QUALITY", "check_writable", "encode", "save", "write"]
+
+
+@dataclass(frozen=True)
+class _Format:
+    pillow: str
+    alpha: bool = True
+    lossy: bool = False
+    longest_side: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_JPEG = _Format("JPEG", alpha=False, lossy=True, longest_side=65500, options={"subsampling": "4:4:4"})
+_TIFF = _Format("TIFF", options={"compression": "tiff_adobe_deflate"})
+_WRITABLE = {
+    "png": _Format("PNG"),
+    "jpg": _JPEG,
+    "jpeg": _JPEG,
+    "webp": _Format("WEBP", lossy=True, longest_side=16383),
+    "avif": _Format("AVIF", lossy=True),
+    "tif": _TIFF,
+    "tiff": _TIFF,
+    "bmp": _Format("BMP", alpha=False),
+}
+DEFAULT_QUALITY = 95
+
+
+def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        picture: what to write. Its profile goes along, except into BMP, which has no place for one.
+        format: png, jpg, jpeg, webp, avif, tif, tiff or bmp.
+        quality: 1..100 for jpg, webp and avif, 95 if None; the others are lossless and take none.
+
+    Raises:
+        BDFlowError: an unknown format, a quality where none belongs, or a picture the format cannot hold.
+    """
+    buffer = io.BytesIO()
+    save(picture.to_pil(), buffer, format, quality)
+    return buffer.getvalue()
+
+
+def save(image: Image.Image, file: BinaryIO, format: str, quality: int | None = None) -> None:
+    """`encode` for a Pillow image of mode L, LA, RGB or RGBA, into a stream.
+
+    Raises:
+        BDFlowError: as `encode`, or the stream cannot be written.
+    """
+    kind = _format(format, image.width, image.height, image.mode.endswith("A"))
+    options = dict(kind.options)
+    if kind.lossy:
+        options["quality"] = DEFAULT_QUALITY if quality is None else quality
+        if not 1 <= options["quality"] <= 100:
+            raise BDFlowError(f"quality must be 1..100, not {quality}")
+    elif quality is not None:
+        raise BDFlowError(f"{format} is lossless and takes no quality: leave it out or write jpg")
+    try:
+        image.save(file, kind.pillow, icc_profile=image.info.get("icc_profile"), **options)
+    except Exception as error:  # each of Pillow's encoders has its own ways to say "too large"
+        size = f"{image.width}x{image.height}"
+        raise BDFlowError(f"cannot write {size} as {format}: {reason(error)}; png takes any size") from error
+
+
+def write(
+    picture: Picture, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int | None = None
+) -> None:
+    """Write a picture in the format that the path's ending names; see `encode` and `write_bytes`.
+
+    Raises:
+        BDFlowError: as those two.
+    """
+    write_bytes(path, encode(picture, _ending(path), quality), overwrite=overwrite)
+
+
+def check_writable(path: str | os.PathLike[str], width: int, height: int, alpha: bool) -> None:
+    """Refuse, before a picture is made, what `write` would refuse for its format.
+
+    Raises:
+        BDFlowError: the path's ending names no format, or one that cannot hold such a picture.
+    """
+    _format(_ending(path), width, height, alpha)
+
+
+def _ending(path: str | os.PathLike[str]) -> str:
+    ending = Path(path).suffix[1:]
+    if not ending:
+        raise BDFlowError(f"{os.fspath(path)}: add an ending, one of {', '.join(_WRITABLE)}")
+    return ending
+
+
+def _format(name: str, width: int, height: int, alpha: bool) -> _Format:
+    kind = _WRITABLE.get(name.lower())
+    if kind is None:
+        raise BDFlowError(f"cannot write {name!r}: choose one of {', '.join(_WRITABLE)}")
+    if alpha and not kind.alpha:
+        raise BDFlowError(f"{name} cannot hold transparency: write png, webp, avif or tif")
+    if kind.longest_side and max(width, height) > kind.longest_side:
+        most = f"a side has at most {kind.longest_side:,} pixels"
+        raise BDFlowError(f"cannot write {width}x{height} as {name}: {most}; png takes any size")
+    return kind

@@ -1,0 +1,80 @@
+"""The halo of a model: how far tiles must see, measured where the reach would make them mostly overlap.
+
+What lies at the edge of a network's reach hardly counts, and what a pixel counts falls by about a factor with
+every step away. A distance is enough when two tiles that see so far give what one does, to a level, on a
+photograph and on noise, along rows and along columns, in both directions. The halo is twice that distance:
+what the pictures tried here did not show is then far below a level. (portraits-x8 reaches 336 pixels; 64 are
+enough, so its halo is 128.)
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bdflow.demo import PHOTOGRAPH
+from bdflow.files import write_bytes
+from bdflow.images import Array, read
+from bdflow.rescaler import Rescaler
+from bdflow.zoo import HALO, SUMS, find
+
+_TRIED = (32, 64, 96, 128, 192, 256, 384, 512)  # pixels
+_KEPT = 256  # pixels of a tile beside the halo
+
+
+def measure_halo(folder: Path, *, threads: int | None = None) -> int | None:
+    """Find a model's halo and write it into its folder, where every later run takes it from there.
+
+    Args:
+        folder: A model folder. An earlier measurement in it is replaced.
+        threads: Processor threads; None takes all cores.
+
+    Returns:
+        The halo in pixels of the photograph; None where nothing below the reach is enough, or the reach is
+        short: then nothing is written.
+
+    Raises:
+        BDFlowError: The folder holds no model, or cannot be written.
+    """
+    model = dataclasses.replace(find(folder, trust=True), measured_halo=None)
+    whole = Rescaler(model, tile=1 << 20, threads=threads, device="cpu")
+    for seen in (-(-tried // model.scale) * model.scale for tried in _TRIED):
+        if 2 * seen >= model.reach:
+            break
+        shorter = dataclasses.replace(model, measured_halo=seen)
+        tiles = Rescaler(shorter, tile=2 * seen + _KEPT, threads=threads, device="cpu")
+        if all(_agree(whole, tiles, picture) for picture in _pictures(2 * (seen + _KEPT))):
+            _record(folder, 2 * seen)
+            return 2 * seen
+    return None
+
+
+def _pictures(side: int) -> Iterator[Array]:
+    """Two long and two tall ones, just long enough for two tiles; the hardest come first."""
+    noise = np.random.default_rng(0).integers(0, 256, (_KEPT, side, 3), np.uint8)
+    photograph = read(PHOTOGRAPH).rgb[:_KEPT]
+    photograph = np.concatenate([photograph, photograph[:, ::-1]] * -(-side // photograph.shape[1]), axis=1)
+    for picture in (noise, photograph[:, :side]):
+        yield picture
+        yield np.ascontiguousarray(picture.swapaxes(0, 1))
+
+
+def _agree(whole: Rescaler, tiles: Rescaler, picture: Array) -> bool:
+    small, again = whole.downscale(picture), tiles.downscale(picture)
+    restored, tiled = (np.asarray(rescaler.upscale(small)) for rescaler in (whole, tiles))
+    return max(_gap(small.image.rgb, again.image.rgb), _gap(restored, tiled)) <= 1
+
+
+def _gap(a: Array, b: Array) -> int:
+    return int(np.abs(a.astype(np.int16) - b).max())
+
+
+def _record(folder: Path, halo: int) -> None:
+    text = json.dumps({"halo": halo}) + "\n"
+    lines = [line for line in (folder / SUMS).read_text().splitlines() if not line.endswith(f"  {HALO}")]
+    lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {HALO}")
+    write_bytes(folder / HALO, text.encode(), overwrite=True)
+    write_bytes(folder / SUMS, ("\n".join(lines) + "\n").encode(), overwrite=True)

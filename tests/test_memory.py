@@ -1,0 +1,62 @@
+"""What memory a whole process takes at most, on pictures far larger than a tile."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if sys.platform == "win32":
+    pytest.skip("Windows does not tell", allow_module_level=True)
+
+MIB = 1 << 20
+PEAK = """
+import resource, sys
+from bdflow.cli import main
+status = main(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak * (1 if sys.platform == "darwin" else 1024))
+sys.exit(status)
+"""
+
+
+def peak(*arguments: str | Path) -> int:
+    """Bytes that a command line takes at most, the libraries included."""
+    command = [sys.executable, "-c", PEAK, *map(str, arguments), "--trust", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def photograph(path: Path, side: int) -> Path:
+    """Smooth, so that it is quickly written."""
+    coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BILINEAR).save(path, quality=90)
+    return path
+
+
+def test_memory_follows_the_tile_and_one_decoded_copy(tiny, tmp_path):
+    """Sixteen times the picture costs its pixels as Pillow decodes them and as an array: 7 bytes each.
+    Restoring costs the small picture, and a row of tiles."""
+    model, peaks = tiny("tiny-x4"), []
+    for side in (1000, 4000):
+        photo = photograph(tmp_path / f"{side}.bmp", side)
+        small, out = tmp_path / f"{side}.x4.png", tmp_path / f"{side}.out.png"
+        options = ("-m", model, "--tile", 512)
+        down = peak("downscale", photo, "-o", small, *options)
+        peaks.append((down, peak("upscale", small, "-o", out, *options)))
+        with Image.open(out) as restored:
+            assert restored.size == (side, side)
+    (down, up), (large_down, large_up) = peaks
+    assert large_down - down < 7.5 * 15e6 + 20 * MIB
+    assert large_up - up < 1.5 * 15e6 + 20 * MIB  # the whole picture would be 3 bytes a pixel, or more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny-x2", "tiny-x4", "portraits-x8"])
+def test_a_hundred_megapixels_in_a_gibibyte(tiny, tmp_path, name):
+    model = name if name == "portraits-x8" else tiny(name)
+    photo = photograph(tmp_path / "photo.jpg", 10_000)
+    assert peak("downscale", photo, "-m", model, "-o", tmp_path / "small.png") < 1024 * MIB
+    assert peak("upscale", tmp_path / "small.png", "-m", model, "-o", tmp_path / "out.png") < 1024 * MIB

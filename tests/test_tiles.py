@@ -1,0 +1,175 @@
+"""Tiles: whatever their size, the picture is the same, to a level; and what they are computed on."""
+
+import dataclasses
+import json
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+from test_rescaler import SIZES, gap, noise
+from tiny_models import CONFIGS
+
+import bdflow
+from bdflow import devices, rescaler, zoo
+from bdflow.rescaler import Rescaler
+from bdflow.tiles import spans
+
+find = partial(zoo.find, trust=True)
+load = partial(bdflow.load, trust=True)
+
+
+@pytest.fixture(params=CONFIGS)
+def folder(request, tiny):
+    return tiny(request.param)
+
+
+def tiled(model: Rescaler, cells: int) -> Rescaler:
+    """The same model, in tiles that keep so many cells."""
+    halo = -(-model.model.halo // model.model.scale)
+    return Rescaler(model.model, tile=(2 * halo + cells) * model.model.scale, threads=1)
+
+
+def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes that the network is given from now on."""
+    shapes, session_of = [], model.session
+
+    class Session:
+        def __init__(self, graph):
+            self.graph = graph
+
+        def run(self, outputs, inputs):
+            shapes.append(next(iter(inputs.values())).shape)
+            return session_of(self.graph).run(outputs, inputs)
+
+    monkeypatch.setattr(model, "session", Session)
+    return shapes
+
+
+@pytest.mark.parametrize("limit", range(7, 40, 4))
+@pytest.mark.parametrize("halo", range(4))
+@pytest.mark.parametrize("cells", [1, 2, 6, 7, 8, 9, 40, 101])
+def test_spans_cover_a_side_and_each_kept_cell_sees_its_halo(cells, limit, halo):
+    made = spans(cells, limit, halo)
+    assert [cell for span in made for cell in range(span.kept.start, span.kept.stop)] == list(range(cells))
+    assert {span.seen.stop - span.seen.start for span in made} == {min(cells, limit)}  # memory is used again
+    for seen, kept in made:
+        assert 0 <= seen.start <= max(0, kept.start - halo)
+        assert min(cells, kept.stop + halo) <= seen.stop <= cells
+    fewer = len(made) - 1
+    assert not fewer or limit + (fewer - 1) * (limit - 2 * halo) < cells  # one less would leave a gap
+
+
+def test_tiles_leave_no_seams(folder, monkeypatch):
+    whole = load(folder, threads=1)
+    scale = whole.model.scale
+    halo = -(-whole.model.reach // scale)
+    side = scale * (2 * halo + 15) + 1
+    picture = np.random.default_rng(1).integers(0, 256, (side, side + 3 * scale, 3), np.uint8)
+    small = whole.downscale(picture)
+    restored, drawn = whole.upscale(small), whole.upscale(small, sigma=0.3, seed=1)
+    for cells in (1, 6):
+        model = tiled(whole, cells)
+        calls = count_runs(model, monkeypatch)
+        again = model.downscale(picture)
+        assert len(calls) >= 9
+        assert len(set(calls)) == 1
+        assert gap(small.image.rgb, again.image.rgb) <= 1
+        assert small.boundary is None or (small.boundary != again.boundary).mean() < 0.001
+        assert gap(restored, model.upscale(small)) <= 1
+        assert gap(drawn, model.upscale(small, sigma=0.3, seed=1)) <= 1
+    blind = tiled(Rescaler(dataclasses.replace(whole.model, measured_halo=0)), 6)
+    assert gap(small.image.rgb, blind.downscale(picture).image.rgb) > 1  # tiles that see nothing else show
+    assert gap(restored, blind.upscale(small)) > 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_any_size_and_kind_comes_back_in_tiles(tiny, size, channels):
+    whole = load(tiny("tiny-x2"), threads=1)
+    model = tiled(whole, 1)  # sees 13 cells
+    picture = noise(*size, channels)
+    small, expected = model.downscale(picture), whole.downscale(picture)
+    assert gap(small.image.rgb, expected.image.rgb) <= 1
+    if channels in (2, 4):
+        np.testing.assert_array_equal(small.image.alpha, expected.image.alpha)
+    restored = model.upscale(expected)
+    assert restored.size == size[::-1]
+    assert restored.mode == whole.upscale(expected).mode
+    assert gap(restored, whole.upscale(expected)) <= 1
+
+
+def test_a_tile_is_no_larger_than_it_must_be(tiny, monkeypatch):
+    model = load(tiny("tiny-x2"), tile=88, threads=1)
+    calls = count_runs(model, monkeypatch)
+    model.downscale(np.zeros((40, 700, 3), np.uint8))
+    assert calls == [(1, 3, 40, 88)] * 11  # 88 and then 64 of 700 pixels with each
+
+
+def test_by_default_the_tile_has_room_for_what_it_sees(tiny, monkeypatch):
+    assert load(tiny("tiny-x2")).tile == rescaler.TILE
+    monkeypatch.setattr(zoo.Model, "reach", 1512)
+    assert load(tiny("tiny-x2")).tile == 3 * 1512
+
+
+def test_a_tile_that_keeps_nothing_is_refused(tiny):
+    model = find(tiny("tiny-x4"))  # of a reach of 36 pixels
+    with pytest.raises(bdflow.BDFlowError) as caught:
+        Rescaler(model, tile=75)
+    assert str(caught.value) == "a tile of 75 pixels is too small for model tiny-x4: take 76 or more"
+    assert Rescaler(model, tile=76).tile == 76
+
+
+def with_halo(folder, out, text):
+    import hashlib
+
+    shutil.copytree(folder, out)
+    (out / "halo.json").write_text(text)
+    with (out / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(text.encode()).hexdigest()}  halo.json\n")
+    return out
+
+
+def test_a_measured_halo_stands_beside_the_weights(tiny, tmp_path):
+    model = find(with_halo(tiny("tiny-x4"), tmp_path / "a", json.dumps({"halo": 20})))
+    assert (model.halo, model.reach) == (20, 36)
+    assert model.weights_sha256 == find(tiny("tiny-x4")).weights_sha256
+    assert find(with_halo(tiny("tiny-x4"), tmp_path / "b", '{"halo": 99}')).halo == 36
+    with pytest.raises(bdflow.BDFlowError, match=r"halo\.json: does not tell a halo"):
+        find(with_halo(tiny("tiny-x4"), tmp_path / "c", "[]"))
+
+
+def test_devices(tiny, monkeypatch):
+    cpu, cuda, dml, coreml = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Dml", "CoreML"))
+
+    def there(*names):
+        monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: list(names))
+
+    there(cpu)
+    assert load(tiny("tiny-x2")).device == "cpu"
+    for device in ("cuda", "coreml", "directml"):
+        with pytest.raises(bdflow.BDFlowError, match=f"^the installed ONNX Runtime cannot use {device}: "):
+            load(tiny("tiny-x2"), device=device)
+    with pytest.raises(bdflow.BDFlowError, match=r"^no device 'gpu': choose one of auto, cpu, cuda, "):
+        load(tiny("tiny-x2"), device="gpu")
+    there(coreml, cpu)
+    assert devices.choose("auto") == "cpu"
+    assert devices.choose("coreml") == "coreml"
+    there(dml, cuda, cpu)
+    assert devices.choose("auto") == "cuda"
+    assert devices.choose("cpu") == "cpu"
+    assert devices.providers("cuda") == [(cuda, {"use_tf32": "0"}), cpu]
+
+
+def test_a_device_that_was_asked_for_and_does_not_work_is_an_error(tiny, monkeypatch):
+    """ONNX Runtime falls back on the processor with a log line; so does `auto`, and nothing else."""
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: names)
+    real = rescaler.onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        rescaler.onnxruntime, "InferenceSession", lambda path, options, _: real(path, options, names[1:])
+    )
+    picture = noise()
+    assert load(tiny("tiny-x2")).downscale(picture).size == (45, 41)
+    with pytest.raises(bdflow.BDFlowError, match=r"^cuda does not work here .* take --device cpu$"):
+        load(tiny("tiny-x2"), device="cuda").downscale(picture)
