@@ -22,17 +22,17 @@ ROOT = Path(__file__).parent.parent
 def figures() -> str:
     """The quality table of the README: for each model the first two folders that it was measured on."""
     rows = [
-        "| model | pictures | PSNR-Y | over bicubic | LPIPS (bicubic) | LR to bicubic LR | bytes | bits a pixel |",
+        "| model | pictures | PSNR-Y | over bicubic | LPIPS (bicubic) | LR to bicubic LR | bytes | bits/px |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for model in zoo.built_in():
         measured = results(model)
         for folder, row in list(measured["folders"].items())[:2] if measured else ():
             m = row["mean"]
+            gain, lpips = m["psnr_y"] - m["bicubic_psnr_y"], f"{m['lpips']:.3f} ({m['bicubic_lpips']:.3f})"
             rows.append(
-                f"| {model.name} | {row['count']} of {folder} | {m['psnr_y']:.2f} dB |"
-                f" {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} dB | {m['lpips']:.4f} ({m['bicubic_lpips']:.4f}) |"
-                f" {m['lr_psnr']:.2f} dB | {m['bytes']:,.0f} | {m['bits_per_pixel']:.3f} |"
+                f"| {model.name} | {row['count']} of {folder} | {m['psnr_y']:.2f} dB | {gain:+.2f} dB |"
+                f" {lpips} | {m['lr_psnr']:.2f} dB | {m['bytes']:,.0f} | {m['bits_per_pixel']:.3f} |"
             )
     return "\n".join(rows)
 
