@@ -296,6 +296,6 @@ def test_what_onnx_runtime_says_becomes_one_line(x2, monkeypatch):
         def run(self, outputs, inputs):
             raise RuntimeError("Failed to allocate memory\nfor requested buffer of size 9000000000")
 
-    monkeypatch.setattr(x2, "_session", lambda graph: Failing())
+    monkeypatch.setattr(x2, "session", lambda graph: Failing())
     with pytest.raises(bdflow.BDFlowError, match=r"\AONNX Runtime failed: Failed to allocate memory\Z"):
         x2.downscale(noise())

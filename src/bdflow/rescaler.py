@@ -52,7 +52,7 @@ class Rescaler:
     ) -> None:
         self.model = model
         self.tile = max(TILE, 3 * model.halo) if tile is None else tile
-        least = (2 * self._halo + 1) * model.scale
+        least = self._least(model.halo)
         if self.tile < least:
             raise BDFlowError(
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
@@ -165,7 +165,8 @@ class Rescaler:
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
         """Strips of the restored picture, ``(rows, W, C)``."""
         image, scale, (width, height) = small.image, small.scale, small.size
-        draw = secrets.randbits(128) if seed is None else seed
+        key = secrets.randbits(128) if seed is None else seed
+        channels = self.model.latent_channels
 
         def inputs(seen: slice) -> dict[str, NDArray[Any]]:
             tensors: dict[str, NDArray[Any]] = {"small": _to_tensor(image.rgb[seen])}
@@ -173,19 +174,7 @@ class Rescaler:
                 empty = np.zeros((seen.stop - seen.start, image.width), np.uint8)
                 tensors["boundary"] = (empty if small.boundary is None else small.boundary[seen])[None, None]
             if sigma:
-                tensors["latent"] = (
-                    np.float32(sigma)
-                    * np.stack(
-                        # A generator to the row: what is drawn there depends on no tile.
-                        [
-                            np.random.default_rng((draw, row)).standard_normal(
-                                (self.model.latent_channels, image.width), np.float32
-                            )
-                            for row in range(seen.start, seen.stop)
-                        ],
-                        axis=1,
-                    )[None]
-                )
+                tensors["latent"] = np.float32(sigma) * _draw(key, seen, image.width, channels)
             return tensors
 
         for rows, (rgb,) in self._run("sample" if sigma else "up", (image.height, image.width), inputs):
@@ -208,10 +197,9 @@ class Rescaler:
             )
         return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
 
-    @property
-    def _halo(self) -> int:
-        """Cells that a tile must see beyond what is kept of it."""
-        return -(-self.model.halo // self.model.scale)
+    def _least(self, halo: int) -> int:
+        """The smallest tile of which anything is kept."""
+        return (2 * -(-halo // self.model.scale) + 1) * self.model.scale
 
     def _run(
         self, graph: str, grid: tuple[int, int], inputs: Callable[[slice], dict[str, NDArray[Any]]]
@@ -230,16 +218,20 @@ class Rescaler:
         """
         session, scale = self.session(graph), self.model.scale
         before, after = (scale, 1) if graph == "down" else (1, scale)
-        down, across = (spans(cells, self.tile // scale, self._halo) for cells in grid)
+        tile, halo = self.tile, self.model.halo
+        if graph == "sample":  # Z is noise, and far counts: a measured halo does not hold
+            halo = self.model.reach
+            tile = tile if tile >= self._least(halo) else 3 * halo
+        down, across = (spans(cells, tile // scale, -(-halo // scale)) for cells in grid)
         for rows in down:
             tensors = inputs(rows.seen)
             results: list[NDArray[np.uint8]] = []
             for columns in across:
                 seen = _times(columns.seen, before)
-                tile = {name: np.ascontiguousarray(each[..., seen]) for name, each in tensors.items()}
+                fed = {name: np.ascontiguousarray(each[..., seen]) for name, each in tensors.items()}
                 try:
                     with self._turn:
-                        made = session.run(None, tile)
+                        made = session.run(None, fed)
                 except Exception as error:  # of ONNX Runtime's own classes; most often memory ran out
                     raise BDFlowError(f"ONNX Runtime failed: {reason(error)}") from error
                 if not results:
@@ -274,6 +266,13 @@ def check_sigma(sigma: float) -> None:
 def _times(span: slice, factor: int) -> slice:
     """Where these cells lie with ``factor`` pixels to a cell."""
     return slice(span.start * factor, span.stop * factor)
+
+
+def _draw(key: int, rows: slice, width: int, channels: int) -> NDArray[np.float32]:
+    """Some rows of a Z, ``(1, channels, H, W)``. Each has its own generator, so that no tile matters."""
+    generators = (np.random.default_rng((key, row)) for row in range(rows.start, rows.stop))
+    drawn = [each.standard_normal((channels, width), np.float32) for each in generators]
+    return np.stack(drawn, axis=1)[None]
 
 
 def _to_tensor(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
