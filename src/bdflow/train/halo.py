@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bdflow import zoo
 from bdflow.demo import PHOTOGRAPH
 from bdflow.files import write_bytes
 from bdflow.images import Array, read
@@ -78,3 +79,5 @@ def _record(folder: Path, halo: int) -> None:
     lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {HALO}")
     write_bytes(folder / HALO, text.encode(), overwrite=True)
     write_bytes(folder / SUMS, ("\n".join(lines) + "\n").encode(), overwrite=True)
+    if folder.resolve().parent == zoo.BUILT_IN.resolve():
+        zoo.list_built_in()
