@@ -85,6 +85,8 @@ class Codec(ABC):
             BDFlowError: the budget is too small, or a side is above 65535 pixels.
             ValueError: `rgb` is not a uint8 picture (H, W, 3).
         """
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise ValueError(f"expected a uint8 picture (H, W, 3), got {rgb.dtype} {rgb.shape}")
         height, width = rgb.shape[:2]
         prefix = with_size(rgb, b"")
         best, best_psnr, least = b"", -math.inf, math.inf
