@@ -176,8 +176,8 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f" border crop {result['settings']['crop']}; every byte of the file counts.",
         "",
         "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS (bicubic) | LR to bicubic"
-        " | bytes | of it boundary | bits/px | s down / up |" + " border cropped |" * cropped,
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * cropped,
+        " | bytes | of it boundary | bits/px |" + " border cropped |" * cropped,
+        "|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * cropped,
     ]
     for folder, row in result["folders"].items():
         m = row["mean"]
@@ -188,8 +188,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
             f"| {folder} | {count} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} |"
             f" {m['bicubic_psnr_y']:.2f} | {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
             f" {m['ssim_y']:.4f} | {lpips} | {m['lr_psnr']:.2f} | {m['bytes']:,.0f} |"
-            f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |"
-            f" {m['seconds_down']:.2f} / {m['seconds_up']:.2f} |{border}"
+            f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |{border}"
         )
     legend = f" Border cropped: PSNR-Y (bicubic's) without {model.scale} pixels a side." if cropped else ""
     lines += [
