@@ -20,7 +20,7 @@ from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, size_of, small_figures, store
 from bdflow.methods import JPEG_XL, BlurHash, Codec, Method, Resampled, Rescaled, ThumbHash
-from bdflow.methods.protocol import Pixels, is_gray
+from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.reproduce.results import Values
 from bdflow.reproduce.sets import Sample
 from bdflow.rescaler import Rescaler
@@ -191,9 +191,9 @@ class _HarmedBicubic:
     name: str = "bicubic, harmed"
 
     def encode(self, rgb: Pixels) -> bytes:
-        data = self.plain.encode(rgb)
-        small = harm(read_picture(data[4:]).rgb, self.condition)
-        return data[:4] + container.smallest_png(Picture(small).to_pil())
+        _, png = split_size(self.plain.encode(rgb))
+        small = harm(read_picture(png).rgb, self.condition)
+        return with_size(rgb, container.smallest_png(Picture(small).to_pil()))
 
     def decode(self, data: bytes) -> Pixels:
         return self.plain.decode(data)
