@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import models
+import performance
 
 from bdflow import zoo
 from bdflow.report import results
@@ -94,6 +95,7 @@ def main() -> None:
     text = fill(readme.read_text(), "quality", figures())
     readme.write_text(fill(text, "sizes", sizes()))
     (ROOT / "docs" / "models.md").write_text(models.page())
+    (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
 INTRODUCTION = """\
 # Performance
 
@@ -21,11 +20,16 @@ LEGEND = """\
 """
 
 
-def page() -> str:
-    """docs/performance.md."""
+def page(results: Path) -> str:
+    """docs/performance.md, of the runs in a folder."""
     parts = [INTRODUCTION]
-    for path in sorted((ROOT / "results").glob("speed-*.json")):
+    runs = sorted(results.glob("speed-*.json"))
+    for path in runs:
         parts += _machine(json.loads(path.read_text()))
+    if not runs:
+        return (
+            INTRODUCTION + "\nNot measured yet: `bdflow benchmark speed --json results/speed-MACHINE.json`.\n"
+        )
     return "\n".join([*parts, LEGEND])
 
 

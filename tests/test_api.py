@@ -10,7 +10,7 @@ from PIL import Image
 from small_files import saved_again
 
 import bdflow
-from bdflow import container, images, rescaler
+from bdflow import backends, container, images
 from bdflow.metrics import psnr, psnr_y
 from bdflow.resize import bicubic_down, bicubic_up
 
@@ -74,13 +74,13 @@ def test_one_call_restores_with_a_draw(built_in):
 
 
 def test_threads_reach_the_sessions(built_in, monkeypatch):
-    seen, real = [], rescaler.onnxruntime.InferenceSession
+    seen, real = [], backends.onnxruntime.InferenceSession
 
     def session(path, options, providers):
         seen.append(options.intra_op_num_threads)
         return real(path, options, providers)
 
-    monkeypatch.setattr(rescaler.onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(backends.onnxruntime, "InferenceSession", session)
     small = bdflow.downscale(PICTURE, scale=2, threads=2)
     bdflow.upscale(small, threads=3)
     bdflow.load("tiny-x2").downscale(PICTURE)

@@ -20,6 +20,7 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "quality", generate.figures()) == text
     assert generate.fill(text, "sizes", generate.sizes()) == text
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
+    assert (ROOT / "docs" / "performance.md").read_text() == generate.performance.page(ROOT / "results")
     text = (ROOT / "docs" / "reliability.md").read_text()
     assert generate.fill(text, "fuzzing", generate.fuzzing()) == text
     assert generate.fill(text, "slow tests", generate.slow_tests()) == text

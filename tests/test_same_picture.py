@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 import bdflow
-from bdflow import devices, zoo
+from bdflow import backends, zoo
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
 
 BOUND = 1
 PHOTOGRAPH = Path(bdflow.__file__).parent / "assets" / "astronaut.png"
-ACCELERATORS = devices.available()[1:]
+ACCELERATORS = backends.available()[1:]
 
 
 def gap(a: Image.Image, b: Image.Image) -> int:

@@ -1,6 +1,7 @@
 """What `bdflow benchmark speed` reports: every step of every model, and where the ceiling lies."""
 
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -46,6 +47,17 @@ def test_rates_are_of_the_networks_own_arithmetic(result):
     assert speed.ceiling(result) == max(
         row["multiply_adds_per_second"] for row in result["rows"] if row["subject"] == "ceiling"
     )
+
+
+def test_the_page_is_made_of_it(result, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "docs")
+    import performance
+
+    (tmp_path / "speed-here.json").write_text(json.dumps(result))
+    text = performance.page(tmp_path)
+    assert "### 32x32 pixels" in text
+    assert text.count("| tiny-x4 |") == 2  # its row of ratios, and where the time goes
+    assert "Not measured yet" in performance.page(tmp_path / "nothing")
 
 
 def test_the_table_names_everything(result):

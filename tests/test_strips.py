@@ -1,6 +1,7 @@
 """Pictures in strips: PNG files that hold just them, and no larger than Pillow's."""
 
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -101,3 +102,27 @@ def test_alpha_is_enlarged_in_parts_as_whole(scale):
     for start, stop in ((0, 1), (3, 8), (12, 13)):
         part = bicubic_up_rows(plane, scale, slice(start, stop))
         np.testing.assert_array_equal(part, whole[start * scale : stop * scale])
+
+
+def test_a_strip_is_made_while_the_one_before_is_written():
+    made = [threading.Event() for _ in range(3)]
+
+    def items():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    for number in (coming := strips.ahead(items())):
+        if number < 2:
+            assert made[number + 1].wait(10)
+    assert list(coming) == []
+
+
+def test_what_breaks_a_strip_reaches_the_writer(tmp_path):
+    def broken():
+        yield np.zeros((1, 4, 3), np.uint8)
+        raise BDFlowError("no more")
+
+    with pytest.raises(BDFlowError, match="no more"):
+        strips.write(Strips((4, 2), "RGB", None, broken()), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []

@@ -78,6 +78,13 @@ def test_the_runs_that_a_study_asks_for(study_file):
     assert (narrow.name, narrow.model.features, wide.model.features) == ("width-narrow", 4, 8)
     assert {c.model.boundary_bits for _, _, c in planned} == {2}
     assert (narrow.optim.minutes, narrow.optim.seed, again.optim.seed) == (0.01, 0, 5)
+    one = 'seeds = [0, 5]\nrepeated = ["wide"]'
+    study_file.write_text(STUDY.replace("minutes = 0.01", f"minutes = 0.01\n{one}"))
+    assert [(v, s) for v, s, _ in study.configurations(study_file)] == [
+        ("narrow", 0),
+        ("wide", 0),
+        ("wide", 5),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,7 @@ def test_the_runs_that_a_study_asks_for(study_file):
         ("question = 'x'\n", r"width\.toml: .*base"),
         (STUDY + "wrong = 1\n", r"width\.toml: variant wide: wrong: there is no such setting"),
         ("question = ", r"width\.toml: "),
+        ('repeated = ["broad"]\n' + STUDY, r"width\.toml: repeated: there is no variant broad"),
     ],
 )
 def test_study_files_with_a_fault(study_file, text, message):

@@ -11,7 +11,7 @@ from test_rescaler import SIZES, gap, noise
 from tiny_models import CONFIGS
 
 import bdflow
-from bdflow import devices, rescaler, zoo
+from bdflow import rescaler, zoo
 from bdflow.rescaler import Rescaler
 from bdflow.tiles import spans
 
@@ -32,17 +32,16 @@ def tiled(model: Rescaler, cells: int) -> Rescaler:
 
 def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
     """Shapes that the network is given from now on."""
-    shapes, session_of = [], model.session
+    shapes, network_of = [], model.network
 
-    class Session:
-        def __init__(self, graph):
-            self.graph = graph
+    def counted(graph):
+        def run(tensors):
+            shapes.append(next(iter(tensors.values())).shape)
+            return network_of(graph)(tensors)
 
-        def run(self, outputs, inputs):
-            shapes.append(next(iter(inputs.values())).shape)
-            return session_of(self.graph).run(outputs, inputs)
+        return run
 
-    monkeypatch.setattr(model, "session", Session)
+    monkeypatch.setattr(model, "network", counted)
     return shapes
 
 
@@ -137,39 +136,3 @@ def test_a_measured_halo_stands_beside_the_weights(tiny, tmp_path):
     assert find(with_halo(tiny("tiny-x4"), tmp_path / "b", '{"halo": 99}')).halo == 36
     with pytest.raises(bdflow.BDFlowError, match=r"halo\.json: does not tell a halo"):
         find(with_halo(tiny("tiny-x4"), tmp_path / "c", "[]"))
-
-
-def test_devices(tiny, monkeypatch):
-    cpu, cuda, dml, coreml = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Dml", "CoreML"))
-
-    def there(*names):
-        monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: list(names))
-
-    there(cpu)
-    assert load(tiny("tiny-x2")).device == "cpu"
-    for device in ("cuda", "coreml", "directml"):
-        with pytest.raises(bdflow.BDFlowError, match=f"^the installed ONNX Runtime cannot use {device}: "):
-            load(tiny("tiny-x2"), device=device)
-    with pytest.raises(bdflow.BDFlowError, match=r"^no device 'gpu': choose one of auto, cpu, cuda, "):
-        load(tiny("tiny-x2"), device="gpu")
-    there(coreml, cpu)
-    assert devices.choose("auto") == "cpu"
-    assert devices.choose("coreml") == "coreml"
-    there(dml, cuda, cpu)
-    assert devices.choose("auto") == "cuda"
-    assert devices.choose("cpu") == "cpu"
-    assert devices.providers("cuda") == [(cuda, {"use_tf32": "0"}), cpu]
-
-
-def test_a_device_that_was_asked_for_and_does_not_work_is_an_error(tiny, monkeypatch):
-    """ONNX Runtime falls back on the processor with a log line; so does `auto`, and nothing else."""
-    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: names)
-    real = rescaler.onnxruntime.InferenceSession
-    monkeypatch.setattr(
-        rescaler.onnxruntime, "InferenceSession", lambda path, options, _: real(path, options, names[1:])
-    )
-    picture = noise()
-    assert load(tiny("tiny-x2")).downscale(picture).size == (45, 41)
-    with pytest.raises(bdflow.BDFlowError, match=r"^cuda does not work here .* take --device cpu$"):
-        load(tiny("tiny-x2"), device="cuda").downscale(picture)

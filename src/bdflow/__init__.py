@@ -34,12 +34,13 @@ def load(
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Rescaler:
     """A model by name or folder, or the default one of a scale.
 
     A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
-    ``tile``, ``threads`` and ``device`` are those of :class:`bdflow.rescaler.Rescaler`.
+    ``tile``, ``threads``, ``device`` and ``backend`` are those of :class:`bdflow.rescaler.Rescaler`.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or it cannot run so.
@@ -47,7 +48,8 @@ def load(
     from bdflow.rescaler import Rescaler
     from bdflow.zoo import find
 
-    return Rescaler(find(model, scale, trust=trust), tile=tile, threads=threads, device=device)
+    found = find(model, scale, trust=trust)
+    return Rescaler(found, tile=tile, threads=threads, device=device, backend=backend)
 
 
 def downscale(
@@ -58,10 +60,13 @@ def downscale(
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Downscaled:
     """Shrink one picture; see :meth:`bdflow.rescaler.Rescaler.downscale`. For several, :func:`load` once."""
-    rescaler = load(model, scale=scale, tile=tile, threads=threads, device=device, trust=trust)
+    rescaler = load(
+        model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
+    )
     return rescaler.downscale(image)
 
 
@@ -74,6 +79,7 @@ def upscale(
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Image.Image:
     """Restore one picture with the built-in model that its file names, or with ``model``.
@@ -87,7 +93,7 @@ def upscale(
 
     from bdflow.restorer import Restorer
 
-    restorer = Restorer(model, tile=tile, threads=threads, device=device, trust=trust)
+    restorer = Restorer(model, tile=tile, threads=threads, device=device, backend=backend, trust=trust)
     rescaler, accepted, remarks = restorer.accept(small)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bdflow.strips import Strips
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "coreml", "directml"]
+Backend: TypeAlias = Literal["onnxruntime", "openvino", "torch"]
 
 
 def _no_option(_: object, path: str | None) -> None:
@@ -77,12 +78,15 @@ class Computing:
         tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
             Default: 1280, for less than 1 GiB at 100 megapixels.
         threads: Processor threads; default: all cores.
-        device: What computes. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
+        device: Where it is computed. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
+        backend: What computes. openvino (bdflow[openvino]) is about twice as fast where the processor has
+            bfloat16, for a few levels' difference; torch (bdflow[train]) uses its own CUDA.
     """
 
     tile: Annotated[int | None, Parameter(validator=Number(gt=0))] = None
     threads: Threads = None
     device: Device = "auto"
+    backend: Backend = "onnxruntime"
 
 
 DEFAULT = Computing()

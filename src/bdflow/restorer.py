@@ -18,12 +18,12 @@ class Restorer:
             files name.
         tile: As for :class:`bdflow.rescaler.Rescaler`.
         threads: Processor threads for one picture; None takes all cores.
-        device: As for :class:`bdflow.rescaler.Rescaler`.
+        device, backend: As for :class:`bdflow.rescaler.Rescaler`.
         trust: Take ``model`` even if it did not come with bdflow.
 
     Raises:
-        BDFlowError: There is no such model, its files are damaged or not trusted, or the device is not to be
-            had.
+        BDFlowError: There is no such model, its files are damaged or not trusted, or the device or the
+            backend is not to be had.
     """
 
     def __init__(
@@ -33,9 +33,10 @@ class Restorer:
         tile: int | None = None,
         threads: int | None = None,
         device: str = "auto",
+        backend: str = "onnxruntime",
         trust: bool = False,
     ) -> None:
-        self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device)
+        self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
         self._only = None if model is None else self._made_with(find(model, trust=trust))
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}

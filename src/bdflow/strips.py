@@ -5,9 +5,10 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from bdflow.images import Array
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _PNG_COLOUR = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 _BAND = 1 << 20  # samples that are filtered at a time
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class Strips:
         if self.icc:
             _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(self.icc))
         deflater = zlib.compressobj(6, memLevel=9, strategy=zlib.Z_FILTERED)  # as Pillow has them
-        for rows in self._filtered():
+        for rows in ahead(self._filtered()):
             if data := deflater.compress(rows):
                 _write_chunk(file, b"IDAT", data)
         _write_chunk(file, b"IDAT", deflater.flush())
@@ -75,7 +77,7 @@ class Strips:
         """The picture's rows as PNG deflates them."""
         samples, channels = self.size[0] * _CHANNELS[self.mode], _CHANNELS[self.mode]
         count, above = max(1, _BAND // samples), np.zeros((1, samples), np.uint8)
-        for strip in self.strips:
+        for strip in ahead(self.strips):
             for start in range(0, len(strip), count):
                 band = strip[start : start + count].reshape(-1, samples)
                 rows = np.concatenate((above, band))
@@ -100,6 +102,16 @@ def write(picture: Strips, path: str | os.PathLike[str], *, overwrite: bool = Fa
             buffer = io.BytesIO()  # Pillow's encoders would not tell a full disk from a bad picture
             save(picture.to_pil(), buffer, ending)
             file.write(buffer.getbuffer())
+
+
+def ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The items, each made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        end = object()
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def _write_chunk(file: BinaryIO, kind: bytes, body: bytes) -> None:

@@ -123,7 +123,11 @@ def fit(pictures: Iterable[Pixels], components: int, side: int = 128) -> PCA:
         raise BDFlowError(f"{len(x)} pictures give 1 to {len(x) - 1} components, not {components}")
     mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
     x -= mean
-    basis = np.linalg.svd(x, full_matrices=False)[2][:components]
+    # By the small matrix of inner products (the method of snapshots): pictures are fewer than pixels.
+    exact = x.astype(np.float64)
+    spreads, mixtures = np.linalg.eigh(exact @ exact.T)
+    largest = mixtures[:, ::-1][:, :components] / np.sqrt(np.maximum(spreads[::-1][:components], 1e-9))
+    basis = np.linalg.qr(x.T @ largest.astype(np.float32))[0].T
     coefficients = x @ basis.T
     return PCA(mean, basis, coefficients.min(axis=0), coefficients.max(axis=0))
 

@@ -166,7 +166,7 @@ def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes) -> Iterator[Item
     inputs = {"small": np.ascontiguousarray(small.image.rgb.transpose(2, 0, 1)[None])}
     if small.boundary is not None:
         inputs["boundary"] = small.boundary[None, None]
-    down, up = rescaler.session("down"), rescaler.session("up")
+    down, up = rescaler.network("down"), rescaler.network("up")
 
     def eager() -> None:
         with torch.inference_mode():
@@ -174,11 +174,11 @@ def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes) -> Iterator[Item
             boundary = torch.from_numpy(inputs["boundary"]).float() if model.bits else None
             network.inverse(y, boundary)
 
-    yield Item(name, "shrink: network", side, lambda: down.run(None, {"image": image}), work)
+    yield Item(name, "shrink: network", side, lambda: down({"image": image}), work)
     yield Item(name, "shrink: write the small PNG", side, small.to_bytes)
     yield Item(name, "shrink: JPEG to small PNG", side, lambda: rescaler.downscale(jpeg).to_bytes())
     yield Item(name, "restore: read the small PNG", side, lambda: container.read(data))
-    yield Item(name, "restore: network", side, lambda: up.run(None, inputs), work)
+    yield Item(name, "restore: network", side, lambda: up(inputs), work)
     yield Item(name, "restore: small PNG to pixels", side, lambda: rescaler.upscale(data))
     yield Item(name, "restore: network, torch eager", side, eager, work)
 

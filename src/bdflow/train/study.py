@@ -38,7 +38,8 @@ class Study(Frozen, frozen=True):
         minutes: Training time of each run.
         variants: Settings of each, by dotted names such as ``optim.learning_rate``.
         changes: Settings that differ from the base in all of them; a variant's own come on top.
-        seeds: Each variant is trained once with each.
+        seeds: Each variant is trained once with each;
+        repeated: or these alone, and the others with the first.
         limit: Test pictures a folder; all of them where it is left out.
         test_side: Test pictures are shrunk to this shorter side first.
     """
@@ -49,6 +50,7 @@ class Study(Frozen, frozen=True):
     variants: dict[str, dict[str, Any]]
     changes: dict[str, Any] = msgspec.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
+    repeated: tuple[str, ...] | None = None
     limit: int | None = None
     test_side: int | None = None
 
@@ -57,8 +59,13 @@ def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
     """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
     study = read_toml(path, Study)
     base = load_config(path.parent / study.base)
+    repeated = study.variants if study.repeated is None else study.repeated
+    if unknown := set(repeated) - set(study.variants):
+        raise BDFlowError(f"{path}: repeated: there is no variant {min(unknown)}")
     for seed in study.seeds:  # a whole study with the first seed, before any is repeated
         for variant, own in study.variants.items():
+            if seed != study.seeds[0] and variant not in repeated:
+                continue
             timed = {"optim.minutes": study.minutes, "optim.seed": seed, "name": f"{path.stem}-{variant}"}
             try:
                 yield variant, seed, override(base, {**timed, **study.changes, **own})

@@ -1,0 +1,163 @@
+"""What computes the networks: ONNX Runtime, OpenVINO or torch, on the processor or an accelerator."""
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from bdflow.errors import BDFlowError
+from bdflow.files import reason
+from bdflow.zoo import Model
+
+# Tensors by name, to those that the network gives. May be called from several threads.
+Network: TypeAlias = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
+
+DEVICES = ("auto", "cpu", "cuda", "coreml", "directml")
+
+_CPU = "CPUExecutionProvider"
+_ACCELERATORS: dict[str, tuple[str, dict[str, Any]]] = {
+    # TensorFloat-32 would round to 10 bits: pictures would come back by several levels other than elsewhere.
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+    "directml": ("DmlExecutionProvider", {}),
+    "coreml": ("CoreMLExecutionProvider", {}),
+}
+_COMES_WITH = {
+    "cuda": "pip install onnxruntime-gpu instead of onnxruntime",
+    "directml": "pip install onnxruntime-directml instead of onnxruntime, on Windows",
+    "coreml": "it comes with onnxruntime on macOS",
+}
+# CoreML is in every onnxruntime for macOS, and may compute in half precision: only when asked for.
+_AUTOMATIC = ("cuda", "directml")
+
+
+def choose(device: str, backend: str = "onnxruntime") -> str:
+    """The device that ``auto`` stands for here; any other is itself.
+
+    Raises:
+        BDFlowError: There is no such backend or device, or the one that is installed cannot use the other.
+    """
+    if backend not in BACKENDS:
+        raise BDFlowError(f"no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if device not in DEVICES:
+        raise BDFlowError(f"no device {device!r}: choose one of {', '.join(DEVICES)}")
+    if extra := _EXTRA.get(backend):
+        if not find_spec(backend):
+            raise BDFlowError(f'{backend} is not installed: pip install "bdflow[{extra}]"')
+        usable = _devices_of_torch() if backend == "torch" else ["cpu"]
+        if device not in ("auto", *usable):
+            raise BDFlowError(f"{backend} cannot use {device} here: choose {' or '.join(usable)}")
+        return usable[-1] if device == "auto" else device
+    there = available()
+    if device == "auto":
+        return next((name for name in _AUTOMATIC if name in there), "cpu")
+    if device not in there:
+        raise BDFlowError(f"the installed ONNX Runtime cannot use {device}: {_COMES_WITH[device]}")
+    return device
+
+
+def available() -> list[str]:
+    """The processor, and whatever else the installed ONNX Runtime can use."""
+    there = onnxruntime.get_available_providers()
+    return ["cpu", *(name for name, (provider, _) in _ACCELERATORS.items() if provider in there)]
+
+
+def load(model: Model, graph: str, device: str, backend: str, threads: int | None) -> Network:
+    """One of a model's networks, ready to run.
+
+    Args:
+        model: A verified model folder.
+        graph: ``down``, ``up`` or ``sample``.
+        device: ``auto``, which falls back on the processor where a driver is missing, or another.
+        backend: A key of ``BACKENDS``.
+        threads: Of the processor; None takes all cores. torch has one number for the whole process.
+
+    Raises:
+        BDFlowError: It cannot be loaded, or the device does not work; of the network itself: it failed.
+    """
+    try:
+        run = BACKENDS[backend](model, graph, device, threads)
+    except BDFlowError:
+        raise
+    except Exception as error:  # the backends' own classes, which share no base
+        path = model.folder / f"{graph}.onnx"
+        raise BDFlowError(f"{path}: {_NAMES[backend]} cannot load it: {reason(error)}") from error
+    # Accelerators have less memory, and DirectML bears one run at a time.
+    turn = nullcontext() if choose(device, backend) == "cpu" else threading.Lock()
+
+    def guarded(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        try:
+            with turn:
+                return run(tensors)
+        except Exception as error:  # most often memory ran out
+            raise BDFlowError(f"{_NAMES[backend]} failed: {reason(error)}") from error
+
+    return guarded
+
+
+def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> Network:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.enable_mem_pattern = False  # it would set memory for a second tile beside the first's
+    options.log_severity_level = 3
+    chosen = choose(device)
+    wanted = [_CPU] if chosen == "cpu" else [_ACCELERATORS[chosen], _CPU]
+    session = onnxruntime.InferenceSession(model.folder / f"{graph}.onnx", options, wanted)
+    if device not in ("auto", "cpu") and session.get_providers()[0] != _ACCELERATORS[chosen][0]:
+        raise BDFlowError(f"{device} does not work here (no such device, or no driver): take --device cpu")
+    return lambda tensors: session.run(None, tensors)
+
+
+def _openvino(model: Model, graph: str, device: str, threads: int | None) -> Network:
+    import openvino
+
+    core = openvino.Core()
+    # bfloat16 halves the time and moves pictures by some levels; what it costs is in docs/performance.md.
+    half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    settings = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    compiled = core.compile_model(model.folder / f"{graph}.onnx", "CPU", settings)
+
+    def run(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        # A request of its own: those of several threads must not share one, nor what it gives.
+        made = compiled.create_infer_request().infer(tensors)
+        return [np.asarray(made[output]) for output in compiled.outputs]
+
+    return run
+
+
+def _torch(model: Model, graph: str, device: str, threads: int | None) -> Network:
+    import torch
+
+    from bdflow.train.export import Down, Up, load_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    where = torch.device(choose(device, "torch"))
+    network = (Down if graph == "down" else Up)(load_model(model.folder))
+    network = network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        there = {name: torch.from_numpy(tensor).to(where) for name, tensor in tensors.items()}
+        # As above, no TensorFloat-32.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            made = network(**there)
+        return [each.cpu().numpy() for each in (made if isinstance(made, tuple) else (made,))]
+
+    return run
+
+
+def _devices_of_torch() -> list[str]:
+    import torch
+
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+BACKENDS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "torch": _torch}
+_EXTRA = {"openvino": "openvino", "torch": "train"}
+_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "torch"}

@@ -1,0 +1,117 @@
+"""What computes the networks: each backend restores the same picture, and says in one line what it lacks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bdflow
+from bdflow import backends, zoo
+from bdflow.metrics import psnr_y
+from bdflow.rescaler import Rescaler
+
+PHOTOGRAPH = Path(bdflow.__file__).parent / "assets" / "astronaut.png"
+LOSS = 0.05  # dB that half precision may cost
+
+
+def load(folder: Path, **options) -> Rescaler:
+    return Rescaler(zoo.find(folder, trust=True), threads=1, **options)
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (81, 90, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def crop() -> np.ndarray:
+    return np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))[40:203, 60:251]
+
+
+@pytest.mark.parametrize("name", bdflow.list_models())
+def test_torch_computes_what_onnx_runtime_does(name, crop):
+    one, other = bdflow.load(name, threads=1), bdflow.load(name, threads=1, backend="torch")
+    small, again = one.downscale(crop), other.downscale(crop)
+    assert np.abs(small.image.rgb.astype(int) - again.image.rgb).max() <= 1
+    restored = (np.asarray(model.upscale(small)).astype(int) for model in (one, other))
+    assert np.abs(np.subtract(*restored)).max() <= 1
+    drawn = (np.asarray(model.upscale(small, sigma=0.1, seed=1)) for model in (one, other))
+    assert psnr_y(*drawn) > 50
+
+
+@pytest.mark.parametrize("name", bdflow.list_models())
+def test_openvino_costs_next_to_nothing(name, crop):
+    pytest.importorskip("openvino")
+    one, other = bdflow.load(name, threads=1), bdflow.load(name, threads=1, backend="openvino")
+    small = one.downscale(crop)
+    exact, fast = (psnr_y(crop, np.asarray(model.upscale(small))) for model in (one, other))
+    assert fast > exact - LOSS
+    assert psnr_y(crop, np.asarray(other.upscale(other.downscale(crop)))) > exact - LOSS
+
+
+def test_the_command_line_takes_a_backend(shell, crop):
+    pytest.importorskip("openvino")
+    Image.fromarray(crop).save("photo.png")
+    assert shell("downscale", "photo.png", "--scale", "8")[0] == 0
+    assert shell("upscale", "photo.x8.png", "--backend", "openvino", "-o", "fast.png")[0] == 0
+    assert shell("upscale", "photo.x8.png", "-o", "exact.png")[0] == 0
+    assert psnr_y(*(np.asarray(Image.open(name)) for name in ("fast.png", "exact.png"))) > 40
+
+
+def test_a_backend_that_is_not_there(tiny, monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    for backend, extra in (("openvino", "openvino"), ("torch", "train")):
+        with pytest.raises(
+            bdflow.BDFlowError, match=rf'^{backend} is not installed: pip install "bdflow\[{extra}\]"$'
+        ):
+            load(tiny("tiny-x2"), backend=backend)
+    with pytest.raises(
+        bdflow.BDFlowError, match=r"^no backend 'mlx': choose one of onnxruntime, openvino, torch$"
+    ):
+        load(tiny("tiny-x2"), backend="mlx")
+
+
+def test_a_device_that_the_backend_cannot_use(tiny, monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(bdflow.BDFlowError, match=r"^openvino cannot use cuda here: choose cpu$"):
+        load(tiny("tiny-x2"), backend="openvino", device="cuda")
+    with pytest.raises(bdflow.BDFlowError, match=r"^torch cannot use coreml here: choose cpu$"):
+        load(tiny("tiny-x2"), backend="torch", device="coreml")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert backends.choose("auto", "torch") == "cuda"
+    assert backends.choose("cpu", "torch") == "cpu"
+
+
+def test_devices(tiny, monkeypatch):
+    cpu, cuda, dml, coreml = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Dml", "CoreML"))
+
+    def there(*names):
+        monkeypatch.setattr(backends.onnxruntime, "get_available_providers", lambda: list(names))
+
+    there(cpu)
+    assert load(tiny("tiny-x2")).device == "cpu"
+    for device in ("cuda", "coreml", "directml"):
+        with pytest.raises(bdflow.BDFlowError, match=f"^the installed ONNX Runtime cannot use {device}: "):
+            load(tiny("tiny-x2"), device=device)
+    with pytest.raises(bdflow.BDFlowError, match=r"^no device 'gpu': choose one of auto, cpu, cuda, "):
+        load(tiny("tiny-x2"), device="gpu")
+    there(coreml, cpu)
+    assert backends.choose("auto") == "cpu"
+    assert backends.choose("coreml") == "coreml"
+    there(dml, cuda, cpu)
+    assert backends.choose("auto") == "cuda"
+    assert backends.choose("cpu") == "cpu"
+
+
+def test_a_device_that_was_asked_for_and_does_not_work_is_an_error(tiny, monkeypatch):
+    """ONNX Runtime falls back on the processor with a log line; so does `auto`, and nothing else."""
+    folder, names = tiny("tiny-x2"), ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(backends.onnxruntime, "get_available_providers", lambda: names)
+    real = backends.onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        backends.onnxruntime, "InferenceSession", lambda path, options, _: real(path, options, names[1:])
+    )
+    assert load(folder).downscale(noise()).size == (45, 41)
+    with pytest.raises(bdflow.BDFlowError, match=r"^cuda does not work here .* take --device cpu$"):
+        load(folder, device="cuda").downscale(noise())
