@@ -15,6 +15,7 @@ import performance
 from bdflow import zoo
 from bdflow.report import results
 from bdflow.reproduce import page
+from bdflow.rescaler import Rescaler
 from bdflow.train.model import paper_sizes
 
 ROOT = Path(__file__).parent.parent
@@ -74,10 +75,24 @@ def fuzzing() -> str:
 def slow_tests() -> str:
     """What the slow tests did when they were last run, a row for each."""
     path = ROOT / "results" / "slow-tests.json"
-    rows = ["| test | outcome | seconds | commit |", "|---|---|---|---|"]
+    rows = ["| test | outcome | seconds | measured | commit |", "|---|---|---|---|---|"]
     for name, run in (json.loads(path.read_text()) if path.is_file() else {}).items():
         commit = run["environment"]["commit"]
-        rows.append(f"| `{name.split('::')[1]}` | {run['outcome']} | {run['seconds']:,} | {commit} |")
+        own = ", ".join(
+            f"{k}: {v:,}" for k, v in run.items() if k not in ("outcome", "seconds", "environment")
+        )
+        rows.append(f"| `{name.split('::')[1]}` | {run['outcome']} | {run['seconds']:,} | {own} | {commit} |")
+    return "\n".join(rows)
+
+
+def halos() -> str:
+    """How far each model looks, and what that makes of tiles."""
+    rows = ["| model | reach | halo | tile | kept of it |", "|---|---|---|---|---|"]
+    for name in zoo.names():
+        model = zoo.find(name)
+        tile = Rescaler(model).tile
+        kept = (tile - 2 * model.halo) ** 2 / tile**2
+        rows.append(f"| {name} | {model.reach:,} | {model.halo} | {tile:,} | {100 * kept:.0f} % |")
     return "\n".join(rows)
 
 
@@ -99,6 +114,8 @@ def main() -> None:
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
+    large = ROOT / "docs" / "sizes.md"
+    large.write_text(fill(large.read_text(), "halos", halos()))
     page.write_page(ROOT / "results", ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))

@@ -16,6 +16,7 @@ LEGEND = """\
 - *of the ceiling*: multiply-adds a second of the network, as a share of those of the fastest of three large
   convolutions in the same runtime, measured in the same run.
 - *IRN*: the same scale, IRN's own blocks and widths with random weights, exported and run as our models are.
+- *torch, OpenVINO*: the same network there (`--backend`), as a multiple of its time in ONNX Runtime.
 - *AVIF, JPEG XL*: the whole photograph at speed 6 and at the default effort.
 """
 
@@ -52,11 +53,14 @@ def _machine(result: dict[str, Any]) -> Iterator[str]:
         told = [f"{name} encodes it in {row['seconds']:.2f} s" for name, row in encode.items() if row]
         yield f"\n### {side}x{side} pixels\n"
         yield "; ".join(told) + ".\n"
-        yield "| model | shrink | restore | of the ceiling | IRN takes | torch takes | AVIF takes to encode |"
-        yield "|---|---|---|---|---|---|---|"
+        yield "| model | shrink | restore | of the ceiling | IRN takes | torch | OpenVINO | AVIF to encode |"
+        yield "|---|---|---|---|---|---|---|---|"
         for model in models:
             if (model, "restore: network", side) in rows:
                 yield _row(model, side, rows, top)
+    losses = {row["subject"]: row["psnr_y_loss"] for row in result["rows"] if "openvino" in row["task"]}
+    if losses:
+        yield f"\nOpenVINO costs at most {max(0.0, *losses.values()):.3f} dB of PSNR on this photograph."
     yield "\n### Where the time goes\n"
     yield "| model | side | " + " | ".join(_STEPS) + " |"
     yield "|---|---|" + "---|" * len(_STEPS)
@@ -104,6 +108,7 @@ def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> str:
         f"| {model} | {rows[model, 'shrink: JPEG to small PNG', side]['seconds']:.3f} s | {whole:.3f} s |"
         f" {100 * restore['multiply_adds_per_second'] / top:.0f} % |"
         f" {ratio(irn, 'restore: network', restore['seconds'])} |"
-        f" {ratio(model, 'restore: network, torch eager', restore['seconds'])} |"
+        f" {ratio(model, 'restore: network, torch', restore['seconds'])} |"
+        f" {ratio(model, 'restore: network, openvino', restore['seconds'])} |"
         f" {ratio('AVIF', 'encode', whole)} |"
     )

@@ -25,7 +25,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
         for outcome in ("passed", "failed"):
             for report in terminalreporter.stats.get(outcome, []):
                 seconds = round(report.duration, 1)
-                record[report.nodeid] = {"outcome": outcome, "seconds": seconds, "environment": environment()}
+                measured = {"outcome": outcome, "seconds": seconds, **dict(report.user_properties)}
+                record[report.nodeid] = {**measured, "environment": environment()}
         Path(path).write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -20,7 +20,7 @@ def load(folder: Path, **options) -> Rescaler:
 
 
 def noise() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (81, 90, 3), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (41, 45, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")

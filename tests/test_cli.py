@@ -108,7 +108,7 @@ def test_a_tile_and_a_device_can_be_chosen(shell, built_in, photo, monkeypatch):
     assert np.abs(pixels("photo.restored.png") - restored).max() <= 2
     assert shell("downscale", photo, "-o", "out/", "-x", "2", "--jobs", "1", *options)[0] == 0
     assert shell("upscale", "out/photo.x2.png", "-o", "out2/", "--jobs", "1", *options)[0] == 0
-    assert made == [{"tile": 26, "threads": 1, "device": "cpu"}] * 4
+    assert made == [{"tile": 26, "threads": 1, "device": "cpu", "backend": "onnxruntime"}] * 4
     np.testing.assert_array_equal(pixels("out2/photo.restored.png"), pixels("photo.restored.png"))
     status, _, err = shell("downscale", photo, "-x", "2", "--tile", "25", "--force")
     assert (status, err) == (

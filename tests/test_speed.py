@@ -29,7 +29,7 @@ def test_every_step_is_timed_in_every_round(result):
     assert {row["task"] for row in result["rows"] if row["subject"] == "tiny-x4"} == {
         "shrink: network", "shrink: write the small PNG",
         "shrink: JPEG to small PNG", "restore: read the small PNG", "restore: network",
-        "restore: small PNG to pixels", "restore: network, torch eager",
+        "restore: small PNG to pixels", "restore: network, torch", "restore: network, openvino",
     }  # fmt: skip
     for row in result["rows"]:
         assert len(row["each"]) == 2

@@ -78,6 +78,8 @@ def test_the_runs_that_a_study_asks_for(study_file):
     assert (narrow.name, narrow.model.features, wide.model.features) == ("width-narrow", 4, 8)
     assert {c.model.boundary_bits for _, _, c in planned} == {2}
     assert (narrow.optim.minutes, narrow.optim.seed, again.optim.seed) == (0.01, 0, 5)
+    study_file.write_text(STUDY.replace("minutes = 0.01", "steps = 7"))
+    assert {(c.optim.minutes, c.optim.steps) for _, _, c in study.configurations(study_file)} == {(None, 7)}
     one = 'seeds = [0, 5]\nrepeated = ["wide"]'
     study_file.write_text(STUDY.replace("minutes = 0.01", f"minutes = 0.01\n{one}"))
     assert [(v, s) for v, s, _ in study.configurations(study_file)] == [
@@ -93,6 +95,8 @@ def test_the_runs_that_a_study_asks_for(study_file):
         ("question = 'x'\n", r"width\.toml: .*base"),
         (STUDY + "wrong = 1\n", r"width\.toml: variant wide: wrong: there is no such setting"),
         ("question = ", r"width\.toml: "),
+        (STUDY.replace("minutes", "steps = 5\nminutes"), r"width\.toml: give either minutes or steps"),
+        (STUDY.replace("minutes = 0.01", ""), r"width\.toml: give either minutes or steps"),
         ('repeated = ["broad"]\n' + STUDY, r"width\.toml: repeated: there is no variant broad"),
     ],
 )

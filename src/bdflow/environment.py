@@ -13,8 +13,8 @@ from typing import Any
 from bdflow import __version__
 
 _PACKAGES = (
-    "numpy", "pillow", "onnxruntime", "torch", "imagecodecs", "blurhash", "scipy", "bjontegaard",
-    "matplotlib",
+    "numpy", "pillow", "onnxruntime", "openvino", "torch", "imagecodecs", "blurhash", "scipy",
+    "bjontegaard", "matplotlib",
 )  # fmt: skip
 
 

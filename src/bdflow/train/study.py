@@ -1,4 +1,4 @@
-"""Studies: one choice against another, each trained for the same time and measured on stored files."""
+"""Studies: one choice against another, each trained for as long and measured on stored files."""
 
 import hashlib
 import json
@@ -35,7 +35,8 @@ class Study(Frozen, frozen=True):
     Attributes:
         question: What the study is to answer, in a sentence.
         base: The configuration that every variant changes; a path beside the study file.
-        minutes: Training time of each run.
+        minutes: Training time of each run; the networks may differ in speed.
+        steps: Or steps of each run: fairer on a busy machine, where the networks are alike in cost.
         variants: Settings of each, by dotted names such as ``optim.learning_rate``.
         changes: Settings that differ from the base in all of them; a variant's own come on top.
         seeds: Each variant is trained once with each;
@@ -46,8 +47,9 @@ class Study(Frozen, frozen=True):
 
     question: str
     base: str
-    minutes: float
     variants: dict[str, dict[str, Any]]
+    minutes: float | None = None
+    steps: int | None = None
     changes: dict[str, Any] = msgspec.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     repeated: tuple[str, ...] | None = None
@@ -58,6 +60,9 @@ class Study(Frozen, frozen=True):
 def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
     """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
     study = read_toml(path, Study)
+    if (study.minutes is None) == (study.steps is None):
+        raise BDFlowError(f"{path}: give either minutes or steps")
+    length = {"minutes": study.minutes} if study.steps is None else {"minutes": None, "steps": study.steps}
     base = load_config(path.parent / study.base)
     repeated = study.variants if study.repeated is None else study.repeated
     if unknown := set(repeated) - set(study.variants):
@@ -66,9 +71,10 @@ def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
         for variant, own in study.variants.items():
             if seed != study.seeds[0] and variant not in repeated:
                 continue
-            timed = {"optim.minutes": study.minutes, "optim.seed": seed, "name": f"{path.stem}-{variant}"}
+            named = {"optim.seed": seed, "name": f"{path.stem}-{variant}"}
+            timed = {f"optim.{unit}": value for unit, value in length.items()}
             try:
-                yield variant, seed, override(base, {**timed, **study.changes, **own})
+                yield variant, seed, override(base, {**named, **timed, **study.changes, **own})
             except BDFlowError as error:
                 raise BDFlowError(f"{path}: variant {variant}: {error}") from None
 
@@ -110,7 +116,7 @@ def run(
         if key in known and _describes(known[key]["config"], config):
             continue
         variant, seed = key
-        say(f"{path.stem}: {variant}, seed {seed}, {study.minutes:g} minutes")
+        say(f"{path.stem}: {variant}, seed {seed}, {_length(study)}")
         folder = out / f"{variant}-{seed}-{_digest(config)}"
         known[key] = {
             "variant": variant,
@@ -178,6 +184,10 @@ def _train_and_measure(
         "folders": {name: {"count": f["count"], **f["mean"]} for name, f in measured["folders"].items()},
         "environment": environment(),
     }
+
+
+def _length(study: Study) -> str:
+    return f"{study.steps:,} steps" if study.minutes is None else f"{study.minutes:g} minutes"
 
 
 def _digest(config: TrainConfig) -> str:
