@@ -11,6 +11,7 @@ from pathlib import Path
 
 import models
 import performance
+import studies
 
 from bdflow import zoo
 from bdflow.report import results
@@ -111,6 +112,7 @@ def main() -> None:
     readme.write_text(fill(text, "sizes", sizes()))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
+    (ROOT / "docs" / "studies.md").write_text(studies.page(ROOT / "results"))
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))

@@ -21,6 +21,7 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "sizes", generate.sizes()) == text
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
     assert (ROOT / "docs" / "performance.md").read_text() == generate.performance.page(ROOT / "results")
+    assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(ROOT / "results")
     text = (ROOT / "docs" / "sizes.md").read_text()
     assert generate.fill(text, "halos", generate.halos()) == text
     text = (ROOT / "docs" / "reliability.md").read_text()

@@ -150,13 +150,15 @@ def _ablation(
     study: Document, title: str, names: Mapping[str, str], quoted: Sequence[Mapping[str, Any]]
 ) -> list[Grid]:
     made = []
-    paper = {q["variant"]: q for q in quoted}
+    paper, steps = {q["variant"]: q for q in quoted}, study["study"].get("steps")
+    length = f"{steps:,} steps" if steps else f"{study['study']['minutes']:g} minutes"
     for folder in study["rows"][0]["folders"] if study["rows"] else ():
         grid = Grid(
-            f"{title}, {folder}, {study['study']['minutes']:g} minutes of training each",
+            f"{title}, {folder}, {length} of training each",
             (
                 "",
                 "PSNR-Y",
+                "LR to bicubic LR",
                 "SSIM-Y",
                 "LPIPS",
                 "bytes",
@@ -170,13 +172,13 @@ def _ablation(
             q = paper.get(variant)
             last = f"{q['psnr']:.2f} / {q['ssim']:.4f} / {q['lpips']:.4f}" if q else ""
             if not found:
-                grid.rows.append((f"{said}: not trained yet", *[""] * 6, last))
+                grid.rows.append((f"{said}: not trained yet", *[""] * 7, last))
                 continue
             mean = {k: fmean(f[k] for f in found) for k in found[0] if all(k in f for f in found)}
             spread = f" ± {pstdev(f['psnr_y'] for f in found):.2f}" if len(found) > 1 else ""
             grid.rows.append((
-                said, f"{mean['psnr_y']:.2f}{spread}", f"{mean['ssim_y']:.4f}", _cell(mean, "lpips", ".4f"),
-                f"{mean['bytes']:,.0f}", str(len(found)), f"{mean['count']:.0f}", last,
+                said, f"{mean['psnr_y']:.2f}{spread}", f"{mean['lr_psnr']:.2f}", f"{mean['ssim_y']:.4f}",
+                _cell(mean, "lpips", ".4f"), f"{mean['bytes']:,.0f}", str(len(found)), f"{mean['count']:.0f}", last,
             ))  # fmt: skip
         grid.notes.append(
             "Ours have another scale, size and training time than the paper's: read differences, not levels."

@@ -1,0 +1,70 @@
+"""The page of studies, docs/studies.md, from the results files that `bdflow study` wrote."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+INTRODUCTION = """\
+# Studies
+
+One choice against another. Made by `make docs` from the files that `bdflow study configs/studies/NAME.toml`
+wrote to `results/`; all variants of one study had the same pictures, time (or steps) and machine, and each
+is measured on stored 8-bit files, Z = 0. ± is the standard deviation over runs that differ in their seed
+alone; without one there was a single run, and a few hundredths of a dB mean nothing. *gain* is over bicubic
+shrinking and enlarging; multiply-adds are at 128x128 pixels.
+"""
+HEADINGS = (
+    "variant", "parameters", "multiply-adds", "runs", "steps", "PSNR-Y", "gain", "LR to bicubic LR", "SSIM-Y",
+    "LPIPS", "bytes", "restored in",
+)  # fmt: skip
+
+
+def page(results: Path) -> str:
+    """docs/studies.md, of the studies in a folder."""
+    parts = [INTRODUCTION]
+    for path in sorted(results.glob("*.json")):
+        document = json.loads(path.read_text())
+        if "study" in document:
+            parts += _study(path.stem, document)
+    return "\n".join(parts)
+
+
+def _study(name: str, document: dict[str, Any]) -> Iterator[str]:
+    told, rows = document["study"], document["rows"]
+    length = f"{told['steps']:,} steps" if told.get("steps") else f"{told['minutes']:g} minutes"
+    missing = [variant for variant in told["variants"] if variant not in {row["variant"] for row in rows}]
+    machines = ", ".join(sorted({row["machine"] for row in rows}))
+    commits = ", ".join(sorted({row["environment"]["commit"] for row in rows}))
+    yield f"## {name}\n"
+    yield f"{told['question']}\n"
+    files = f"[The study](../configs/studies/{name}.toml), [its results](../results/{name}.json)"
+    yield f"{files}: {length} a run, on {machines}; commit {commits}."
+    if missing:
+        yield f"Not trained yet: {', '.join(missing)}."
+    for folder in rows[0]["folders"]:
+        first = rows[0]["folders"][folder]
+        side = f", shrunk to {told['test_side']} pixels" if told.get("test_side") else ""
+        yield f"\n{first['count']} pictures of {folder}{side}:\n"
+        yield "| " + " | ".join(HEADINGS) + " |"
+        yield "|---" * len(HEADINGS) + "|"
+        for variant in told["variants"]:
+            if runs := [row for row in rows if row["variant"] == variant and folder in row["folders"]]:
+                yield _row(variant, runs, folder)
+    yield ""
+
+
+def _row(variant: str, runs: list[dict[str, Any]], folder: str) -> str:
+    measured = [run["folders"][folder] for run in runs]
+    mean = {key: fmean(m[key] for m in measured) for key in measured[0] if all(key in m for m in measured)}
+    psnr = [m["psnr_y"] for m in measured]
+    spread = f" ± {stdev(psnr):.2f}" if len(psnr) > 1 else ""
+    lpips = f"{mean['lpips']:.4f}" if "lpips" in mean else "-"
+    cells = (
+        variant, f"{runs[0]['parameters']:,}", f"{runs[0]['multiply_adds'] / 1e9:.2f} G", len(runs),
+        f"{fmean(run['steps'] for run in runs):,.0f}", f"{mean['psnr_y']:.2f}{spread} dB",
+        f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f} dB", f"{mean['lr_psnr']:.2f} dB",
+        f"{mean['ssim_y']:.4f}", lpips, f"{mean['bytes']:,.0f}", f"{mean['seconds_up']:.2f} s",
+    )  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
