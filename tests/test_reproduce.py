@@ -273,7 +273,10 @@ def test_ablations_come_from_the_studys_results(tmp_path, capsys, faces):
     (third, *_), (fourth, *_) = (tables.grids(name, tmp_path) for name in ("table3", "table4"))
     rows = {row[0]: row for row in (*third.rows, *fourth.rows)}
     measured = study["rows"][1]["folders"]["portraits/test"]
-    assert rows["mask alone"][1:3] == (f"{measured['psnr_y']:.2f}", f"{measured['ssim_y']:.4f}")
+    assert rows["mask alone"][1:4] == tuple(
+        f"{measured[key]:{digits}}"
+        for key, digits in (("psnr_y", ".2f"), ("lr_psnr", ".2f"), ("ssim_y", ".4f"))
+    )
     assert rows["mask alone"][-1] == "26.06 / 0.7798 / 0.3673"
     assert rows["neither (control): not trained yet"][-1] == ""
 

@@ -178,7 +178,8 @@ def _ablation(
             spread = f" ± {pstdev(f['psnr_y'] for f in found):.2f}" if len(found) > 1 else ""
             grid.rows.append((
                 said, f"{mean['psnr_y']:.2f}{spread}", f"{mean['lr_psnr']:.2f}", f"{mean['ssim_y']:.4f}",
-                _cell(mean, "lpips", ".4f"), f"{mean['bytes']:,.0f}", str(len(found)), f"{mean['count']:.0f}", last,
+                _cell(mean, "lpips", ".4f"), f"{mean['bytes']:,.0f}", str(len(found)),
+                f"{mean['count']:.0f}", last,
             ))  # fmt: skip
         grid.notes.append(
             "Ours have another scale, size and training time than the paper's: read differences, not levels."
