@@ -26,6 +26,7 @@ from bdflow.zoo import Model
 # Pixels of the photograph, each way, that the network computes at once. It takes some 230 bytes for each, so
 # that 100 megapixels pass in 1 GiB with the decoded photograph beside.
 TILE = 1280
+LARGE_TILE = 3072  # for networks that look far around: a gibibyte, for less overlap
 
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 
@@ -57,7 +58,7 @@ class Rescaler:
         backend: str = "onnxruntime",
     ) -> None:
         self.model = model
-        self.tile = max(TILE, 3 * model.halo) if tile is None else tile
+        self.tile = max(TILE, 3 * model.halo, min(4 * model.halo, LARGE_TILE)) if tile is None else tile
         least = self._least(model.halo)
         if self.tile < least:
             raise BDFlowError(
