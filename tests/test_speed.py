@@ -42,7 +42,7 @@ def test_rates_are_of_the_networks_own_arithmetic(result):
     restore, shrink = (rows["tiny-x4", f"{way}: network"] for way in ("restore", "shrink"))
     assert restore["multiply_adds"] == shrink["multiply_adds"] == OF_128 / 16
     assert restore["multiply_adds_per_second"] == pytest.approx(
-        restore["multiply_adds"] / restore["seconds"], rel=1e-3
+        restore["multiply_adds"] / restore["seconds"], rel=1e-2
     )
     assert speed.ceiling(result) == max(
         row["multiply_adds_per_second"] for row in result["rows"] if row["subject"] == "ceiling"
