@@ -76,7 +76,7 @@ class Computing:
 
     Attributes:
         tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
-            Default: 1280, for less than 1 GiB at 100 megapixels.
+            Default: 1280, for less than 1 GiB at 100 megapixels; 2048 at x32, and 3072 at x64.
         threads: Processor threads; default: all cores.
         device: Where it is computed. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
         backend: What computes. openvino (bdflow[openvino]) is about twice as fast where the processor has
