@@ -174,4 +174,4 @@ def test_super_resolution_names_what_it_needs(monkeypatch):
 def test_real_esrgan_restores_a_photograph():
     rgb = read(PHOTOGRAPH).rgb[40:168, 150:278]
     _, restored = round_trip(RealESRGAN(4), rgb)
-    assert psnr(rgb, restored) > 22  # sharper than bicubic, and farther from the truth
+    assert psnr(rgb, restored) > 20  # sharper than bicubic, and farther from the truth
