@@ -91,10 +91,15 @@ def test_a_vanished_folder_of_results_stops_the_run_and_is_not_made_again(files)
 
 
 def test_ctrl_c_finishes_what_is_at_work(files):
+    sent = threading.Event()
+
     def work(path: Path) -> Made:
+        if sent.is_set():
+            time.sleep(0.5)  # for the main thread to notice, on a busy machine too
         if path.name == "4.png":
+            sent.set()
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.1)
+            time.sleep(0.5)
         return RESULT
 
     before = signal.getsignal(signal.SIGINT)

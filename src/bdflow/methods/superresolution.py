@@ -53,10 +53,11 @@ class RealESRGAN:
 
 
 def _four_times(rgb: Pixels) -> Pixels:
+    network = _network()
     import ncnn
 
     planes = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255  # ncnn reads it where it lies
-    extractor = _network().create_extractor()
+    extractor = network.create_extractor()
     extractor.input("data", ncnn.Mat(planes))
     status, made = extractor.extract("output")
     if status:
