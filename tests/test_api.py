@@ -175,6 +175,6 @@ def test_quality_of_the_built_in_models_on_the_demonstration_photograph(name):
     plain_small = bicubic_down(true, scale)
     plain = bicubic_up(plain_small, scale, true.shape[:2])
     assert psnr_y(true, restored) - psnr_y(true, plain) >= 1.5
-    luma, colour = (34, 28.5) if scale < 64 else (31, 25)  # of x64 less is asked: 64 pixels of thumbnail
+    luma, colour = (32, 27.5) if scale < 64 else (31, 25)  # of x64 less is asked: 64 pixels of thumbnail
     assert psnr_y(images.read(data).rgb, plain_small) >= luma
     assert psnr(images.read(data).rgb, plain_small) >= colour
