@@ -1,6 +1,5 @@
 """The run of a batch, with work that a test can watch."""
 
-import os
 import re
 import shutil
 import signal
@@ -98,7 +97,7 @@ def test_ctrl_c_finishes_what_is_at_work(files):
             time.sleep(0.5)  # for the main thread to notice, on a busy machine too
         if path.name == "4.png":
             sent.set()
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(0.5)
         return RESULT
 
