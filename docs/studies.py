@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from bdflow.reproduce.tables import length_of
+
 INTRODUCTION = """\
 # Studies
 
@@ -33,14 +35,13 @@ def page(results: Path) -> str:
 
 def _study(name: str, document: dict[str, Any]) -> Iterator[str]:
     told, rows = document["study"], document["rows"]
-    length = f"{told['steps']:,} steps" if told.get("steps") else f"{told['minutes']:g} minutes"
     missing = [variant for variant in told["variants"] if variant not in {row["variant"] for row in rows}]
     machines = ", ".join(sorted({row["machine"] for row in rows}))
     commits = ", ".join(sorted({row["environment"]["commit"] for row in rows}))
     yield f"## {name}\n"
     yield f"{told['question']}\n"
     files = f"[The study](../configs/studies/{name}.toml), [its results](../results/{name}.json)"
-    yield f"{files}: {length} a run, on {machines}; commit {commits}."
+    yield f"{files}: {length_of(document)} a run, on {machines}; commit {commits}."
     if missing:
         yield f"Not trained yet: {', '.join(missing)}."
     for folder in rows[0]["folders"]:

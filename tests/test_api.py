@@ -175,6 +175,7 @@ def test_quality_of_the_built_in_models_on_the_demonstration_photograph(name):
     plain_small = bicubic_down(true, scale)
     plain = bicubic_up(plain_small, scale, true.shape[:2])
     assert psnr_y(true, restored) - psnr_y(true, plain) >= 1.5
-    luma, colour = (32, 27.5) if scale < 64 else (31, 25)  # of x64 less is asked: 64 pixels of thumbnail
+    # Of x16, which chose PSNR, and x64, a thumbnail of 64 pixels, less is asked.
+    luma, colour = {16: (32, 27.5), 64: (31, 25)}.get(scale, (34, 28.5))
     assert psnr_y(images.read(data).rgb, plain_small) >= luma
     assert psnr(images.read(data).rgb, plain_small) >= colour

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import bdflow
-from bdflow import backends, zoo
+from bdflow import arguments, backends, zoo
 from bdflow.metrics import psnr_y
 from bdflow.rescaler import Rescaler
 
@@ -73,6 +74,11 @@ def test_a_backend_that_is_not_there(tiny, monkeypatch):
         bdflow.BDFlowError, match=r"^no backend 'mlx': choose one of onnxruntime, openvino, torch$"
     ):
         load(tiny("tiny-x2"), backend="mlx")
+
+
+def test_the_command_line_offers_what_there_is():
+    assert get_args(arguments.Backend) == tuple(backends.BACKENDS)
+    assert get_args(arguments.Device) == backends.DEVICES
 
 
 def test_a_device_that_the_backend_cannot_use(tiny, monkeypatch):

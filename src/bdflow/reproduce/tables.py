@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, pstdev, stdev
 from typing import Any
 
 from rich.console import Group
@@ -146,12 +146,17 @@ def table4(study: Document) -> list[Grid]:
     return _ablation(study, "Table 4: bits, norm and threshold", names, published()["table4"])
 
 
+def length_of(study: Document) -> str:
+    """How long each run of a study was."""
+    told = study["study"]
+    return f"{told['steps']:,} steps" if told.get("steps") else f"{told['minutes']:g} minutes"
+
+
 def _ablation(
     study: Document, title: str, names: Mapping[str, str], quoted: Sequence[Mapping[str, Any]]
 ) -> list[Grid]:
     made = []
-    paper, steps = {q["variant"]: q for q in quoted}, study["study"].get("steps")
-    length = f"{steps:,} steps" if steps else f"{study['study']['minutes']:g} minutes"
+    paper, length = {q["variant"]: q for q in quoted}, length_of(study)
     for folder in study["rows"][0]["folders"] if study["rows"] else ():
         grid = Grid(
             f"{title}, {folder}, {length} of training each",
@@ -175,7 +180,7 @@ def _ablation(
                 grid.rows.append((f"{said}: not trained yet", *[""] * 7, last))
                 continue
             mean = {k: fmean(f[k] for f in found) for k in found[0] if all(k in f for f in found)}
-            spread = f" ± {pstdev(f['psnr_y'] for f in found):.2f}" if len(found) > 1 else ""
+            spread = f" ± {stdev(f['psnr_y'] for f in found):.2f}" if len(found) > 1 else ""
             grid.rows.append((
                 said, f"{mean['psnr_y']:.2f}{spread}", f"{mean['lr_psnr']:.2f}", f"{mean['ssim_y']:.4f}",
                 _cell(mean, "lpips", ".4f"), f"{mean['bytes']:,.0f}", str(len(found)),

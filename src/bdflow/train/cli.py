@@ -118,9 +118,10 @@ def study(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     threads: Threads = None,
 ) -> None:
-    """Train variants of a model for equal time and measure each on stored files. Needs bdflow[train].
+    """Train variants of a model for as long as each other and measure each on stored files.
 
-    What the results file holds already is not trained again, so an interrupted study goes on.
+    What the results file holds already is not trained again, so an interrupted study goes on. Needs
+    bdflow[train].
 
     Args:
         plan: A study such as configs/studies/boundary.toml.
