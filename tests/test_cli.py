@@ -279,7 +279,7 @@ def test_demo_writes_three_pictures_and_prints_a_table(shell, tiny, built_in, ph
 
 
 def test_evaluate_prints_a_table_and_writes_json_and_card(shell, built_in, tiny, photo, monkeypatch):
-    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (None, "not wanted"))
+    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
     folder = Path("model")
     folder.mkdir()
     for path in tiny("tiny-x2").iterdir():

@@ -100,7 +100,7 @@ def files(small):
     ids=[a for a, _ in MENDABLE + MISTYPED],
 )
 def test_one_line_and_a_status(shell, files, monkeypatch, arguments, status, message):
-    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (None, "not wanted"))
+    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
     got, out, err = shell(*arguments.split())
     assert err.startswith(f"bdflow: {message}")
     assert (got, out, err.count("\n")) == (status, b"", 1)

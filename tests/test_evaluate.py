@@ -15,6 +15,7 @@ from PIL import Image
 import bdflow
 from bdflow import environment, evaluate, metrics
 from bdflow.container import byte_report
+from bdflow.measure import Learned
 from bdflow.resize import bicubic_down, bicubic_up
 
 METRICS = {"psnr_y", "psnr_rgb", "ssim_y", "bicubic_psnr_y", "bicubic_psnr_rgb", "bicubic_ssim_y", "lr_psnr"}
@@ -25,7 +26,7 @@ BYTES = {"bytes", *(f"bytes_{part}" for part in ("pixels", "boundary", "header",
 @pytest.fixture(autouse=True)
 def without_lpips(monkeypatch):
     """Whether the metric's weights are at hand shall not matter here."""
-    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (None, "not wanted"))
+    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
 
 
 @pytest.fixture
@@ -222,7 +223,9 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(model, folder, monke
     def distance(a, b):
         return float(np.abs(a.astype(int) - b).mean())
 
-    monkeypatch.setattr("bdflow.measure.lpips", lambda data=None: (distance, ""))
+    monkeypatch.setattr(
+        "bdflow.measure.learned", lambda *names, data=None: ({"lpips": Learned(distance, 31)}, {})
+    )
     Image.fromarray(smooth()).save(folder / "a.png")  # LPIPS needs 31 pixels
     result, said = run(model, folder, limit=1)
     row = result["folders"]["faces/test"]

@@ -133,7 +133,9 @@ def nowhere(tmp_path, monkeypatch) -> Path:
 
 
 def test_no_weights_is_one_line_that_says_where_they_belong(nowhere):
-    with pytest.raises(BDFlowError, match=rf"{FILE} into \$BDFLOW_DATA/metrics or .*checkpoints$"):
+    with pytest.raises(
+        BDFlowError, match=rf"^{FILE} not found: .* into \$BDFLOW_DATA/metrics or .*checkpoints$"
+    ):
         LPIPS()
 
 

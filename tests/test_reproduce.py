@@ -11,8 +11,8 @@ from PIL import Image
 
 import bdflow
 from bdflow import BDFlowError
-from bdflow.measure import Scorer, small_figures
-from bdflow.methods import AVIF, CODECS, JPEG, WEBP, Rescaled, round_trip
+from bdflow.measure import Learned, Scorer, small_figures
+from bdflow.methods import AVIF, CODECS, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, run, tables
 from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def without_lpips(monkeypatch):
     """Whether the metric's weights, or pictures, are at hand shall not matter here."""
-    monkeypatch.setattr("bdflow.reproduce.main.lpips", lambda data: (None, "not wanted"))
+    monkeypatch.setattr("bdflow.reproduce.main.learned", lambda *names, data: ({}, {"lpips": "not wanted"}))
     monkeypatch.delenv("BDFLOW_DATA", raising=False)
 
 
@@ -141,7 +141,8 @@ def test_figures_are_those_of_the_metrics():
         seen.append((a, b))
         return float(np.abs(a.astype(int) - b).mean())
 
-    values = Scorer(2, distance, both=True).quality(true, other)
+    learned = {"lpips": Learned(distance, 31), "niqe": Learned(lambda a, b: float(b.mean()), 13)}
+    values = Scorer(2, learned, both=True).quality(true, other)
     assert values == {
         "psnr_y": psnr_y(true, other, crop=2),
         "psnr_rgb": psnr(true, other, crop=2),
@@ -149,10 +150,11 @@ def test_figures_are_those_of_the_metrics():
         "ssim_rgb": ssim(true, other),
         "lpips": np.abs(true.astype(int) - other).mean(),
         "lpips_y": np.abs(seen[1][0].astype(int) - seen[1][1]).mean(),
+        "niqe": other.mean(),
     }
-    assert set(values) == Scorer(2, distance, both=True).measures
+    assert set(values) == Scorer(2, learned, both=True).measures
     assert (seen[1][0][..., 0] == seen[1][0][..., 2]).all()
-    assert Scorer(0, distance).quality(smooth(12, 12), smooth(12, 12)).keys() == {
+    assert Scorer(0, learned).quality(smooth(12, 12), smooth(12, 12)).keys() == {
         "psnr_y", "psnr_rgb", "ssim_y",
     }  # AlexNet's features need 31 pixels # fmt: skip
 
@@ -295,14 +297,15 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
 
     monkeypatch.setattr(Entry, "measure", count)
     monkeypatch.setattr(run, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(RealESRGAN, "available", lambda: False)
     asked = {"data": (faces,), "out": tmp_path / "out"}
     with pytest.raises(KeyboardInterrupt):
         reproduce("table1", **asked)
     stop = -1
     said = reproduce("table1", **asked)
     total = len(measured)
-    assert len(set(measured)) == total == 2 * 9  # one model, two filters at four scales
-    assert "table1: 13 measurements to make, on 2 pictures" in said
+    assert len(set(measured)) == total == 2 * 10  # one model, two filters at four scales, the photograph
+    assert "table1: 15 measurements to make, on 2 pictures" in said
     assert said[-1].endswith("0 s left")
     whole = read(tmp_path / "out" / "table1.json")
     assert all(row["count"] == 2 and next(iter(row["pictures"])) == "face0.png" for row in whole["rows"])

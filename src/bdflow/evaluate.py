@@ -50,10 +50,10 @@ def evaluate(
     found = {"/".join(folder.resolve().parts[-2:]): pictures_in(folder)[:limit] for folder in folders}
     if len(found) < len(folders):
         raise BDFlowError("two of the folders share their last two names: measure them one at a time")
-    distance, why_not = measure.lpips()
-    scorer = measure.Scorer(crop, distance)
-    if distance is None:
-        say(f"without LPIPS: {why_not}")
+    learned, missing = measure.learned("lpips")
+    scorer = measure.Scorer(crop, learned)
+    for name, why in missing.items():
+        say(f"without {name.upper()}: {why}")
     rows = {}
     for name, paths in found.items():
         pictures: dict[str, dict[str, float]] = {}

@@ -1,8 +1,8 @@
 """What is measured of a picture that was stored and read back: every figure of every verb comes from here."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,20 @@ from bdflow.methods.protocol import Method, Pixels
 from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.resize import bicubic_down
 
-Distance = Callable[[Pixels, Pixels], float]
-
-LPIPS_LEAST = 31  # pixels of a side: AlexNet's features of less are empty
-
 METRICS = "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A measure that was fitted to what people see; less is better.
+
+    Attributes:
+        of: Takes the true picture and the restored one.
+        least: Pixels that a side needs.
+    """
+
+    of: Callable[[Pixels, Pixels], float]
+    least: int
 
 
 @dataclass(frozen=True)
@@ -29,12 +38,12 @@ class Scorer:
 
     Attributes:
         crop: Border pixels that PSNR leaves out on every side.
-        distance: LPIPS, from :func:`lpips`; None leaves it out.
+        learned: LPIPS and others by name, from :func:`learned`.
         both: SSIM on RGB and LPIPS on Y as well.
     """
 
     crop: int = 0
-    distance: Distance | None = None
+    learned: Mapping[str, Learned] = field(default_factory=dict)
     both: bool = False
 
     def check(self, true: Pixels) -> None:
@@ -46,7 +55,7 @@ class Scorer:
 
     def quality(self, true: Pixels, restored: Pixels) -> dict[str, float]:
         """The figures of two pictures (H, W, 3): ``psnr_y``, ``psnr_rgb``, ``ssim_y``; where asked for,
-        ``ssim_rgb``, ``lpips`` and ``lpips_y``."""
+        ``ssim_rgb``, what is learned, and ``lpips_y``."""
         values = {
             "psnr_y": min(psnr_y(true, restored, crop=self.crop), MAX_PSNR),
             "psnr_rgb": min(psnr(true, restored, crop=self.crop), MAX_PSNR),
@@ -54,17 +63,19 @@ class Scorer:
         }
         if self.both:
             values["ssim_rgb"] = ssim(true, restored)
-        if self.distance and min(true.shape[:2]) >= LPIPS_LEAST:
-            values["lpips"] = self.distance(true, restored)
-            if self.both:
-                values["lpips_y"] = self.distance(_gray(true), _gray(restored))
+        for name, learned in self.learned.items():
+            if min(true.shape[:2]) < learned.least:
+                continue
+            values[name] = learned.of(true, restored)
+            if self.both and name == "lpips":
+                values["lpips_y"] = learned.of(_gray(true), _gray(restored))
         return values
 
     @property
     def measures(self) -> set[str]:
-        """What :meth:`quality` gives."""
-        names = {"psnr_y", "psnr_rgb", "ssim_y"} | ({"ssim_rgb"} if self.both else set())
-        return names | ({"lpips"} | ({"lpips_y"} if self.both else set()) if self.distance else set())
+        """What :meth:`quality` gives, of pictures large enough."""
+        names = {"psnr_y", "psnr_rgb", "ssim_y", *self.learned} | ({"ssim_rgb"} if self.both else set())
+        return names | ({"lpips_y"} if self.both and "lpips" in self.learned else set())
 
 
 def store(method: Method, true: Pixels, scorer: Scorer) -> tuple[bytes, Pixels, dict[str, float]]:
@@ -111,18 +122,42 @@ def small_figures(true: Pixels, small: Pixels, scale: int) -> dict[str, float]:
     return values
 
 
-def lpips(data: Path | None = None) -> tuple[Distance | None, str]:
-    """LPIPS where torch and its weights are at hand (in ``data``, too), else why not."""
-    try:
-        import torch
+def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], dict[str, str]]:
+    """Those of lpips, dists and niqe whose weights are at hand (in ``data``, too), and why others are not."""
+    makers = {"lpips": _lpips, "dists": _dists, "niqe": _niqe}
+    found, missing = {}, {}
+    for name in names:
+        try:
+            found[name] = makers[name](data)
+        except ImportError:
+            half, extra = ("measuring", "bench") if name == "niqe" else ("training", "train")
+            missing[name] = f'it needs the {half} half: pip install "bdflow[{extra}]"'
+        except BDFlowError as error:
+            missing[name] = str(error)
+    return found, missing
 
-        from bdflow.train.lpips import LPIPS, find_weights
 
-        network = LPIPS(find_weights(data))
-    except ImportError:
-        return None, 'it needs the training half: pip install "bdflow[train]"'
-    except BDFlowError as error:
-        return None, str(error)
+def _lpips(data: Path | None) -> Learned:
+    from bdflow.train import lpips
+
+    return Learned(_on_tensors(lpips.LPIPS(lpips.find_weights(data))), lpips.LEAST)
+
+
+def _dists(data: Path | None) -> Learned:
+    from bdflow.train import dists
+
+    return Learned(_on_tensors(dists.DISTS(dists.find_weights(data))), dists.LEAST)
+
+
+def _niqe(data: Path | None) -> Learned:
+    from bdflow import niqe
+
+    natural = niqe.load(data)
+    return Learned(lambda true, restored: natural(restored), niqe.LEAST)
+
+
+def _on_tensors(network: Any) -> Callable[[Pixels, Pixels], float]:
+    import torch
 
     def tensor(rgb: Pixels) -> Any:
         return torch.from_numpy(rgb.transpose(2, 0, 1)[None].copy()).float() / 255
@@ -131,7 +166,7 @@ def lpips(data: Path | None = None) -> tuple[Distance | None, str]:
         with torch.no_grad():
             return float(network(tensor(a), tensor(b)))
 
-    return distance, ""
+    return distance
 
 
 def _gray(rgb: Pixels) -> Pixels:

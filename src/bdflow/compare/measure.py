@@ -115,7 +115,7 @@ def compare(
     """
     picture = read_picture(photo)
     true, size = picture.rgb, f"{picture.width}x{picture.height}"
-    scorer = measure.Scorer(distance=measure.lpips()[0])
+    scorer = measure.Scorer(learned=measure.learned("lpips")[0])
     with named(str(photo)):
         scorer.check(true)
     if box and (box.x + box.width > picture.width or box.y + box.height > picture.height):

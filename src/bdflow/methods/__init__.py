@@ -9,7 +9,7 @@ Another method joins as one more object with a name, an ``encode`` and a ``decod
 from bdflow.methods.codecs import AVIF, CODECS, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.methods.placeholders import BlurHash, ThumbHash
 from bdflow.methods.protocol import Method, round_trip
-from bdflow.methods.rescaled import Resampled, Rescaled
+from bdflow.methods.rescaled import Lossless, Resampled, Rescaled
 from bdflow.methods.superresolution import RealESRGAN
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "WEBP",
     "BlurHash",
     "Codec",
+    "Lossless",
     "Method",
     "RealESRGAN",
     "Resampled",

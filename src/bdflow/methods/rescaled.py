@@ -1,4 +1,4 @@
-"""Methods whose bytes follow from the scale: a bdflow model, and plain resampling stored as PNG."""
+"""Methods whose bytes nobody chooses: a bdflow model, plain resampling as PNG, the picture itself as PNG."""
 
 from __future__ import annotations
 
@@ -61,3 +61,17 @@ class Resampled:
     def decode(self, data: bytes) -> Pixels:
         size, png = split_size(data)
         return np.ascontiguousarray(enlarge(read_picture(png).rgb, self.scale, size, _FILTERS[self.filter]))
+
+
+@dataclass(frozen=True)
+class Lossless:
+    """The photograph itself: what its PNG takes, and what a measure says of it that knows no true picture."""
+
+    name: str = "the photograph, PNG"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        image = Image.fromarray(rgb)
+        return smallest_png(image.convert("L") if is_gray(rgb) else image)
+
+    def decode(self, data: bytes) -> Pixels:
+        return read_picture(data).rgb

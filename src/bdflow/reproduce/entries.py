@@ -19,7 +19,17 @@ from bdflow.files import encoded
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, size_of, small_figures, store
-from bdflow.methods import JPEG_XL, BlurHash, Codec, Method, RealESRGAN, Resampled, Rescaled, ThumbHash
+from bdflow.methods import (
+    JPEG_XL,
+    BlurHash,
+    Codec,
+    Lossless,
+    Method,
+    RealESRGAN,
+    Resampled,
+    Rescaled,
+    ThumbHash,
+)
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.reproduce.results import Values
 from bdflow.reproduce.sets import Sample
@@ -204,6 +214,12 @@ def resampled(filter: Literal["bilinear", "bicubic", "Lanczos"], scale: int) -> 
     method = Resampled(filter, scale)
     facts = {"kind": "resampled", "filter": filter, "scale": scale, "pillow": version("pillow")}
     return Entry(method.name, facts, method)
+
+
+def lossless() -> Entry:
+    """The photograph itself."""
+    method = Lossless()
+    return Entry(method.name, {"kind": "lossless", "pillow": version("pillow")}, method)
 
 
 def superresolved(scales: Sequence[int]) -> list[Entry]:

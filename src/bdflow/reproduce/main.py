@@ -1,7 +1,7 @@
 """A request for tables, carried out one after the other."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from rich.console import Console
 from bdflow import zoo
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, write_bytes
-from bdflow.measure import Scorer, lpips
+from bdflow.measure import Learned, Scorer, learned
 from bdflow.reproduce import page, tables
 from bdflow.reproduce.entries import External, Ours, Portraits
 from bdflow.reproduce.plans import MEASURED, Party
@@ -64,14 +64,16 @@ def run(request: Request, say: Say) -> None:
     party = _party(request, sets)
     if not party.models:
         say("no bdflow model is built in or named: only the others are measured")
-    distance, why = (
-        (None, "a quick run does without") if request.quick else lpips(next(iter(request.data), None))
-    )
-    if distance is None:
-        say(f"without LPIPS: {why}")
+    judges: Mapping[str, Learned] = {}
+    if request.quick:
+        say("a quick run does without LPIPS, DISTS and NIQE")
+    else:
+        judges, missing = learned("lpips", "dists", "niqe", data=next(iter(request.data), None))
+        for name, why in missing.items():
+            say(f"without {name.upper()}: {why}")
     for table in wanted:
         try:
-            _make(table, request, sets, party, Scorer(request.crop, distance), say)
+            _make(table, request, sets, party, Scorer(request.crop, judges), say)
         except BDFlowError as error:
             if len(wanted) == 1:
                 raise
@@ -125,6 +127,10 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
     """A table or a sheet, picture by picture."""
     chosen: Mapping[str, Sequence[Sample]]
     sheet = SHEETS.get(table)
+    both = sheet is None and MEASURED[table].both
+    if not both:  # the other tables are long enough
+        scorer = replace(scorer, learned={k: v for k, v in scorer.learned.items() if k == "lpips"})
+    scorer = replace(scorer, both=both)
     if sheet:
         chosen = sets.choose(sheet.sets, sheet.pictures) if party.models else {}
         chosen = dict(list(chosen.items())[:1])
@@ -136,8 +142,7 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
     told = settings(scorer, limit, request.quick)
     target, known = request.out / f"{table}.json", Known(request.out)
     if sheet is None:
-        both = Scorer(scorer.crop, scorer.distance, MEASURED[table].both)
-        measure(table, MEASURED[table].plan(chosen, party), both, known, target, told, say)
+        measure(table, MEASURED[table].plan(chosen, party), scorer, known, target, told, say)
         return
     ((name, samples),) = chosen.items()
     entries = sheet.entries(party, samples)

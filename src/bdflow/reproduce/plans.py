@@ -12,6 +12,7 @@ from bdflow.reproduce.entries import (
     Portraits,
     codec_at,
     harmed_bicubic,
+    lossless,
     placeholders,
     resampled,
     superresolved,
@@ -88,6 +89,7 @@ def _table1(sets: Chosen, party: Party) -> Plan:
         for entry in (resampled("bicubic", scale), resampled("bilinear", scale))
     ]
     plain += [] if party.quick else superresolved(PAPER_SCALES)
+    plain.append(lossless())
     return {
         name: (samples, [*ours, *plain, *party.others(name, samples, _COMPONENTS[-1:])])
         for name, samples in sets.items()

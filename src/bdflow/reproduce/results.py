@@ -68,6 +68,7 @@ class Known:
 
     def __init__(self, folder: Path) -> None:
         self._values: dict[tuple[str, str], Values] = {}
+        self._asked: dict[tuple[str, str], set[str]] = {}
         self._failed: dict[tuple[str, str], str] = {}
         self.documents = documents(folder)
         for document in self.documents.values():
@@ -76,8 +77,10 @@ class Known:
                     continue
                 digests = document["sets"][row["set"]]
                 key = self._key(row["facts"], document["settings"]["crop"])
+                asked = document["settings"].get("measures", ())
                 for picture, values in row["pictures"].items():
                     self._values[key, digests[picture]] = dict(zip(row["measures"], values, strict=True))
+                    self._asked[key, digests[picture]] = {*row["measures"], *asked}
                 for picture, why in row["failed"].items():
                     self._failed[key, digests[picture]] = why
 
@@ -86,9 +89,9 @@ class Known:
         return identity({"facts": facts, "crop": crop})
 
     def values(self, facts: Mapping[str, Any], crop: int, digest: str, wanted: set[str]) -> Values | None:
-        """The figures of a picture, if they hold all that is wanted."""
-        found = self._values.get((self._key(facts, crop), digest))
-        return found if found is not None and wanted <= found.keys() else None
+        """The figures of a picture, if all that is wanted was asked for; small pictures lack some."""
+        place = self._key(facts, crop), digest
+        return self._values[place] if place in self._values and wanted <= self._asked[place] else None
 
     def before(self, table: str) -> list[Document]:
         """The environments of earlier runs of a table."""

@@ -22,7 +22,7 @@ def settings(scorer: Scorer, limit: int | None, quick: bool) -> dict[str, Any]:
         "crop": scorer.crop,
         "limit": limit,
         "quick": quick,
-        "lpips": scorer.distance is not None,
+        "measures": sorted(scorer.measures),
         "sigma": 0,
         "metrics": METRICS,
     }

@@ -64,7 +64,8 @@ def grids(table: str, folder: Path) -> list[Grid]:
 
 def table1(document: Document) -> list[Grid]:
     made = []
-    headings = ("", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "SSIM-RGB", "LPIPS", "LPIPS-Y", "bytes", "pictures")
+    headings = ("", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "SSIM-RGB", "LPIPS", "LPIPS-Y", "DISTS", "NIQE", "bytes",
+                "pictures")  # fmt: skip
     for name, rows in _by_set(document):
         grid = Grid(f"Table 1, {name}: quality by scale", headings, [], [published()["paper"]["differs"]])
         quoted = published()["table1"]
@@ -72,10 +73,10 @@ def table1(document: Document) -> list[Grid]:
             of_scale = [row for row in rows if row["facts"].get("scale") == scale]
             grid.rows += [(row["method"], *_quality(row)) for row in of_scale]
             if not any(row["facts"]["kind"] == "bdflow" for row in of_scale):
-                grid.rows.append((f"no bdflow model of x{scale} yet", *[""] * 8))
+                grid.rows.append((f"no bdflow model of x{scale} yet", *[""] * 10))
             for q in (q for q in quoted if q["scale"] == scale):
                 quality = f"{q['psnr']:.2f}", "", f"{q['ssim']:.4f}", "", "", f"{q['lpips']:.4f}"
-                grid.rows.append((f"{q['method']} x{scale}, quoted", *quality, "", ""))
+                grid.rows.append((f"{q['method']} x{scale}, quoted", *quality, *[""] * 4))
         grid.rows += [(row["method"], *_quality(row)) for row in rows if not row["facts"].get("scale")]
         blind = "; ".join(f"{q['method']} x{q['scale']}: {q['differs']}" for q in quoted if "differs" in q)
         grid.notes.append(f"Of the quoted rows: {blind}.")
@@ -88,7 +89,7 @@ def _quality(row: Document) -> tuple[str, ...]:
     return (
         f"{m['psnr_y']:.2f} ± {s['psnr_y']:.2f}", f"{m['psnr_rgb']:.2f}", f"{m['ssim_y']:.4f}",
         _cell(m, "ssim_rgb", ".4f"), _cell(m, "lpips", ".4f"), _cell(m, "lpips_y", ".4f"),
-        f"{m['bytes']:,.0f}", str(row["count"]),
+        _cell(m, "dists", ".4f"), _cell(m, "niqe", ".2f"), f"{m['bytes']:,.0f}", str(row["count"]),
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """LPIPS v0.1 on AlexNet (Zhang et al., CVPR 2018), without torchvision."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
 from bdflow.errors import BDFlowError
+from bdflow.metric_weights import cache, find
 
 FILE = "lpips_alexnet_features_and_lins.npz"
+LEAST = 31  # pixels of a side: AlexNet's features of less are empty
 _CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1),
           (10, 256, 256, 3, 1, 1))  # fmt: skip
 
@@ -19,23 +20,21 @@ _CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (
 def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
     """The metric's weights under torchvision's and LPIPS's key names.
 
-    Looked for in ``data`` and ``$BDFLOW_DATA`` (``metrics/lpips_alexnet_features_and_lins.npz``), then in
-    the standard torch cache: that file, or torchvision's ``alexnet-owt-*.pth`` with LPIPS's ``alex.pth``.
+    ``lpips_alexnet_features_and_lins.npz`` where :func:`bdflow.metric_weights.find` looks, else, in the
+    torch cache, torchvision's ``alexnet-owt-*.pth`` with LPIPS's ``alex.pth``.
 
     Raises:
         BDFlowError: They are in none of these places.
     """
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    roots = [Path(root) / "metrics" for root in (data, os.environ.get("BDFLOW_DATA")) if root]
-    for root in (*roots, cache):
-        if (root / FILE).is_file():
-            with np.load(root / FILE, allow_pickle=False) as arrays:
-                return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    parts = [*sorted(cache.glob("alexnet-owt-*.pth"))[:1], cache / "alex.pth"]
-    if len(parts) == 2 and parts[1].is_file():
-        loaded = [torch.load(part, "cpu", weights_only=True) for part in parts]  # alex.pth was saved on a GPU
-        return {key: value for part in loaded for key, value in part.items()}
-    raise BDFlowError(f"LPIPS weights not found: put {FILE} into $BDFLOW_DATA/metrics or {cache}")
+    try:
+        with np.load(find(FILE, data), allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    except BDFlowError:
+        parts = [*sorted(cache().glob("alexnet-owt-*.pth"))[:1], cache() / "alex.pth"]
+        if len(parts) < 2 or not parts[1].is_file():
+            raise
+    loaded = [torch.load(part, "cpu", weights_only=True) for part in parts]  # alex.pth was saved on a GPU
+    return {key: value for part in loaded for key, value in part.items()}
 
 
 class LPIPS(nn.Module):
