@@ -109,7 +109,8 @@ def main() -> None:
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
-    readme.write_text(fill(text, "sizes", sizes()))
+    text = fill(text, "sizes", sizes())
+    readme.write_text(fill(text, "boundary", studies.boundary(ROOT / "results")))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
     (ROOT / "docs" / "studies.md").write_text(studies.page(ROOT / "results"))

@@ -33,6 +33,39 @@ def page(results: Path) -> str:
     return "\n".join(parts)
 
 
+_BOUNDARY = {
+    "neither": "no map", "bam-and-baw": "the paper's: 1 bit, guided by its mask and weighting pixels",
+    "bits-3": "the paper's with 3 bits", "free-channel": "1 bit that nothing guides",
+    "free-bits-3": "3 bits that nothing guides", "more-lr": "no map, 1 bit more of green in the small picture",
+}  # fmt: skip
+
+
+def boundary(results: Path) -> str:
+    """What the boundary map brings for its bytes, beside none: of all pictures of the study together."""
+    rows = json.loads((results / "boundary.json").read_text())["rows"]
+    runs = {v: [_over_folders(row) for row in rows if row["variant"] == v] for v in _BOUNDARY}
+    lines = ["| beside the small picture | PSNR-Y | LPIPS | bytes | over no map | runs |", "|---" * 6 + "|"]
+    plain = [fmean(run[key] for run in runs["neither"]) for key in ("psnr_y", "bytes")]
+    for variant, said in _BOUNDARY.items():
+        if not (mine := runs[variant]):
+            continue
+        psnr, lpips, size = (fmean(run[key] for run in mine) for key in ("psnr_y", "lpips", "bytes"))
+        spread = f" ± {stdev(run['psnr_y'] for run in mine):.2f}" if len(mine) > 1 else ""
+        more = f"{psnr - plain[0]:+.2f} dB for {size - plain[1]:.0f} bytes" if variant != "neither" else ""
+        lines.append(f"| {said} | {psnr:.2f}{spread} dB | {lpips:.3f} | {size:.0f} | {more} | {len(mine)} |")
+    return "\n".join(lines)
+
+
+def _over_folders(row: dict[str, Any]) -> dict[str, float]:
+    """Means over the pictures of all folders."""
+    folders = row["folders"].values()
+    count = sum(folder["count"] for folder in folders)
+    return {
+        key: sum(folder["count"] * folder[key] for folder in folders) / count
+        for key in ("psnr_y", "lpips", "bytes")
+    }
+
+
 def _study(name: str, document: dict[str, Any]) -> Iterator[str]:
     told, rows = document["study"], document["rows"]
     missing = [variant for variant in told["variants"] if variant not in {row["variant"] for row in rows}]
