@@ -36,7 +36,8 @@ def page(results: Path) -> str:
 _BOUNDARY = {
     "neither": "no map", "bam-and-baw": "the paper's: 1 bit, guided by its mask and weighting pixels",
     "bits-3": "the paper's with 3 bits", "free-channel": "1 bit that nothing guides",
-    "free-bits-3": "3 bits that nothing guides", "more-lr": "no map, 1 bit more of green in the small picture",
+    "free-bits-3": "3 bits that nothing guides",
+    "more-lr": "no map, 1 bit more of green in the small picture",
 }  # fmt: skip
 
 
