@@ -89,7 +89,15 @@ def test_a_vanished_folder_of_results_stops_the_run_and_is_not_made_again(files)
     assert not Path("out").exists()
 
 
-def test_ctrl_c_finishes_what_is_at_work(files):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts; a shell's background job is born ignoring it, and then the tests would, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_finishes_what_is_at_work(files, interruptible):
     sent = threading.Event()
 
     def work(path: Path) -> Made:
