@@ -11,6 +11,7 @@ from scipy.stats import gennorm
 
 from bdflow import niqe
 from bdflow.errors import BDFlowError
+from bdflow.measure import Learned, Scorer
 from bdflow.metrics import luma
 
 PHOTO = skimage.data.astronaut()
@@ -65,6 +66,14 @@ def test_flat_blocks_are_left_out(own_model):
     flat = PHOTO.copy()
     flat[:96, :96] = 0
     assert np.isfinite(niqe.load(own_model)(flat))
+
+
+def test_a_flat_picture_has_none_and_its_other_figures_stand(own_model):
+    flat = np.full((200, 200, 3), 128, np.uint8)
+    metric = niqe.load(own_model)
+    assert np.isnan(metric(flat))
+    values = Scorer(learned={"niqe": Learned(lambda true, restored: metric(restored), niqe.LEAST)})
+    assert values.quality(flat, flat).keys() == {"psnr_y", "psnr_rgb", "ssim_y"}
 
 
 def test_no_model_is_one_line_that_says_where_it_belongs(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What is measured of a picture that was stored and read back: every figure of every verb comes from here."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,7 +67,9 @@ class Scorer:
         for name, learned in self.learned.items():
             if min(true.shape[:2]) < learned.least:
                 continue
-            values[name] = learned.of(true, restored)
+            if math.isnan(value := learned.of(true, restored)):
+                continue  # a flat picture has no NIQE
+            values[name] = value
             if self.both and name == "lpips":
                 values["lpips_y"] = learned.of(_gray(true), _gray(restored))
         return values

@@ -35,7 +35,8 @@ def load(data: Path | None = None) -> Callable[[NDArray[np.uint8]], float]:
 
     Returns:
         What takes a picture, uint8 (H, W, 3), sides from `LEAST` on, and gives its distance from natural
-        pictures on luma: 0 is natural, 3 usual for a photograph. Only whole blocks of 96 pixels count.
+        pictures on luma: 0 is natural, 3 usual for a photograph. Only whole blocks of 96 pixels count;
+        NaN where fewer than two of them are not flat.
 
     Raises:
         BDFlowError: The model is in none of these places.
@@ -45,8 +46,10 @@ def load(data: Path | None = None) -> Callable[[NDArray[np.uint8]], float]:
 
     def niqe(rgb: NDArray[np.uint8]) -> float:
         found = _features(luma(rgb).round())  # rounded as in the authors' code
-        away = mean - np.nanmean(found, axis=0)
         whole = found[~np.isnan(found).any(axis=1)]  # a flat block has no shape
+        if len(whole) < 2:
+            return float("nan")
+        away = mean - np.nanmean(found, axis=0)
         between = np.linalg.pinv((covariance + np.cov(whole, rowvar=False)) / 2)
         return float(np.sqrt(away @ between @ away))  # equation 10
 
