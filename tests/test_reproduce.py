@@ -11,9 +11,9 @@ from PIL import Image
 
 import bdflow
 from bdflow import BDFlowError
-from bdflow.measure import Learned, Scorer, small_figures
+from bdflow.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import AVIF, CODECS, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
-from bdflow.metrics import psnr, psnr_y, ssim, ssim_y
+from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, run, tables
 from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
 from bdflow.reproduce.main import NAMES, Request
@@ -135,13 +135,14 @@ def test_results_without_versions_settings_or_counts_are_refused(damage, tmp_pat
 
 def test_figures_are_those_of_the_metrics():
     true, other = smooth(), np.roll(smooth(), 3, axis=1)
-    seen = []
 
     def distance(a, b):
-        seen.append((a, b))
         return float(np.abs(a.astype(int) - b).mean())
 
-    learned = {"lpips": Learned(distance, 31), "niqe": Learned(lambda a, b: float(b.mean()), 13)}
+    learned = {
+        "lpips": Learned(distance, 31, of_luma=lambda a, b: distance(luma(a), luma(b))),
+        "niqe": Learned(lambda a, b: float(b.mean()), 13),
+    }
     values = Scorer(2, learned, both=True).quality(true, other)
     assert values == {
         "psnr_y": psnr_y(true, other, crop=2),
@@ -149,14 +150,41 @@ def test_figures_are_those_of_the_metrics():
         "ssim_y": ssim_y(true, other),
         "ssim_rgb": ssim(true, other),
         "lpips": np.abs(true.astype(int) - other).mean(),
-        "lpips_y": np.abs(seen[1][0].astype(int) - seen[1][1]).mean(),
+        "lpips_y": distance(luma(true), luma(other)),
         "niqe": other.mean(),
     }
     assert set(values) == Scorer(2, learned, both=True).measures
-    assert (seen[1][0][..., 0] == seen[1][0][..., 2]).all()
     assert Scorer(0, learned).quality(smooth(12, 12), smooth(12, 12)).keys() == {
         "psnr_y", "psnr_rgb", "ssim_y",
     }  # AlexNet's features need 31 pixels # fmt: skip
+
+
+def test_a_learned_distance_reads_a_true_picture_once(monkeypatch):
+    from bdflow.train import lpips
+
+    seen = []
+
+    class Means:
+        def __init__(self, weights):
+            pass
+
+        def features(self, x):
+            seen.append(x.mean().item())
+            return [x.mean()]
+
+        def distance(self, a, b):
+            return abs(a[0] - b[0])
+
+    monkeypatch.setattr(lpips, "LPIPS", Means)
+    monkeypatch.setattr(lpips, "find_weights", lambda data: {})
+    judge = learned("lpips")[0]["lpips"]
+    true, other = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)
+    assert [judge.of(true, other), judge.of(true, true), judge.of(other, true), judge.of(other, other)] == [
+        1, 0, 1, 0,
+    ]  # fmt: skip
+    assert seen == [0, 1, 0, 1, 0, 1]
+    red = np.zeros_like(true) + np.array([255, 0, 0], np.uint8)
+    assert judge.of_luma(true, red) == pytest.approx((81 - 16) / 255)  # BT.601's luma of red and of black
 
 
 def test_the_small_picture_is_set_beside_the_bicubic_one():

@@ -27,10 +27,12 @@ class Learned:
     Attributes:
         of: Takes the true picture and the restored one.
         least: Pixels that a side needs.
+        of_luma: The same of their luma, where that is measured, too.
     """
 
     of: Callable[[Pixels, Pixels], float]
     least: int
+    of_luma: Callable[[Pixels, Pixels], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,17 @@ class Scorer:
             if math.isnan(value := learned.of(true, restored)):
                 continue  # a flat picture has no NIQE
             values[name] = value
-            if self.both and name == "lpips":
-                values["lpips_y"] = learned.of(_gray(true), _gray(restored))
+            if self.both and learned.of_luma:
+                values[f"{name}_y"] = learned.of_luma(true, restored)
         return values
 
     @property
     def measures(self) -> set[str]:
         """What :meth:`quality` gives, of pictures large enough."""
-        names = {"psnr_y", "psnr_rgb", "ssim_y", *self.learned} | ({"ssim_rgb"} if self.both else set())
-        return names | ({"lpips_y"} if self.both and "lpips" in self.learned else set())
+        names = {"psnr_y", "psnr_rgb", "ssim_y", *self.learned}
+        if self.both:
+            names |= {"ssim_rgb", *(f"{name}_y" for name, learned in self.learned.items() if learned.of_luma)}
+        return names
 
 
 def store(method: Method, true: Pixels, scorer: Scorer) -> tuple[bytes, Pixels, dict[str, float]]:
@@ -143,13 +147,14 @@ def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], 
 def _lpips(data: Path | None) -> Learned:
     from bdflow.train import lpips
 
-    return Learned(_on_tensors(lpips.LPIPS(lpips.find_weights(data))), lpips.LEAST)
+    network = lpips.LPIPS(lpips.find_weights(data))
+    return Learned(_distance(network), lpips.LEAST, of_luma=_distance(network, _gray))
 
 
 def _dists(data: Path | None) -> Learned:
     from bdflow.train import dists
 
-    return Learned(_on_tensors(dists.DISTS(dists.find_weights(data))), dists.LEAST)
+    return Learned(_distance(dists.DISTS(dists.find_weights(data))), dists.LEAST)
 
 
 def _niqe(data: Path | None) -> Learned:
@@ -159,15 +164,23 @@ def _niqe(data: Path | None) -> Learned:
     return Learned(lambda true, restored: natural(restored), niqe.LEAST)
 
 
-def _on_tensors(network: Any) -> Callable[[Pixels, Pixels], float]:
+def _distance(network: Any, prepare: Callable[[Pixels], Pixels] = lambda rgb: rgb) -> Callable[..., float]:
+    """A distance by features; those of the last true picture are kept, for many restored ones follow it."""
     import torch
 
-    def tensor(rgb: Pixels) -> Any:
-        return torch.from_numpy(rgb.transpose(2, 0, 1)[None].copy()).float() / 255
+    last: Pixels | None = None
+    known: Any = None
 
-    def distance(a: Pixels, b: Pixels) -> float:
+    def features(rgb: Pixels) -> Any:
+        pixels = prepare(rgb).transpose(2, 0, 1)[None].copy()
+        return network.features(torch.from_numpy(pixels).float() / 255)
+
+    def distance(true: Pixels, restored: Pixels) -> float:
+        nonlocal last, known
         with torch.no_grad():
-            return float(network(tensor(a), tensor(b)))
+            if last is not true:
+                last, known = true, features(true)
+            return float(network.distance(known, features(restored)))
 
     return distance
 

@@ -1,6 +1,6 @@
 """DISTS on VGG16 (Ding, Ma, Wang and Simoncelli, TPAMI 2020), without torchvision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,9 @@ class DISTS(nn.Module):
         self.requires_grad_(False).eval()
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The picture itself and the last activation of VGG16's five stages; pooling takes squares' means."""
+        """The picture itself, shrunk, and the last activation of VGG16's five stages; pooling takes squares'
+        means."""
+        x = self._shrunk(x)
         out, h = [x], (x - self.mean) / self.deviation
         for index, stage in enumerate(self.stages):
             if index:
@@ -76,13 +78,12 @@ class DISTS(nn.Module):
             out.append(h)
         return out
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 16 on."""
-        fa, fb = (self.features(self._shrunk(x)) for x in (a, b))
-        likeness = a.new_zeros(a.shape[0])
-        sizes = [f.shape[1] for f in fa]
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """Distances ``(N,)`` of two pictures' :meth:`features`."""
+        likeness = a[0].new_zeros(a[0].shape[0])
+        sizes = [f.shape[1] for f in a]
         weights = (torch.split(w, sizes) for w in (self.alpha, self.beta))
-        for x, y, alpha, beta in zip(fa, fb, *weights, strict=True):
+        for x, y, alpha, beta in zip(a, b, *weights, strict=True):
             mx, my = x.mean((2, 3)), y.mean((2, 3))
             vx, vy = (((f - m[..., None, None]) ** 2).mean((2, 3)) for f, m in ((x, mx), (y, my)))
             both = (x * y).mean((2, 3)) - mx * my
@@ -90,6 +91,10 @@ class DISTS(nn.Module):
             structure = (2 * both + _EPSILON) / (vx + vy + _EPSILON)
             likeness = likeness + (alpha * texture + beta * structure).sum(1)
         return 1 - likeness
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 16 on."""
+        return self.distance(self.features(a), self.features(b))
 
     def _shrunk(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

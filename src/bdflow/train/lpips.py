@@ -1,6 +1,6 @@
 """LPIPS v0.1 on AlexNet (Zhang et al., CVPR 2018), without torchvision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +66,13 @@ class LPIPS(nn.Module):
             out.append(f / ((f * f).sum(1, keepdim=True).sqrt() + 1e-10))
         return out
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 31 on."""
-        distance = a.new_zeros(a.shape[0])
-        for head, fa, fb in zip(self.heads, self.features(a), self.features(b), strict=True):
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """Distances ``(N,)`` of two pictures' :meth:`features`."""
+        distance = a[0].new_zeros(a[0].shape[0])
+        for head, fa, fb in zip(self.heads, a, b, strict=True):
             distance = distance + head((fa - fb) ** 2).float().mean((1, 2, 3))
         return distance
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 31 on."""
+        return self.distance(self.features(a), self.features(b))
