@@ -381,6 +381,9 @@ def test_pca_is_fitted_once_and_stands_among_portraits(faces, tmp_path):
     assert portraits.most == 1
     entry = portraits.entry(1)
     assert entry.facts["fitted_on"] == 2
+    assert "fitted" not in vars(portraits)
+    entry.ready()
+    assert "fitted" in vars(portraits)  # no picture's seconds tell of it
     data, pixels = round_trip(entry.method, smooth())
     assert (len(data), pixels.shape) == (5, (48, 64, 3))
 

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -49,20 +49,21 @@ class Entry:
         facts: Kind, settings, weights and versions: a measurement is known by them.
         method: What stores pictures; or a folder of pictures that somebody's program restored.
         ours: The model whose plain file it is: its small picture is measured too.
+        ready: Loads or fits what the first picture needs, so that no picture's seconds tell of it.
     """
 
     label: str
     facts: Mapping[str, Any]
     method: "Method | External"
     ours: "Ours | None" = None
+    ready: Callable[[], object] = lambda: None
 
     def measure(self, sample: Sample, true: Pixels, scorer: Scorer) -> Values:
         """The figures of one picture; BDFlowError if the method cannot have it."""
         if isinstance(self.method, External):
             count, pixels = self.method.stored(sample, true)
             return size_of(count, true) | scorer.quality(true, pixels)
-        if self.ours:
-            self.ours.load()
+        self.ready()
         data, _, values = store(self.method, true, scorer)
         if self.ours:
             small = container.read(data).image.rgb
@@ -95,11 +96,11 @@ class Ours:
     def entry(self) -> Entry:
         """The model as it is used: Z = 0."""
         method = Rescaled(self.rescaler)
-        return Entry(method.name, self.facts, method, self)
+        return Entry(method.name, self.facts, method, self, ready=self.load)
 
     @cache  # noqa: B019  there are few, and they live as long as the run
     def load(self) -> None:
-        """Load the networks, so that no picture's seconds tell of it."""
+        """Load the networks."""
         side = 2 * self.rescaler.model.scale
         self.rescaler.upscale(self.rescaler.downscale(np.zeros((side, side, 3), np.uint8)))
 
@@ -279,19 +280,21 @@ class Portraits:
         }
 
     @cached_property
-    def _fitted(self) -> pca.PCA:
+    def fitted(self) -> pca.PCA:
+        """The PCA of the most components."""
         return pca.fit((read_picture(path).rgb for path in self._paths), self.most, PCA_SIDE)
 
     def first(self, components: int) -> pca.PCA:
         """The PCA of fewer components: a byte each."""
-        whole = self._fitted
+        whole = self.fitted
         k = slice(components)
         return pca.PCA(whole.mean, whole.basis[k], whole.low[k], whole.high[k])
 
     def entry(self, components: int) -> Entry:
         """PCA of so many components, not yet fitted."""
         facts = self._facts | {"components": components}
-        return Entry(f"PCA, {components} components", facts, _PCA(self, components))
+        method = _PCA(self, components)
+        return Entry(f"PCA, {components} components", facts, method, ready=lambda: self.fitted)
 
 
 @dataclass(frozen=True)
