@@ -17,7 +17,8 @@ OF_128 = count_multiply_adds(build(CONFIGS["tiny-x4"]))
 @pytest.fixture(scope="module")
 def result(tiny):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "LARGEST_IRN", 1)  # its export takes longer than all else
+        small = {"block": "dense", "blocks": 1, "features": 4}  # IRN's own takes longer than all else
+        patch.setattr(speed, "_IRN_BLOCKS", small)
         patch.setattr(speed, "_CEILING_SIDE", 16)
         patch.setattr(backends, "find_spec", lambda name: name == "torch")  # OpenVINO bears no forks later
         model = zoo.find(tiny("tiny-x4"), trust=True)
@@ -48,6 +49,12 @@ def test_rates_are_of_the_networks_own_arithmetic(result):
     assert speed.ceiling(result) == max(
         row["multiply_adds_per_second"] for row in result["rows"] if row["subject"] == "ceiling"
     )
+
+
+def test_irn_is_timed_beside_the_models(result):
+    (row,) = (row for row in result["rows"] if row["subject"] == "IRN x4")
+    assert (row["task"], row["side"], len(row["each"])) == ("restore: network", 32, 2)
+    assert row["multiply_adds"] > 0
 
 
 def test_the_page_is_made_of_it(result, tmp_path, monkeypatch):

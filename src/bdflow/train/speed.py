@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,7 +42,9 @@ from bdflow.train.model import build, count_multiply_adds
 from bdflow.zoo import WEIGHTS, Model
 
 AVIF_QUALITY = JPEG_XL_QUALITY = 60  # what web pages use; the time hardly depends on it
-LARGEST_IRN = 32  # at x64 it has 472 million parameters: minutes of export for a figure of no surprise
+IRN_SIDES = 1024  # pixels; at 2048 a round of IRN would take as long as all else together
+LARGEST_IRN = 64  # 472 million parameters: its export takes 6 GB of memory for a moment
+_IRN_BLOCKS: Mapping[str, Any] = {"block": "dense", "blocks": 8, "features": 32}  # a level
 _CEILING_SIDE = 256
 _BRIEF = 0.5  # seconds
 
@@ -93,9 +96,17 @@ def measure(
         torch.set_num_threads(threads)
     rows, skipped = [], {}
     with tempfile.TemporaryDirectory() as temporary:
+        rivals = []
+        for scale in sorted({model.scale for model in models if model.scale <= LARGEST_IRN}):
+            say(f"exporting IRN x{scale}")
+            rivals.append(_IRN(scale, threads, Path(temporary, f"irn-x{scale}")))
         for side in (0, *sides):
             say(f"{side} pixels" if side else "the ceiling, and start-up")
-            made = _alone(models, threads, Path(temporary)) if side == 0 else _of(models, side, threads)
+            if side == 0:
+                made = _alone(models, threads, Path(temporary))
+            else:
+                fitting = [irn for irn in rivals if side <= IRN_SIDES and side % irn.scale == 0]
+                made = chain(_of(models, side, threads), (irn.item(side) for irn in fitting))
             items = []
             for item in made:
                 try:
@@ -103,8 +114,6 @@ def measure(
                     items.append(item)
                 except (BDFlowError, MemoryError) as error:
                     skipped[f"{item.subject}, {item.task}"] = str(error)
-            if side and side == min(sides):
-                items += _irn(models, side, threads, Path(temporary), say)
             for number in range(rounds):
                 say(f"round {number + 1} of {rounds}")
                 for item in items:
@@ -201,24 +210,25 @@ def _pixels(made: list[np.ndarray]) -> np.ndarray:
     return np.moveaxis(made[0][0], 0, 2)
 
 
-def _irn(
-    models: Sequence[Model], side: int, threads: int | None, folder: Path, say: Callable[[str], None]
-) -> list[Item]:
-    """IRN of the models' scales with random weights, for its time alone."""
-    items = []
-    for scale in sorted({m.scale for m in models if m.scale <= LARGEST_IRN and side % m.scale == 0}):
-        say(f"exporting IRN x{scale}")
-        config = ModelConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
+class _IRN:
+    """IRN with random weights, for its time alone."""
+
+    def __init__(self, scale: int, threads: int | None, folder: Path) -> None:
+        folder.mkdir()
         torch.manual_seed(0)
-        network = build(config)
+        network = build(ModelConfig(scale=scale, boundary_bits=0, **_IRN_BLOCKS))
         (folder / WEIGHTS).write_bytes(save(network.state_dict(), {}))
         write_graph(network, "up", folder)
-        small = {"small": np.zeros((1, 3, side // scale, side // scale), np.uint8)}
-        run = partial(_session(folder / "up.onnx", threads).run, None, small)
-        run()
-        work = float(count_multiply_adds(network)) * (side / 128) ** 2
-        items.append(Item(f"IRN x{scale}", "restore: network", side, run, work))
-    return items
+        self.scale = scale
+        self._session = _session(folder / "up.onnx", threads)
+        self._multiply_adds = count_multiply_adds(network)
+
+    def item(self, side: int) -> Item:
+        small = {"small": np.zeros((1, 3, side // self.scale, side // self.scale), np.uint8)}
+        work = self._multiply_adds * (side / 128) ** 2
+        return Item(
+            f"IRN x{self.scale}", "restore: network", side, partial(self._session.run, None, small), work
+        )
 
 
 def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterator[Item]:
