@@ -158,6 +158,8 @@ def test_several_pictures_or_one_into_a_folder(shell, photos):
             "in/notes.txt/x: no such folder can be made: a part of its p",
         ),
         ("downscale in -x 2 -o in", "in is or lies in the folder of the results: name another (-o FOLDER)"),
+        ("downscale in -x 2 -o in --json log", "in is or lies in the folder of the results: name another"),
+        ("downscale in -x 2 -o out.avif", "in: it is a folder: name a folder for the results (-o FOLDER)"),
         (
             "downscale in -x 2 -o out --json in/a.png",
             "in/a.png: exists already: continue it (--resume), choo",

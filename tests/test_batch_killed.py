@@ -105,6 +105,21 @@ def test_ctrl_c_ends_with_a_summary_and_nothing_half_done(tiny, tmp_path, photos
     assert all((out / name).read_bytes() == photos[name] for name in done)
 
 
+def test_ctrl_c_leaves_no_half_of_a_single_picture(tiny, tmp_path):
+    photo, small = tmp_path / "photo.png", tmp_path / "small.png"
+    Image.new("RGB", (3000, 3000)).save(photo)
+    bdflow.load(tiny("tiny-x2"), trust=True).downscale(photo).save(small)
+    out = tmp_path / "out"
+    out.mkdir()
+    process = start(
+        "upscale", small, "-o", out / "photo.png", "-m", tiny("tiny-x2"), "--trust", "--tile", "64"
+    )
+    wait_for(process, lambda: names(out))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err, names(out)) == (-signal.SIGINT, "", set())
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_second_ctrl_c_ends_at_once(tiny, tmp_path):
     os.mkfifo(tmp_path / "slow.png")

@@ -137,6 +137,14 @@ def test_what_another_run_made_meanwhile_is_kept(files):
     assert Path("out/z/3.out").read_bytes() == b"theirs"
 
 
+def test_a_folder_that_cannot_be_made_is_no_picture_that_was_done(files):
+    Path("out").mkdir()
+    Path("out/z").write_text("in the way")
+    for resume in (False, True):
+        tally, _ = go(lambda _: RESULT, todo=results(resume=resume), resume=resume)
+        assert (tally.made + tally.done, tally.failed) == (10, 10)
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress(files, monkeypatch, capsys, terminal):
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)

@@ -142,6 +142,32 @@ def test_nothing_is_overwritten_unless_forced(shell, built_in, photo, small):
     assert pixels("photo.restored.png").shape == (19, 21, 3)
 
 
+def test_a_picture_is_not_replaced_by_what_is_made_of_it(shell, built_in, small):
+    data = small.read_bytes()
+    assert shell("downscale", small, "-x", "2", "--force")[0] == 0
+    assert Path("photo.x2.x2.png").exists()  # a small file is shrunk as any picture, under its whole name
+    for verb in ("downscale", "upscale"):
+        scale = ("-x", "2") if verb == "downscale" else ()
+        status, _, err = shell(verb, small, *scale, "-o", small, "--force")
+        assert (status, err) == (
+            1,
+            f"bdflow: {small}: would replace the picture that it is made of: choose another name\n",
+        )
+    assert small.read_bytes() == data
+
+
+def test_quality_is_for_lossy_formats(shell, small):
+    for quality in (20, 90):
+        assert shell("upscale", small, "-o", f"{quality}.jpg", "--quality", str(quality))[0] == 0
+    assert Path("20.jpg").stat().st_size < Path("90.jpg").stat().st_size
+    for target in ("out.png", "-", "out/"):
+        status, _, err = shell("upscale", small, "-o", target, "--quality", "90")
+        assert (status, err.count("\n")) == (1, 1)
+        assert "takes no quality: leave it out" in err
+    assert shell("upscale", small, "-o", "a.jpg", "--quality", "0")[0] == 2
+    assert not Path("out.png").exists()
+
+
 def test_a_fault_of_the_input_is_told_before_one_of_the_output(shell, small):
     Path("photo.restored.png").write_text("mine")
     for target in ((), ("-o", "no/out.xyz")):

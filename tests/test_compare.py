@@ -234,6 +234,22 @@ def test_compare_writes_sheet_page_and_figures(shell, built_in, monkeypatch):
     assert len(Path("page.html").read_bytes()) < len(page)
 
 
+def test_a_photo_that_cannot_be_compared_is_told_before_the_others_are(shell, built_in):
+    Image.fromarray(gradient(40, 52)).save("1.png")
+    Image.fromarray(gradient(40, 10)).save("2.png")
+    Path("out").mkdir()
+    status, _, err = shell("compare", "1.png", "2.png", "-x", "2", "-o", "out")
+    assert (status, err) == (1, "bdflow: 2.png: 10x40 is too small to measure: a side needs 11 pixels\n")
+    assert not list(Path("out").iterdir())
+
+
+def test_a_gray_profile_is_left_out_of_pictures_in_colour(shell, built_in):
+    Image.fromarray(gradient(40, 52)).convert("L").save("gray.png", icc_profile=SRGB)
+    assert shell("compare", "gray.png", "-m", "tiny-x2")[0] == 0
+    with Image.open("gray.compare.png") as image:
+        assert "icc_profile" not in image.info
+
+
 def test_the_profile_goes_into_sheet_and_page(shell, built_in):
     Image.fromarray(gradient(40, 52)).save("photo.png", icc_profile=SRGB)
     assert shell("compare", "photo.png", "-m", "tiny-x2", "--html", "page.html")[0] == 0

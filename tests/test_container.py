@@ -247,6 +247,7 @@ def test_golden(name):
         ({"size": (81, 89)}, "10x12 cannot restore 81x89"),
         ({"size": (72, 89)}, "10x12 cannot restore 72x89"),
         ({"size": (0, 89)}, "10x12 cannot restore 0x89"),
+        ({"size": (77, 1_000_001)}, "77x1000001 has a side of more than 1,000,000 pixels"),
         ({"bits": 4}, r"bits must be 0\.\.3, not 4"),
         ({"bits": 0}, "None where bits is 0"),
         ({"boundary": np.zeros((10, 12), np.uint8)}, r"shape \(12, 10\)"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bdflow.errors import BDFlowError
-from bdflow.files import TEMPORARY, make_folder, opened, read_bytes, remove_abandoned, write_bytes
+from bdflow.files import TEMPORARY, make_folder, opened, remove_abandoned, write_bytes
 
 
 def names(folder: Path) -> list[str]:
@@ -211,7 +211,8 @@ def test_every_source_gives_its_bytes(tmp_path):
     stream.seek(7)
     sources = [path, str(path), b"some bytes", bytearray(b"some bytes"), stream, Pipe(b"some bytes")]
     for source in sources:
-        assert read_bytes(source) == b"some bytes"
+        with opened(source) as (opened_stream, _):
+            assert opened_stream.read() == b"some bytes"
 
 
 def test_pipe_can_be_rewound():
@@ -248,9 +249,9 @@ def test_unreadable_sources(tmp_path, monkeypatch):
         ("nul\0", "null"),
         (17, "not int"),
     ]:
-        with pytest.raises(BDFlowError, match=message) as caught:
-            read_bytes(source)
+        with pytest.raises(BDFlowError, match=message) as caught, opened(source):
+            pass
         assert "\n" not in str(caught.value)
     monkeypatch.setattr(Path, "open", failing(errno.EACCES))
-    with pytest.raises(BDFlowError, match="no permission"):
-        read_bytes(tmp_path / "empty")
+    with pytest.raises(BDFlowError, match="no permission"), opened(tmp_path / "empty"):
+        pass

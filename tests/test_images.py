@@ -150,6 +150,20 @@ def test_lab():
     assert picture.notes == ("LAB converted to RGB",)
 
 
+def test_16_bit_ppm():
+    data = b"P6 2 1 65535\n" + np.array([0, 128, 65535, 257, 514, 771], ">u2").tobytes()
+    picture = read(data)
+    assert picture.rgb.tolist() == [[[0, 0, 255], [1, 2, 3]]]
+    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+
+
+def test_an_array_beyond_the_limits_is_refused():
+    with pytest.raises(BDFlowError, match=r"^the array: 4x3 is more than 11 pixels: reduce it first$"):
+        read(np.zeros((3, 4), np.uint8), max_pixels=11)
+    with pytest.raises(BDFlowError, match=r"has a side of more than 1,000,000 pixels"):
+        read(np.zeros((1, 1_000_001), np.uint8))
+
+
 def test_16_bit_gray():
     values = np.linspace(0, 65535, 60).astype(np.uint16).reshape(6, 10)
     expected = three(np.round(values / 257))

@@ -7,10 +7,11 @@ import pytest
 from pictures import ALPHA, COLOUR, GRAY, SRGB, assert_picture, file, smooth, three
 from PIL import Image
 
-from bdflow.encoding import check_writable, encode, write
+from bdflow import strips
+from bdflow.encoding import check_writable, encode
 from bdflow.errors import BDFlowError
-from bdflow.files import read_bytes, write_bytes
 from bdflow.images import READABLE, Picture, read
+from bdflow.strips import Strips
 
 
 @pytest.mark.parametrize("format", ["png", "tif", "tiff", "bmp", "PNG"])
@@ -76,13 +77,13 @@ def test_what_cannot_be_encoded(picture, format, quality, message):
 
 def test_write(tmp_path):
     path = tmp_path / "a.PNG"
-    write(Picture(COLOUR), path)
+    strips.write(Strips.of(COLOUR), path)
     assert_picture(read(path), COLOUR)
     with pytest.raises(BDFlowError, match="exists already"):
-        write(Picture(COLOUR), path)
-    write(Picture(COLOUR[:2]), path, overwrite=True)
+        strips.write(Strips.of(COLOUR), path)
+    strips.write(Strips.of(COLOUR[:2]), path, overwrite=True)
     assert_picture(read(path), COLOUR[:2])
-    write(Picture(smooth()), tmp_path / "b.jpg", quality=10)
+    strips.write(Strips.of(smooth()), tmp_path / "b.jpg", quality=10)
     assert (tmp_path / "b.jpg").read_bytes() == encode(Picture(smooth()), "jpg", 10)
 
 
@@ -114,18 +115,24 @@ def test_what_cannot_be_written_is_known_before(path, width, height, alpha, mess
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(("format", "side"), [("webp", 16383), ("jpg", 65500)])
-def test_the_longest_sides_are_just_those_that_pillow_writes(format, side):
+@pytest.mark.parametrize(("format", "side"), [("webp", 16383), ("jpg", 65500), ("avif", 32768)])
+def test_the_longest_sides_are_just_those_that_pillow_writes_and_reads(format, side):
     check_writable(f"a.{format}", side, 1, False)
-    encode(Picture(np.zeros((1, side, 3), np.uint8)), format)
+    read(encode(Picture(np.zeros((1, side, 3), np.uint8)), format))
     with pytest.raises((OSError, ValueError)):
-        Image.new("RGB", (side + 1, 1)).save(io.BytesIO(), {"jpg": "JPEG"}.get(format, format))
+        written_and_read(side + 1, format)
+
+
+def written_and_read(width, format):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, 1)).save(buffer, {"jpg": "JPEG"}.get(format, format))
+    Image.open(buffer)  # AVIF writes more than it reads
 
 
 @pytest.mark.parametrize("name", ["noending", "a.xyz"])
 def test_write_without_a_format(tmp_path, name):
     with pytest.raises(BDFlowError, match="one of png, jpg"):
-        write(Picture(COLOUR), tmp_path / name)
+        strips.write(Strips.of(COLOUR), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
@@ -135,8 +142,3 @@ def test_readable_endings():
     for ending in READABLE:
         image = Image.fromarray(GRAY if ending == ".pgm" else COLOUR)
         assert read(file(image, endings[ending])).width == 7
-
-
-def test_bytes_go_through_here_too(tmp_path):
-    write_bytes(tmp_path / "a", b"abc")
-    assert read_bytes(tmp_path / "a") == b"abc"

@@ -245,6 +245,11 @@ def test_an_impossible_sigma_is_refused(x2, sigma):
         x2.upscale(x2.downscale(noise()), sigma=sigma)
 
 
+def test_a_negative_seed_is_refused(x2):
+    with pytest.raises(bdflow.BDFlowError, match=r"^a seed must be 0 or more, not -1$"):
+        x2.upscale(x2.downscale(noise()), sigma=1, seed=-1)
+
+
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_a_stripped_file_is_restored_from_its_pixels_with_a_warning(model, format):
     small = model.downscale(noise(40, 40))
@@ -288,12 +293,17 @@ def test_edited_pixels_are_restored_with_a_warning(x2):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert gap(restored, x2.upscale(data)) > 1
+    edited = container.read(repainted(data))
+    assert container.read(edited.to_bytes()).pixels_changed  # stored once more, it is no better
 
 
 def test_what_onnx_runtime_says_becomes_one_line(x2, monkeypatch):
     class Failing:
         def __init__(self, *_):
             pass
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
 
         def run(self, outputs, inputs):
             raise RuntimeError("Failed to allocate memory\nfor requested buffer of size 9000000000")

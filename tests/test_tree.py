@@ -44,6 +44,7 @@ def here(tmp_path, monkeypatch):
         (X8, ["a.jpg", "b.c.png"], ["a.x8.png", "b.c.x8.png"]),
         (X8, ["a.jpg", "a.png", "b.png"], ["a.jpg.x8.png", "a.png.x8.png", "b.x8.png"]),
         (X8, ["A.jpg", "a.png"], ["A.jpg.x8.png", "a.png.x8.png"]),
+        (X8, ["a.JPG", "a.jpg", "b.jpg"], ["a.JPG.0d93f09c.x8.png", "a.jpg.9b34b216.x8.png", "b.x8.png"]),
         (X8, ["\u00e9.jpg", "e\u0301.png"], ["\u00e9.jpg.x8.png", "e\u0301.png.x8.png"]),
         (X8, ["a.jpg", "a.x8.png"], ["a.x8.png", "a.x8.x8.png"]),
         (

@@ -76,7 +76,7 @@ class Computing:
 
     Attributes:
         tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
-            Default: 1280, for less than 1 GiB at 100 megapixels; 2048 at x32, and 3072 at x64.
+            Default: 1280, or more for models that look far around (see docs/sizes.md).
         threads: Processor threads; default: all cores.
         device: Where it is computed. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
         backend: What computes. openvino (bdflow[openvino]) is about twice as fast where the processor has
@@ -104,6 +104,8 @@ def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> st
     Raises:
         BDFlowError: It is a batch, but no folder is named for its results.
     """
+    from bdflow.encoding import WRITABLE
+
     folder = next((path for path in inputs if Path(path).is_dir()), None)
     output = output or None
     into = output not in (None, "-") and (output.endswith((os.sep, "/")) or Path(output).is_dir())
@@ -111,7 +113,7 @@ def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> st
         return None
     if "-" in (*inputs, output):
         raise BDFlowError('"-" stands for one picture: name files or a folder, and one for the results')
-    if output is None or (not into and Path(output).suffix.lower() in (".png", ".jpg", ".webp", ".tif")):
+    if output is None or (not into and Path(output).suffix.lower()[1:] in WRITABLE):
         what = f"{folder}: it is a folder" if folder else "this is for several pictures"
         raise BDFlowError(f"{what}: name a folder for the results (-o FOLDER)")
     return output
@@ -129,31 +131,35 @@ def small_stem(path: str) -> str:
     return str(stem.with_suffix("") if scale.startswith(".x") and scale[2:].isdigit() else stem)
 
 
-def beside(path: str, suffix: str) -> str:
-    """``photo.jpg`` or ``photo.x8.png`` with another ending."""
-    return "-" if path == "-" else f"{small_stem(path)}{suffix}"
+def beside(path: str, ending: str) -> str:
+    """``photo.mask.png`` for ``photo.jpg``."""
+    return "-" if path == "-" else f"{Path(path).with_suffix('')}{ending}"
 
 
-def check_target(path: str, force: bool) -> str:
-    """Where to write, refused before the work is done rather than after it."""
+def check_target(path: str, force: bool, source: str = "-") -> str:
+    """Where to write, refused before the work is done rather than after it: what is there, unless it may be
+    replaced, and in any case the ``source`` that the result is made of."""
     if path == "-":
         if sys.stdout.isatty():
             raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
     elif not Path(path).parent.is_dir():
         raise BDFlowError(f"{path}: there is no such folder: make it first")
-    elif Path(path).exists() and not force:
-        raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
+    elif Path(path).exists():
+        if not force:
+            raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
+        if source != "-" and Path(source).exists() and Path(path).samefile(source):
+            raise BDFlowError(f"{path}: would replace the picture that it is made of: choose another name")
     return path
 
 
-def deliver(picture: Strips, target: str, force: bool) -> None:
+def deliver(picture: Strips, target: str, force: bool, quality: int | None = None) -> None:
     """Write a picture to a file, or as PNG to standard output."""
     from bdflow import strips
 
     if target == "-":
         picture.write_png(sys.stdout.buffer)
         return
-    strips.write(picture, target, overwrite=force)
+    strips.write(picture, target, overwrite=force, quality=quality)
     say("{}: {}x{}".format(target, *picture.size))
 
 

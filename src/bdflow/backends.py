@@ -80,14 +80,14 @@ def load(model: Model, graph: str, device: str, backend: str, threads: int | Non
         BDFlowError: It cannot be loaded, or the device does not work; of the network itself: it failed.
     """
     try:
-        run = BACKENDS[backend](model, graph, device, threads)
+        run, accelerated = BACKENDS[backend](model, graph, device, threads)
     except BDFlowError:
         raise
     except Exception as error:  # the backends' own classes, which share no base
         path = model.folder / f"{graph}.onnx"
         raise BDFlowError(f"{path}: {_NAMES[backend]} cannot load it: {reason(error)}") from error
     # Accelerators have less memory, and DirectML bears one run at a time.
-    turn = nullcontext() if choose(device, backend) == "cpu" else threading.Lock()
+    turn = threading.Lock() if accelerated else nullcontext()
 
     def guarded(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         try:
@@ -99,7 +99,10 @@ def load(model: Model, graph: str, device: str, backend: str, threads: int | Non
     return guarded
 
 
-def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> Network:
+# Each loads a network, and says whether an accelerator runs it.
+
+
+def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.enable_mem_pattern = False  # it would set memory for a second tile beside the first's
@@ -107,12 +110,13 @@ def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> 
     chosen = choose(device)
     wanted = [_CPU] if chosen == "cpu" else [_ACCELERATORS[chosen], _CPU]
     session = onnxruntime.InferenceSession(model.folder / f"{graph}.onnx", options, wanted)
-    if device not in ("auto", "cpu") and session.get_providers()[0] != _ACCELERATORS[chosen][0]:
+    provider = session.get_providers()[0]
+    if device not in ("auto", "cpu") and provider != _ACCELERATORS[chosen][0]:
         raise BDFlowError(f"{device} does not work here (no such device, or no driver): take --device cpu")
-    return lambda tensors: session.run(None, tensors)
+    return (lambda tensors: session.run(None, tensors)), provider != _CPU
 
 
-def _openvino(model: Model, graph: str, device: str, threads: int | None) -> Network:
+def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
     import openvino
 
     core = openvino.Core()
@@ -128,10 +132,10 @@ def _openvino(model: Model, graph: str, device: str, threads: int | None) -> Net
         made = compiled.create_infer_request().infer(tensors)
         return [np.asarray(made[output]) for output in compiled.outputs]
 
-    return run
+    return run, False
 
 
-def _torch(model: Model, graph: str, device: str, threads: int | None) -> Network:
+def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
     import torch
 
     from bdflow.train.export import Down, Up, load_model
@@ -149,7 +153,7 @@ def _torch(model: Model, graph: str, device: str, threads: int | None) -> Networ
             made = network(**there)
         return [each.cpu().numpy() for each in (made if isinstance(made, tuple) else (made,))]
 
-    return run
+    return run, where.type != "cpu"
 
 
 def _devices_of_torch() -> list[str]:

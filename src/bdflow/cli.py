@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from cyclopts.validators import Number
 
 from bdflow import BDFlowError, __version__
 from bdflow.arguments import (
@@ -93,7 +94,8 @@ def downscale(
         return _run(inputs, folder, naming, shrinking(rescaler, verify=verify), jobs, batch, force)
 
     rescaler = _load(model, scale, computing, trust)
-    target = check_target(output or beside(image, f".x{rescaler.model.scale}.png"), force)
+    target = output or beside(image, f".x{rescaler.model.scale}.png")
+    check_target(target, force, source=image)
     if target != "-" and Path(target).suffix.lower() != ".png":
         raise BDFlowError(f"{target}: the small file is a PNG: end its name in .png")
     small = rescaler.downscale(read_input(image))
@@ -119,6 +121,7 @@ def upscale(
     trust: Switch = False,
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
+    quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
     force: Force = False,
     computing: Computing = DEFAULT,
     batch: Batch = ONE,
@@ -134,15 +137,18 @@ def upscale(
         trust: Take a model folder that did not come with bdflow.
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
+        quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
         force: Overwrite existing files.
     """
     from bdflow import encoding
-    from bdflow.rescaler import check_sigma
+    from bdflow.rescaler import check_draw
     from bdflow.restorer import Restorer
 
-    check_sigma(sigma)
+    check_draw(sigma, seed)
     inputs = [small, *more]
     folder = results_folder(inputs, output, batch != ONE)
+    if quality is not None and (folder is not None or output == "-"):
+        raise BDFlowError("a PNG takes no quality: leave it out, or name one file (-o photo.jpg)")
     if folder is not None:
         from bdflow.batch.run import restoring, share
         from bdflow.batch.tree import Naming
@@ -152,16 +158,17 @@ def upscale(
         work = restoring(restorer, sigma=sigma, seed=seed)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
-    target = output or beside(small, ".restored.png")
+    target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
     rescaler, accepted, remarks = Restorer(model, trust=trust, **asdict(computing)).accept(read_input(small))
     if target != "-":
-        check_target(target, force)
-        encoding.check_writable(target, *accepted.size, alpha=accepted.image.alpha is not None)
+        check_target(target, force, source=small)
+        alpha = accepted.image.alpha is not None
+        encoding.check_writable(target, *accepted.size, alpha=alpha, quality=quality)
     for remark in remarks:
         warnings.warn(remark, stacklevel=1)
-    deliver(rescaler.restore_strips(accepted, sigma=sigma, seed=seed), target, force)
+    deliver(rescaler.restore_strips(accepted, sigma=sigma, seed=seed), target, force, quality)
     return None
 
 
@@ -175,8 +182,8 @@ def _run(
 
     if options.resume and force:
         raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
+    todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
     with open_log(options.json, resume=options.resume, force=force) as log:
-        todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
         tally = run(todo, work, jobs=jobs, resume=options.resume, log=log, say=say)
     if tally.stopped == INTERRUPTED:
         return 130
@@ -338,6 +345,15 @@ def _load(model: str | None, scale: int | None, computing: Computing, trust: boo
     return load(model, scale=scale, trust=trust, **asdict(computing))
 
 
+def _end(number: int, _: object) -> None:
+    """Ctrl-C: no half-written file stays, and whoever waits for this process learns what ended it."""
+    from bdflow.files import discard_unfinished
+
+    discard_unfinished()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong
     arguments, 130 after Ctrl-C.
@@ -346,9 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line, without the program's name; None takes the process's own.
     """
     warnings.showwarning = lambda message, *_: say(f"bdflow: warning: {message}")
-    # Python would hear Ctrl-C only when the network is through with a picture. (Training listens itself.)
+    # Training and batches listen themselves.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, _end)
     try:
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

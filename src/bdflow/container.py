@@ -32,7 +32,7 @@ from bdflow import boundary as boundary_code
 from bdflow import images
 from bdflow.errors import BDFlowError
 from bdflow.files import named, opened, write_bytes
-from bdflow.images import MAX_PIXELS, Array, Picture, Source, too_large
+from bdflow.images import MAX_PIXELS, MAX_SIDE, Array, Picture, Source, too_large
 
 CHUNK = b"bdFW"
 VERSION = 1
@@ -97,6 +97,10 @@ class Downscaled:
 
     def __post_init__(self) -> None:
         small = (self.image.width, self.image.height)
+        if max(self.size) > MAX_SIDE:  # or nothing would read the file
+            raise BDFlowError(
+                "a photograph of {}x{} has a side of more than {:,} pixels".format(*self.size, MAX_SIDE)
+            )
         _check_fits(small, self.size, self.scale)
         if not 0 <= self.bits <= boundary_code.MAX_BITS:
             raise BDFlowError(f"bits must be 0..{boundary_code.MAX_BITS}, not {self.bits}")
@@ -146,9 +150,8 @@ class Downscaled:
 
     def _payload(self) -> bytes:
         code = b"" if self.boundary is None else boundary_code.encode(self.boundary, self.bits)
-        return _Payload(
-            self.model, self.weights, self.scale, self.bits, self.size, _crc(self.image), code
-        ).pack()
+        crc = _crc(self.image) ^ self.pixels_changed  # a wrong one: whoever reads it shall know, too
+        return _Payload(self.model, self.weights, self.scale, self.bits, self.size, crc, code).pack()
 
 
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from bdflow.errors import BDFlowError
-from bdflow.files import reason, write_bytes
+from bdflow.files import reason
 from bdflow.images import Picture
 
-__all__ = ["DEFAULT_QUALITY", "check_writable", "encode", "save", "write"]
+__all__ = ["WRITABLE", "check_writable", "encode", "save"]
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,18 @@ class _Format:
 
 _JPEG = _Format("JPEG", alpha=False, lossy=True, longest_side=65500, options={"subsampling": "4:4:4"})
 _TIFF = _Format("TIFF", options={"compression": "tiff_adobe_deflate"})
-_WRITABLE = {
+_FORMATS = {
     "png": _Format("PNG"),
     "jpg": _JPEG,
     "jpeg": _JPEG,
     "webp": _Format("WEBP", lossy=True, longest_side=16383),
-    "avif": _Format("AVIF", lossy=True),
+    "avif": _Format("AVIF", lossy=True, longest_side=32768),
     "tif": _TIFF,
     "tiff": _TIFF,
     "bmp": _Format("BMP", alpha=False),
 }
-DEFAULT_QUALITY = 95
+WRITABLE = frozenset(_FORMATS)
+_DEFAULT_QUALITY = 95
 
 
 def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
@@ -61,14 +62,10 @@ def save(image: Image.Image, file: BinaryIO, format: str, quality: int | None = 
     Raises:
         BDFlowError: as `encode`, or the stream cannot be written.
     """
-    kind = _format(format, image.width, image.height, image.mode.endswith("A"))
+    kind = _format(format, image.width, image.height, image.mode.endswith("A"), quality)
     options = dict(kind.options)
     if kind.lossy:
-        options["quality"] = DEFAULT_QUALITY if quality is None else quality
-        if not 1 <= options["quality"] <= 100:
-            raise BDFlowError(f"quality must be 1..100, not {quality}")
-    elif quality is not None:
-        raise BDFlowError(f"{format} is lossless and takes no quality: leave it out or write jpg")
+        options["quality"] = _DEFAULT_QUALITY if quality is None else quality
     try:
         image.save(file, kind.pillow, icc_profile=image.info.get("icc_profile"), **options)
     except Exception as error:  # each of Pillow's encoders has its own ways to say "too large"
@@ -76,40 +73,32 @@ def save(image: Image.Image, file: BinaryIO, format: str, quality: int | None = 
         raise BDFlowError(f"cannot write {size} as {format}: {reason(error)}; png takes any size") from error
 
 
-def write(
-    picture: Picture, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int | None = None
+def check_writable(
+    path: str | os.PathLike[str], width: int, height: int, alpha: bool, quality: int | None = None
 ) -> None:
-    """Write a picture in the format that the path's ending names; see `encode` and `write_bytes`.
+    """Refuse, before a picture is made, what `save` would refuse for the format of its path's ending.
 
     Raises:
-        BDFlowError: as those two.
+        BDFlowError: the path's ending names no format, or one that cannot hold such a picture, or a quality
+            that it does not have.
     """
-    write_bytes(path, encode(picture, _ending(path), quality), overwrite=overwrite)
-
-
-def check_writable(path: str | os.PathLike[str], width: int, height: int, alpha: bool) -> None:
-    """Refuse, before a picture is made, what `write` would refuse for its format.
-
-    Raises:
-        BDFlowError: the path's ending names no format, or one that cannot hold such a picture.
-    """
-    _format(_ending(path), width, height, alpha)
-
-
-def _ending(path: str | os.PathLike[str]) -> str:
     ending = Path(path).suffix[1:]
     if not ending:
-        raise BDFlowError(f"{os.fspath(path)}: add an ending, one of {', '.join(_WRITABLE)}")
-    return ending
+        raise BDFlowError(f"{os.fspath(path)}: add an ending, one of {', '.join(_FORMATS)}")
+    _format(ending, width, height, alpha, quality)
 
 
-def _format(name: str, width: int, height: int, alpha: bool) -> _Format:
-    kind = _WRITABLE.get(name.lower())
+def _format(name: str, width: int, height: int, alpha: bool, quality: int | None) -> _Format:
+    kind = _FORMATS.get(name.lower())
     if kind is None:
-        raise BDFlowError(f"cannot write {name!r}: choose one of {', '.join(_WRITABLE)}")
+        raise BDFlowError(f"cannot write {name!r}: choose one of {', '.join(_FORMATS)}")
     if alpha and not kind.alpha:
         raise BDFlowError(f"{name} cannot hold transparency: write png, webp, avif or tif")
     if kind.longest_side and max(width, height) > kind.longest_side:
         most = f"a side has at most {kind.longest_side:,} pixels"
         raise BDFlowError(f"cannot write {width}x{height} as {name}: {most}; png takes any size")
+    if quality is not None and not kind.lossy:
+        raise BDFlowError(f"{name} is lossless and takes no quality: leave it out or write jpg")
+    if quality is not None and not 1 <= quality <= 100:
+        raise BDFlowError(f"quality must be 1..100, not {quality}")
     return kind

@@ -20,20 +20,7 @@ _PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Versions, commit, processor and date, ready for JSON."""
-    installed = {
-        name: _version(name)
-        for name in (
-            "numpy",
-            "pillow",
-            "onnxruntime",
-            "torch",
-            "imagecodecs",
-            "blurhash",
-            "scipy",
-            "bjontegaard",
-            "matplotlib",
-        )
-    }
+    installed = {name: _version(name) for name in _PACKAGES}
     return {
         "bdflow": __version__,
         "commit": _commit(),

@@ -63,16 +63,6 @@ def named(name: str) -> Iterator[None]:
         raise BDFlowError(f"{name}: {error}") from error
 
 
-def read_bytes(source: FileSource) -> bytes:
-    """All of a path or binary stream; bytes as they are.
-
-    Raises:
-        BDFlowError: as `opened`.
-    """
-    with opened(source) as (stream, _):
-        return stream.read()
-
-
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
     """Write a file whole or not at all: a temporary file beside it is flushed to disk, then takes its name.
 
@@ -136,6 +126,16 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         raise BDFlowError(f"{os.fspath(path)}: no such folder can be made: {reason(error)}") from error
 
 
+_unfinished: set[Path] = set()
+
+
+def discard_unfinished() -> None:
+    """Delete the temporary files of this process, which is about to be ended by a signal."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):  # on Windows it cannot be deleted while it is open
+            path.unlink(missing_ok=True)
+
+
 TEMPORARY = re.compile(r"\.bdflow-[0-9a-f]{16}\.tmp")
 
 
@@ -150,10 +150,12 @@ def _temporary(folder: Path) -> Iterator[Path]:
                 holder.close()  # nobody may rename a file that is open
             elif not os.fstat(holder.fileno()).st_nlink:
                 continue  # somebody cleaned up between our making it and our locking it
+            _unfinished.add(path)
             try:
                 yield path
                 return
             finally:
+                _unfinished.discard(path)
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
 

@@ -14,21 +14,18 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from bdflow.errors import BDFlowError
-from bdflow.files import FileSource, named, opened, read_bytes, write_bytes
+from bdflow.files import FileSource, named, opened
 
 __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "READABLE",
     "Array",
-    "FileSource",
     "Picture",
     "Source",
     "decode",
     "read",
-    "read_bytes",
     "too_large",
-    "write_bytes",
 ]
 
 Array: TypeAlias = npt.NDArray[np.uint8]
@@ -119,7 +116,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
         source: a path, the bytes of a file, a binary stream (read from where it stands), a Pillow image, or a
             uint8 or uint16 array, (height, width) or (height, width, channels), the channels being gray,
             gray and alpha, RGB or RGBA.
-        max_pixels: larger pictures are refused before they are decoded (an array is decoded already).
+        max_pixels: larger pictures are refused before they are decoded.
 
     Returns:
         The picture; it shares no memory with the source.
@@ -128,7 +125,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
         BDFlowError: the source is missing, empty, damaged, too large, or no picture.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
         return _from_pil(source, "the image", max_pixels)
     with opened(source) as (stream, name):
@@ -197,9 +194,10 @@ def _convert(image: Image.Image) -> Picture:
     if getattr(image, "is_animated", False):
         pages = image.format in ("TIFF", "MPO")
         notes.append("several pictures: first one only" if pages else "animation: first frame only")
-    # Pillow names how samples lie in the file, such as "RGB;16B", but hands out 8 bits of them.
+    # Pillow names how samples lie in the file, such as "RGB;16B" or a PPM's ("RGB", 65535), but hands out 8
+    # bits of them. Of JPEG 2000 and AVIF it does not tell.
     raw_mode = str(getattr(image, "tile", None) or "")
-    if ";16" in raw_mode or image.mode.startswith("I"):
+    if ";16" in raw_mode or ", 65535)" in raw_mode or image.mode.startswith("I"):
         notes.append("16-bit samples reduced to 8 bits")
     image.load()  # may change the mode and add to the info
     axes = _turned(image, notes)
@@ -295,11 +293,13 @@ def _plain(image: Image.Image, gray_in_file: bool) -> Image.Image:
     return image.convert(("L" if gray else "RGB") + ("A" if image.has_transparency_data else ""))
 
 
-def _from_array(array: npt.NDArray[Any]) -> Picture:
+def _from_array(array: npt.NDArray[Any], max_pixels: int) -> Picture:
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] > 4):
         raise BDFlowError(
             f"an array must be (height, width) or (height, width, 1 to 4 channels), not {array.shape}"
         )
+    if why := too_large(array.shape[1], array.shape[0], max_pixels):
+        raise BDFlowError(f"the array: {why}: reduce it first")
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise BDFlowError(f"an array must be uint8 or uint16, not {array.dtype}: scale it to 0..255 first")
     if array.dtype.itemsize == 2:

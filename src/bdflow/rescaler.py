@@ -58,13 +58,14 @@ class Rescaler:
         backend: str = "onnxruntime",
     ) -> None:
         self.model = model
+        self._tile_asked = tile
         self.tile = max(TILE, 3 * model.halo, min(4 * model.halo, LARGE_TILE)) if tile is None else tile
         least = self._least(model.halo)
         if self.tile < least:
             raise BDFlowError(
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self.device = backends.choose(device, backend)
+        backends.choose(device, backend)  # refuses what is not to be had
         self._load = partial(backends.load, model, device=device, backend=backend, threads=threads)
         self._lock = threading.Lock()
         self._networks: dict[str, Network] = {}
@@ -115,10 +116,11 @@ class Rescaler:
                 bdflow chunk was stripped, which is warned of) are restored with an empty boundary map.
             sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture. A model
                 without a Z restores that one for any spread.
-            seed: Makes a draw of Z repeatable.
+            seed: Makes a draw of Z repeatable; 0 or more.
 
         Raises:
-            BDFlowError: As :meth:`accept`; or sigma is negative or absurd.
+            BDFlowError: As :meth:`accept`; or sigma is negative or absurd, the seed negative, or the tile
+                that was asked for too small to draw Z.
         """
         accepted, remarks = self.accept(small)
         for remark in remarks:
@@ -159,7 +161,7 @@ class Rescaler:
 
     def restore_strips(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
         """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time."""
-        check_sigma(sigma)
+        check_draw(sigma, seed)
         mode = ("L" if small.image.gray else "RGB") + "A" * (small.image.alpha is not None)
         return Strips(small.size, mode, small.image.icc, self._restored(small, sigma, seed))
 
@@ -222,7 +224,10 @@ class Rescaler:
         tile, halo = self.tile, self.model.halo
         if graph == "sample":  # Z is noise, and far counts: a measured halo does not hold
             halo = self.model.reach
-            tile = tile if tile >= self._least(halo) else 3 * halo
+            if tile < (least := self._least(halo)) and max(grid) * scale > tile:
+                if self._tile_asked is not None:
+                    raise BDFlowError(f"a tile of {tile} pixels is too small to draw Z: take {least} or more")
+                tile = 3 * halo
         down, across = (spans(cells, tile // scale, -(-halo // scale)) for cells in grid)
         for rows in down:
             tensors = inputs(rows.seen)
@@ -247,10 +252,12 @@ class Rescaler:
             return self._networks[graph]
 
 
-def check_sigma(sigma: float) -> None:
-    """Refuse a spread of Z that could not be drawn."""
+def check_draw(sigma: float, seed: int | None) -> None:
+    """Refuse a Z that could not be drawn."""
     if not 0 <= sigma <= MAX_SIGMA:
         raise BDFlowError(f"sigma must be 0 to {MAX_SIGMA:g}, not {sigma}")
+    if seed is not None and seed < 0:
+        raise BDFlowError(f"a seed must be 0 or more, not {seed}")
 
 
 def _times(span: slice, factor: int) -> slice:

@@ -87,22 +87,25 @@ class Strips:
                 above = rows[-1:]
 
 
-def write(picture: Strips, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def write(
+    picture: Strips, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int | None = None
+) -> None:
     """Write a picture in the format that the path's ending names, whole or not at all.
 
     PNG is written while the strips come; any other format is encoded by Pillow, which holds the whole.
 
     Raises:
-        BDFlowError: as :func:`bdflow.encoding.write`; or while a strip was made.
+        BDFlowError: as :func:`bdflow.encoding.check_writable` and :func:`bdflow.files.writing`; or while a
+            strip was made.
     """
-    check_writable(path, *picture.size, alpha=picture.mode.endswith("A"))
+    check_writable(path, *picture.size, alpha=picture.mode.endswith("A"), quality=quality)
     ending = Path(path).suffix[1:].lower()
     with writing(path, overwrite=overwrite) as file:
         if ending == "png":
             picture.write_png(file)
         else:
             buffer = io.BytesIO()  # Pillow's encoders would not tell a full disk from a bad picture
-            save(picture.to_pil(), buffer, ending)
+            save(picture.to_pil(), buffer, ending, quality)
             file.write(buffer.getbuffer())
 
 

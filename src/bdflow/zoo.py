@@ -1,8 +1,9 @@
 """Model folders: find, verify, describe.
 
 A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
-in its metadata), the graphs ``down.onnx`` and ``up.onnx`` whose initialisers point into that file,
-``card.md``, perhaps ``halo.json``, and ``SHA256SUMS`` over all that is executed or loaded.
+in its metadata), the graphs ``down.onnx``, ``up.onnx`` and ``sample.onnx`` (``up`` with a drawn Z), whose
+initialisers point into that file, ``card.md``, perhaps ``halo.json``, and ``SHA256SUMS`` over all that is
+executed or loaded.
 
 Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
 their own, ``models/SHA256SUMS``; others are loaded only for a caller who says that he trusts them.

@@ -261,7 +261,7 @@ class _Batch:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in _DISK_IS_FULL:
                 raise _Stop(str(error)) from error
-            if isinstance(cause, FileExistsError) and self.resume:
+            if isinstance(cause, FileExistsError) and self.resume and job.target.is_file():
                 raise cause from None
             raise
 

@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,21 +84,26 @@ class Naming:
     def results(self, names: Iterable[str]) -> dict[str, str]:
         """Each name's result: ``a.x8.png`` for ``a.jpg``, but ``a.jpg.x8.png`` where ``a.png`` is there too.
 
-        Names that differ only in case count as one, as on many disks they are. The outcome depends on the
-        names alone, so that a later run finds what an earlier one wrote.
+        Names that differ only in case count as one, as on many disks they are: of ``a.jpg`` and ``a.JPG``
+        each gets its CRC-32, too. The outcome depends on the names alone, so that a later run finds what an
+        earlier one wrote.
         """
         results = {name: self.stem(name) + self.ending for name in names}
+        alike = Counter(map(_folded, results))
+
+        def long(name: str) -> str:
+            mark = f".{zlib.crc32(os.fsencode(name)):08x}" if alike[_folded(name)] > 1 else ""
+            return name + mark + self.ending
+
         while True:
             taken = Counter(map(_folded, results.values()))
             clashing = [
-                name
-                for name, result in results.items()
-                if taken[_folded(result)] > 1 and result != name + self.ending
+                n for n, result in results.items() if taken[_folded(result)] > 1 and result != long(n)
             ]
             if not clashing:
                 return results
             for name in clashing:
-                results[name] = name + self.ending
+                results[name] = long(name)
 
 
 def _folded(name: str) -> str:

@@ -15,6 +15,7 @@ from bdflow.container import read as read_small
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.files import named
+from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import Rescaled, rivals
 from bdflow.methods.protocol import Pixels
@@ -111,15 +112,11 @@ def compare(
         say: Takes lines of progress.
 
     Raises:
-        BDFlowError: The photograph cannot be read, is too small to measure, or the box is not inside it.
+        BDFlowError: As :func:`readable`.
     """
-    picture = read_picture(photo)
-    true, size = picture.rgb, f"{picture.width}x{picture.height}"
+    picture = readable(photo, box)
+    true = picture.rgb
     scorer = measure.Scorer(learned=measure.learned("lpips")[0])
-    with named(str(photo)):
-        scorer.check(true)
-    if box and (box.x + box.width > picture.width or box.y + box.height > picture.height):
-        raise BDFlowError(f"{photo}: the box {','.join(map(str, box))} is not inside its {size} pixels")
     ours = Rescaled(rescaler)
     say(f"{photo}: {ours.name}")
     data, restored, values = measure.store(ours, true, scorer)
@@ -137,7 +134,7 @@ def compare(
     return Comparison(
         path=photo,
         true=true,
-        icc=picture.icc,
+        icc=None if picture.gray else picture.icc,  # a gray profile does not fit pixels of three channels
         notes=notes,
         scale=rescaler.model.scale,
         small=read_small(data).image.rgb,
@@ -145,6 +142,21 @@ def compare(
         skipped=skipped,
         box=box or choose_box(true),
     )
+
+
+def readable(photo: Path, box: Box | None) -> Picture:
+    """A photograph that can be compared.
+
+    Raises:
+        BDFlowError: It cannot be read, is too small to measure, or the box is not inside it.
+    """
+    picture = read_picture(photo)
+    with named(str(photo)):
+        measure.Scorer().check(picture.rgb)
+        if box and (box.x + box.width > picture.width or box.y + box.height > picture.height):
+            size = f"{picture.width}x{picture.height}"
+            raise BDFlowError(f"the box {','.join(map(str, box))} is not inside its {size} pixels")
+    return picture
 
 
 def _stored(method: str, pixels: Pixels, values: dict[str, float]) -> Stored:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bdflow.compare.box import parse_box
-from bdflow.compare.measure import compare, entry, results, table
+from bdflow.compare.measure import compare, entry, readable, results, table
 from bdflow.compare.page import draw_page, section
 from bdflow.compare.sheet import draw_sheet
 from bdflow.encoding import encode
@@ -64,6 +64,8 @@ def run(
         BDFlowError: A photograph cannot be compared, or a file cannot be written.
     """
     where = None if box is None else parse_box(box)
+    for photo in photos.values():  # before the first takes its minutes
+        readable(photo, where)
     sections, entries = [], []
     for sheet, photo in photos.items():  # one at a time in memory, each by a dozen methods
         comparison = compare(rescaler, photo, box=where, say=say)
