@@ -27,8 +27,8 @@ INTRODUCTION = """\
 
 Made by `make docs` from the models' `evaluation.json`, the weights' metadata and the training logs in
 `results/`. Every figure is of files that were stored and read back, with Z = 0; the gain is over bicubic
-shrinking and enlarging. What was tried before them, and the paper's own networks beside ours, is in
-[studies.md](studies.md). `bdflow models` prints the list, and each model's card says what it was trained on.
+shrinking and enlarging. What was tried before them is in [studies.md](studies.md). `bdflow models` prints the
+list, and each model's card says what it was trained on.
 """
 CONTINUE = """\
 ## Go on from these weights

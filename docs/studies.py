@@ -15,11 +15,13 @@ One choice against another. Made by `make docs` from the files that `bdflow stud
 wrote to `results/`; all variants of one study had the same pictures, time (or steps) and machine, and each
 is measured on stored 8-bit files, Z = 0. ± is the standard deviation over runs that differ in their seed
 alone; without one there was a single run, and a few hundredths of a dB mean nothing. *gain* is over bicubic
-shrinking and enlarging; multiply-adds are at 128x128 pixels.
+shrinking and enlarging; multiply-adds are at 128x128 pixels. The machine had other work on its other core, so
+read *s a step* before *steps* where runs had equal time, and *restored in* as a rough figure: Table 2 of
+[results.md](results.md) has networks timed alone.
 """
 HEADINGS = (
-    "variant", "parameters", "multiply-adds", "runs", "steps", "PSNR-Y", "gain", "LR to bicubic LR", "SSIM-Y",
-    "LPIPS", "bytes", "restored in",
+    "variant", "parameters", "multiply-adds", "runs", "steps", "s a step", "PSNR-Y", "gain",
+    "LR to bicubic LR", "SSIM-Y", "LPIPS", "bytes", "restored in",
 )  # fmt: skip
 
 
@@ -33,12 +35,16 @@ def page(results: Path) -> str:
     return "\n".join(parts)
 
 
-_BOUNDARY = {
-    "neither": "no map", "bam-and-baw": "the paper's: 1 bit, guided by its mask and weighting pixels",
-    "bits-3": "the paper's with 3 bits", "free-channel": "1 bit that nothing guides",
-    "free-bits-3": "3 bits that nothing guides",
-    "more-lr": "no map, 1 bit more of green in the small picture",
-}  # fmt: skip
+_BOUNDARY = {  # and, without a map, what each is set against
+    "neither": ("no map", "neither"),
+    "bam-and-baw": ("the paper's map: 1 bit, guided by its mask and weighting pixels", "neither"),
+    "bits-3": ("the paper's map with 3 bits", "neither"),
+    "free-channel": ("1 bit that nothing guides", "neither"),
+    "free-bits-3": ("3 bits that nothing guides", "neither"),
+    "more-lr": ("no map, 1 bit more of green in the small picture", "neither"),
+    "paper-loss-neither": ("no map, the loss weighted as the paper has it", "paper-loss-neither"),
+    "paper-loss": ("the paper's map, the loss weighted as the paper has it", "paper-loss-neither"),
+}
 
 
 def boundary(results: Path) -> str:
@@ -46,13 +52,13 @@ def boundary(results: Path) -> str:
     rows = json.loads((results / "boundary.json").read_text())["rows"]
     runs = {v: [_over_folders(row) for row in rows if row["variant"] == v] for v in _BOUNDARY}
     lines = ["| beside the small picture | PSNR-Y | LPIPS | bytes | over no map | runs |", "|---" * 6 + "|"]
-    plain = [fmean(run[key] for run in runs["neither"]) for key in ("psnr_y", "bytes")]
-    for variant, said in _BOUNDARY.items():
-        if not (mine := runs[variant]):
+    for variant, (said, against) in _BOUNDARY.items():
+        if not (mine := runs[variant]) or not runs[against]:
             continue
+        plain = [fmean(run[key] for run in runs[against]) for key in ("psnr_y", "bytes")]
         psnr, lpips, size = (fmean(run[key] for run in mine) for key in ("psnr_y", "lpips", "bytes"))
         spread = f" ± {stdev(run['psnr_y'] for run in mine):.2f}" if len(mine) > 1 else ""
-        more = f"{psnr - plain[0]:+.2f} dB for {size - plain[1]:.0f} bytes" if variant != "neither" else ""
+        more = f"{psnr - plain[0]:+.2f} dB for {size - plain[1]:.0f} bytes" if variant != against else ""
         lines.append(f"| {said} | {psnr:.2f}{spread} dB | {lpips:.3f} | {size:.0f} | {more} | {len(mine)} |")
     return "\n".join(lines)
 
@@ -95,10 +101,12 @@ def _row(variant: str, runs: list[dict[str, Any]], folder: str) -> str:
     mean = {key: fmean(m[key] for m in measured) for key in measured[0] if all(key in m for m in measured)}
     psnr = [m["psnr_y"] for m in measured]
     spread = f" ± {stdev(psnr):.2f}" if len(psnr) > 1 else ""
+    pace = [run["seconds"] / run["steps"] for run in runs]
     lpips = f"{mean['lpips']:.4f}" if "lpips" in mean else "-"
     cells = (
         variant, f"{runs[0]['parameters']:,}", f"{runs[0]['multiply_adds'] / 1e9:.2f} G", len(runs),
-        f"{fmean(run['steps'] for run in runs):,.0f}", f"{mean['psnr_y']:.2f}{spread} dB",
+        f"{fmean(run['steps'] for run in runs):,.0f}", f"{fmean(pace):.2f}",
+        f"{mean['psnr_y']:.2f}{spread} dB",
         f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f} dB", f"{mean['lr_psnr']:.2f} dB",
         f"{mean['ssim_y']:.4f}", lpips, f"{mean['bytes']:,.0f}", f"{mean['seconds_up']:.2f} s",
     )  # fmt: skip

@@ -38,12 +38,14 @@ def test_bd_rate_against_an_integral_of_our_own():
 def test_no_bd_rate_without_overlap_or_with_a_single_point():
     assert curves.bd_rate(ANCHOR, line((0.1, 40.0), (0.2, 42.0))) is None
     assert curves.bd_rate(ANCHOR, line((0.1, 32.0))) is None
+    narrow = line((0.1, ANCHOR[-1].quality - 1), (0.2, ANCHOR[-1].quality + 4))
+    assert curves.bd_rate(ANCHOR, narrow) is None  # a fifth of its range
 
 
 def test_bytes_for_equal_quality():
-    assert curves.rate_at(ANCHOR, 33.0) == pytest.approx(0.2)
-    assert 0.1 < curves.rate_at(ANCHOR, 31.0) < 0.2
-    assert curves.rate_at(ANCHOR, 20.0) == 0.1  # its cheapest point is better still
+    assert curves.rate_at(ANCHOR, 33.0) == (pytest.approx(0.2), False)
+    assert 0.1 < curves.rate_at(ANCHOR, 31.0).bits < 0.2
+    assert curves.rate_at(ANCHOR, 20.0) == (0.1, True)  # its cheapest point is better still
     assert curves.rate_at(ANCHOR, 39.0) is None
 
 
@@ -64,5 +66,8 @@ def test_a_setting_that_lacks_pictures_has_no_point():
 def test_who_wins_is_said_in_bytes():
     rivals = {"WebP": ANCHOR, "JPEG": [Point(2 * p.rate, p.quality, "") for p in ANCHOR]}
     for rate, word in ((0.3, "loses"), (0.205, "level"), (0.1, "wins")):
-        assert curves.verdict(Point(rate, 33.0, ""), rivals) == (word, "WebP", pytest.approx(rate / 0.2))
+        verdict = curves.verdict(Point(rate, 33.0, ""), rivals)
+        assert verdict == (word, "WebP", pytest.approx(rate / 0.2), False)
+    for rate, word in ((0.2, "loses"), (0.1, "open"), (0.05, "open")):  # better, at the cheapest
+        assert curves.verdict(Point(rate, 20.0, ""), rivals)[::3] == (word, True)
     assert curves.verdict(Point(1.0, 50.0, ""), rivals) is None

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bdflow import BDFlowError
+from bdflow.methods import pca
 from bdflow.metrics import psnr
-from bdflow.train import pca
 
 SIDE = 8
 
@@ -58,30 +57,6 @@ def test_any_size_comes_back(fitted, size):
     assert fitted.decode(fitted.encode(rgb)).shape == rgb.shape
 
 
-def test_a_file_holds_all_and_nothing_else(fitted, tmp_path):
-    path = tmp_path / "portraits.npz"
-    fitted.save(path)
-    loaded = pca.load(path)
-    assert loaded.side == SIDE
-    rgb = portraits(1, seed=4)[0]
-    assert loaded.encode(rgb) == fitted.encode(rgb)
-    np.testing.assert_array_equal(loaded.decode(loaded.encode(rgb)), fitted.decode(fitted.encode(rgb)))
-
-
-def test_other_files_are_refused(fitted, tmp_path):
-    pickled, short, other = (tmp_path / name for name in ("pickled.npz", "short.npz", "other.npz"))
-    arrays = {name: getattr(fitted, name) for name in ("mean", "basis", "low", "high")}
-    np.savez(pickled, **arrays | {"low": np.array([print], dtype=object)})
-    np.savez(short, **arrays | {"low": fitted.low[:2]})
-    np.savez(other, **arrays | {"mean": fitted.mean.astype(np.float64)})
-    (tmp_path / "text.npz").write_text("no arrays")
-    for path in (pickled, short, other, tmp_path / "text.npz"):
-        with pytest.raises(BDFlowError, match=rf"{path.name}: not a PCA that bdflow saved"):
-            pca.load(path)
-    with pytest.raises(BDFlowError, match=r"none.npz: no such file"):
-        pca.load(tmp_path / "none.npz")
-
-
 @pytest.mark.parametrize("data", [b"", b"\0\1", b"\0\1\0\1\7\7", b"\0\0\0\1\7\7\7", b"\0\1\0\1\7\7\7\7"])
 def test_other_bytes_are_refused(fitted, data):
     with pytest.raises(BDFlowError, match="not a portrait in 3 components"):
@@ -91,18 +66,3 @@ def test_other_bytes_are_refused(fitted, data):
 def test_a_side_that_two_bytes_cannot_hold(fitted):
     with pytest.raises(BDFlowError, match="65536x1 pixels are too many"):
         fitted.encode(np.zeros((1, 65536, 3), np.uint8))
-
-
-def test_folders_are_fitted(tmp_path):
-    for i, rgb in enumerate(portraits(6)):
-        (tmp_path / "deeper").mkdir(exist_ok=True)
-        Image.fromarray(rgb).save(tmp_path / ("deeper" if i % 2 else ".") / f"{i}.png")
-    found = pca.fit_folders([tmp_path], 2, SIDE)
-    np.testing.assert_allclose(found.mean, np.mean(portraits(6), axis=0).reshape(-1), atol=1e-3)
-    with pytest.raises(BDFlowError, match="6 pictures give 1 to 5 components, not 6"):
-        pca.fit_folders([tmp_path], 6, SIDE)
-    with pytest.raises(BDFlowError, match="missing: not a folder"):
-        pca.fit_folders([tmp_path / "missing"], 2)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BDFlowError, match="no pictures"):
-        pca.fit_folders([tmp_path / "empty"], 2)

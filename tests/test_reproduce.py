@@ -14,7 +14,7 @@ from bdflow import BDFlowError
 from bdflow.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import AVIF, CODECS, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
-from bdflow.reproduce import main, run, tables
+from bdflow.reproduce import main, page, run, tables
 from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
 from bdflow.reproduce.main import NAMES, Request
 from bdflow.reproduce.results import Known, Row, check, document, read, write
@@ -128,6 +128,64 @@ def test_results_without_versions_settings_or_counts_are_refused(damage, tmp_pat
     with pytest.raises(BDFlowError):
         write(tmp_path / "table1.json", broken)
     assert not (tmp_path / "table1.json").exists()
+
+
+def test_what_several_tables_measured_of_a_picture_is_known_together(tmp_path):
+    full, slim = example(), example()
+    for values in slim["rows"][0]["pictures"].values():
+        values.pop()
+    slim["rows"][0] |= {"measures": ["bytes"], "mean": {"bytes": 1.0}, "spread": {"bytes": 0.0}}
+    slim["reproduces"], slim["environment"] = "table5", slim["environment"] | {"commit": "another"}
+    write(tmp_path / "table1.json", full)
+    write(tmp_path / "table5.json", slim)  # of fewer measures, and read after the other
+    known = Known(tmp_path)
+    assert len(known.before("curves")) == 0
+    facts = full["rows"][0]["facts"]
+    assert known.values(facts, 0, "bb", {"psnr_y", "bytes"}) == {"bytes": 140, "psnr_y": 34.0}
+    assert {place["commit"] for place in known.before("curves")} == {"another", full["environment"]["commit"]}
+
+
+def test_the_page_bears_every_kind_of_method(tmp_path):
+    scaled = ("bdflow", "rival", "resampled", "superresolution", "external")
+    facts = {
+        "bdflow": {"network": "BDFlow", "model": "portraits-x8"},
+        "rival": {"network": "HCFlow", "model": "networks-portraits-x8-hcflow"},
+        "resampled": {"filter": "bicubic"},
+        "superresolution": {},
+        "external": {"name": "GRAIN-x8"},
+        "codec": {"codec": "WebP", "quality": 3},
+        "pca": {"components": 24},
+        "placeholder": {"name": "ThumbHash"},
+    }
+    rows = [
+        Row("faces/test", f"a {kind}", {"kind": kind, **own, **({"scale": 8} if kind in scaled else {})},
+            {"a.png": {"bytes": 100, "bits_per_pixel": 0.1, "psnr_y": 30.0, "psnr_rgb": 29.0, "ssim_y": 0.9}})
+        for kind, own in facts.items()
+    ]  # fmt: skip
+    told, digests = {"crop": 0, "limit": None, "measures": []}, {"faces/test": {"a.png": "aa"}}
+    for table in ("table1", "curves", "table6"):
+        made = document(table, told, digests, [row.as_json() for row in rows])
+        write(tmp_path / f"{table}.json", made)
+    text = page.markdown(tmp_path, tmp_path)
+    assert "## Table 1" in text
+    assert all(f"a {kind} |" in text for kind in facts)
+    assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
+    assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_a_limit_takes_pictures_from_all_of_a_set(tmp_path):
+    folder = tmp_path / "cats" / "test"
+    folder.mkdir(parents=True)
+    for index in range(10):
+        Image.fromarray(smooth(12, 12)).save(folder / f"{index}.png")
+    sets = find_sets([tmp_path], [], quick=False)
+
+    def names(limit):
+        return [sample.path.stem for sample in sets.choose(["cats/test"], limit)["cats/test"]]
+
+    assert (names(None), names(20)) == ([*"0123456789"],) * 2
+    assert names(4) == [*"0257"]
+    assert set(names(2)) < set(names(4)) < set(names(8))  # more pictures later, and none measured in vain
 
 
 # Measuring

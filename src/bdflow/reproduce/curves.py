@@ -1,18 +1,21 @@
 """Rate against quality: each method's best points of a set, BD-rate, and bytes at equal quality.
 
-A curve is that of a set's means: of each setting the mean bits a pixel and the mean quality over all pictures
+A curve is that of a set's means: of each setting the mean bits a pixel and the mean quality over all
+pictures.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 MEASURES = {"psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "lpips": "LPIPS (less is better)"}
 CODECS = ("JPEG", "WebP", "AVIF", "JPEG XL")
+OVERLAP = 0.25  # of our range of quality a codec must reach for a BD-rate to mean much
 LEVEL = 0.05  # so much more or less of the bytes is called level
 
 
@@ -51,15 +54,19 @@ def family(facts: Mapping[str, Any]) -> str:
     """Whose curve a row is a point of: ``bdflow portraits`` of model portraits-x8."""
     match facts["kind"]:
         case "bdflow":
-            return f"bdflow {facts['model'].rpartition('-x')[0] or facts['model']}"
+            return f"bdflow {re.sub('-x[0-9]+$', '', facts['model'])}"
+        case "rival":
+            return str(facts["network"])
+        case "superresolution":
+            return "Real-ESRGAN"
         case "codec":
             return str(facts["codec"])
         case "resampled":
             return f"{facts['filter']}, PNG"
         case "pca":
             return "PCA"
-        case _:
-            return str(facts["name"]).rpartition("-x")[0] or str(facts["name"])
+        case _:  # placeholders, and other programs
+            return re.sub("-x[0-9]+$", "", str(facts["name"]))
 
 
 def best(points: Sequence[Point]) -> list[Point]:
@@ -82,53 +89,75 @@ def bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
     bjontegaard.
 
     Returns:
-        Percent, below 0 where the test wins; None where either has fewer than two points or both do not
-        overlap.
+        Percent, below 0 where the test wins; None where either has fewer than two points, or the anchor
+        reaches less than `OVERLAP` of the test's range of quality.
     """
     from bjontegaard import bd_rate as delta
 
     anchor, test = best(anchor), best(test)
-    if min(len(anchor), len(test)) < 2 or not _overlap(anchor, test):
+    if min(len(anchor), len(test)) < 2 or _overlap(anchor, test) < OVERLAP:
         return None
     columns = [np.array(c) for p in (anchor, test) for c in ([x.rate for x in p], [x.quality for x in p])]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of little overlap; the page says what overlaps
+        warnings.simplefilter("ignore")  # it warns of little overlap, of which less is allowed than here
         value = float(delta(*columns, method="pchip", require_matching_points=False, min_overlap=0))
     return None if math.isnan(value) else value
 
 
-def _overlap(a: Sequence[Point], b: Sequence[Point]) -> bool:
-    return max(a[0].quality, b[0].quality) < min(a[-1].quality, b[-1].quality)
+def _overlap(anchor: Sequence[Point], test: Sequence[Point]) -> float:
+    """The share of the test's range of quality that the anchor reaches."""
+    low, high = test[0].quality, test[-1].quality
+    return (min(anchor[-1].quality, high) - max(anchor[0].quality, low)) / (high - low)
 
 
-def rate_at(points: Sequence[Point], quality: float) -> float | None:
-    """Bits a pixel that a curve takes for a quality, by PCHIP of log-rate.
+class Rate(NamedTuple):
+    """Bits a pixel that a curve takes for a quality; ``at_most`` where its cheapest point is better still."""
 
-    Its cheapest point answers for all that is worse; None where nothing on it is as good.
-    """
+    bits: float
+    at_most: bool
+
+
+def rate_at(points: Sequence[Point], quality: float) -> Rate | None:
+    """What a curve takes for a quality, by PCHIP of log-rate; None where nothing on it is as good."""
     from scipy.interpolate import PchipInterpolator
 
     points = best(points)
     if not points or quality > points[-1].quality:
         return None
     if quality <= points[0].quality:
-        return points[0].rate
+        return Rate(points[0].rate, quality < points[0].quality)
     qualities, rates = [p.quality for p in points], [math.log(p.rate) for p in points]
-    return math.exp(float(PchipInterpolator(qualities, rates)(quality)))
+    return Rate(math.exp(float(PchipInterpolator(qualities, rates)(quality))), False)
 
 
-def verdict(ours: Point, rivals: Mapping[str, Sequence[Point]]) -> tuple[str, str, float] | None:
+class Verdict(NamedTuple):
+    """``wins``, ``level``, ``loses`` or ``open``; the best rival; our bytes over its bytes, and whether that
+    is the least it can be."""
+
+    word: str
+    rival: str
+    ratio: float
+    at_least: bool
+
+
+def verdict(ours: Point, rivals: Mapping[str, Sequence[Point]]) -> Verdict | None:
     """Who needs the fewest bytes for the quality of our point, and by how much we differ.
 
+    Open is what the cheapest point of a rival leaves so: it restores better, in more bytes than ours.
+
     Returns:
-        ``wins``, ``level`` or ``loses``; the best rival; and our bytes over its bytes. None where no rival's
-        curve reaches the quality.
+        None where no rival's curve reaches the quality.
     """
     needed = {name: rate_at(points, ours.quality) for name, points in rivals.items()}
     reached = {name: rate for name, rate in needed.items() if rate is not None}
     if not reached:
         return None
-    name = min(reached, key=lambda key: reached[key])
-    ratio = ours.rate / reached[name]
-    word = "level" if abs(ratio - 1) <= LEVEL else "wins" if ratio < 1 else "loses"
-    return word, name, ratio
+    name = min(reached, key=lambda key: reached[key].bits)
+    ratio, at_least = ours.rate / reached[name].bits, reached[name].at_most
+    if ratio > 1 + LEVEL:
+        word = "loses"
+    elif at_least:
+        word = "open"
+    else:
+        word = "wins" if ratio < 1 - LEVEL else "level"
+    return Verdict(word, name, ratio, at_least)

@@ -29,12 +29,12 @@ from bdflow.methods import (
     Resampled,
     Rescaled,
     ThumbHash,
+    pca,
 )
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.reproduce.results import Values
 from bdflow.reproduce.sets import Sample
 from bdflow.rescaler import Rescaler
-from bdflow.train import pca
 
 BYTES = "bytes.csv"
 PCA_SIDE = 128
@@ -72,17 +72,29 @@ class Entry:
         return values
 
 
+def _network(config: Mapping[str, Any]) -> str:
+    """Whose network a model's configuration describes; IRN is BDFlow's class with dense blocks."""
+    if config.get("network", "bdflow") != "bdflow":
+        return {"hcflow": "HCFlow", "tar": "TAR"}[config["network"]]
+    return "IRN" if config.get("block") == "dense" else "BDFlow"
+
+
 class Ours:
-    """A model that remembers the last small picture: much is asked of one."""
+    """A model, BDFlow's or a rival's of our training; it remembers the last small picture, of which much is
+    asked."""
 
     def __init__(self, rescaler: Rescaler) -> None:
         self.rescaler = rescaler
+        model = rescaler.model
+        network = _network(model.metadata["model"])
         self.facts: dict[str, Any] = {
-            "kind": "bdflow",
-            "model": rescaler.model.name,
-            "weights": rescaler.model.weights_sha256[:16],
-            "scale": rescaler.model.scale,
+            "kind": "bdflow" if network == "BDFlow" else "rival",
+            "network": network,
+            "model": model.name,
+            "weights": model.weights_sha256[:16],
+            "scale": model.scale,
             "format": container.VERSION,
+            "onnxruntime": version("onnxruntime"),
         }
         self._rgb: Pixels | None = None
 
@@ -96,7 +108,9 @@ class Ours:
     def entry(self) -> Entry:
         """The model as it is used: Z = 0."""
         method = Rescaled(self.rescaler)
-        return Entry(method.name, self.facts, method, self, ready=self.load)
+        ours = self.facts["kind"] == "bdflow"
+        label = method.name if ours else f"{self.facts['network']} ({self.facts['model']})"
+        return Entry(label, self.facts, method, self, ready=self.load)
 
     @cache  # noqa: B019  there are few, and they live as long as the run
     def load(self) -> None:

@@ -21,7 +21,7 @@ _COLOURS = {
     "JPEG": "#7f7f7f", "WebP": "#2ca02c", "AVIF": "#1f77b4", "JPEG XL": "#9467bd", "bicubic, PNG": "#bcbd22",
     "Lanczos, PNG": "#e0d68a", "PCA": "#8c564b", "ThumbHash": "#e377c2", "BlurHash": "#17becf",
 }  # fmt: skip
-_SHOWN = 0.003, 1.3  # bits a pixel
+_SHOWN = 0.003, 6.0  # bits a pixel
 _OURS = ("#d62728", "#ff7f0e", "#b00060")
 _QUOTED = {"BDFlow, quoted": "#ff7f0e", "IRN, quoted": "#2ca02c", "GRAIN, quoted": "#9467bd"}
 _STYLE: Any = {"svg.hashsalt": "bdflow", "svg.fonttype": "path", "font.size": 10, "axes.grid": True,

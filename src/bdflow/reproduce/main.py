@@ -1,5 +1,6 @@
 """A request for tables, carried out one after the other."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from bdflow.reproduce import page, tables
 from bdflow.reproduce.entries import External, Ours, Portraits
 from bdflow.reproduce.plans import MEASURED, Party
 from bdflow.reproduce.results import Known, document, read, write
-from bdflow.reproduce.run import measure, settings
+from bdflow.reproduce.run import check_covers, measure, settings
 from bdflow.reproduce.sets import Sample, Sets, find_sets
 from bdflow.reproduce.sheets import SHEETS, draw, drawn_of
 from bdflow.rescaler import Rescaler
@@ -109,6 +110,9 @@ def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer
 def _party(request: Request, sets: Sets) -> Party:
     folders: Sequence[Any] = [*zoo.built_in(), *(zoo.find(f, trust=request.trust) for f in request.models)]
     models = {model.weights_sha256: model for model in folders}
+    for name, count in Counter(model.name for model in models.values()).items():
+        if count > 1:
+            raise BDFlowError(f"two models are called {name}: export one under another name")
     externals = []
     for text in request.externals:
         name, equals, folder = text.partition("=")
@@ -159,8 +163,10 @@ def _table2(request: Request, party: Party, say: Say) -> None:
     from bdflow.reproduce import sizes
 
     target, before = request.out / "table2.json", Known(request.out).before("table2")
-    old = read(target)["rows"] if target.is_file() else []
-    told, rows = sizes.measure(party.models, old, request.quick, say)
+    old = read(target) if target.is_file() else None
+    if old:
+        check_covers(old, {}, {"quick": request.quick}, target)
+    told, rows = sizes.measure(party.models, old["rows"] if old else [], request.quick, say)
     write(target, document("table2", {"quick": request.quick, **told}, {}, rows, before))
 
 
@@ -168,9 +174,12 @@ def _figure2(request: Request, sets: Sets, party: Party, say: Say) -> None:
     from bdflow.reproduce import latent
 
     target, before = request.out / "figure2.json", Known(request.out).before("figure2")
-    old = read(target)["rows"] if target.is_file() else []
+    old = read(target) if target.is_file() else None
     chosen = sets.choose(latent.SETS, request.limit or latent.LIMIT)
-    rows = latent.measure(chosen, party.models, old, say)
+    digests = {name: {s.name: s.digest for s in samples} for name, samples in chosen.items()}
+    if old:
+        check_covers(old, digests, {"quick": request.quick}, target)
+    rows = latent.measure(chosen, party.ours, old["rows"] if old else [], say)
     told = {
         "quick": request.quick,
         "edges": [float(latent.EDGES[0]), float(latent.EDGES[-1]), len(latent.EDGES)],
@@ -178,5 +187,4 @@ def _figure2(request: Request, sets: Sets, party: Party, say: Say) -> None:
         "prior_variance": latent.PRIOR_VARIANCE,
         "note": "Z is not rounded; pictures in 0..1; the true high frequencies are the first Haar level's",
     }
-    digests = {name: {s.name: s.digest for s in samples} for name, samples in chosen.items()}
     write(target, document("figure2", told, digests, rows, before))

@@ -1,12 +1,13 @@
 """The page: a summary that says where bdflow wins, is level and loses, then every table and plot."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from bdflow.files import write_bytes
 from bdflow.reproduce import curves, figures, tables
 from bdflow.reproduce.plans import MEASURED
-from bdflow.reproduce.results import Document, documents
+from bdflow.reproduce.results import Document, documents, read
 from bdflow.reproduce.sheets import SHEETS
 from bdflow.reproduce.tables import Grid
 
@@ -42,9 +43,10 @@ def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
     parts = [
         "# Results",
         "Made by `bdflow reproduce` and `docs/generate.py` from the files in `results/`; nothing here was"
-        " typed. Every figure of ours is of a file that was stored and read back, with all its bytes"
-        " counted; ± is the standard deviation over pictures. Rows marked *quoted* were printed by others"
-        " and not measured here.",
+        " typed. Every figure of quality or bytes of ours is of a file that was stored and read back, with"
+        " all its bytes counted. ± is the standard deviation over pictures; in Table 2 over runs, in Tables 3"
+        " and 4 over seeds of training, and of a drawn Z over seeds of the draw. Rows marked *quoted* were"
+        " printed by others and not measured here.",
         *summary(found.get("curves"), found.get("table1")),
     ]
     for name in _ORDER:
@@ -53,6 +55,8 @@ def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
             parts.append(f"## {_title(name)}\n\nNot measured yet: `bdflow reproduce {name}`{_how(name)}.")
             continue
         parts.append(f"## {_title(name)}")
+        if name in _ABLATIONS:
+            parts.append(_study_source(results, folder))
         if name in found:
             parts.append(_source(name, found[name], _beside(results / f"{name}.json", folder)))
         parts += _pictures(name, found.get(name), results, folder, plots)
@@ -63,10 +67,14 @@ def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
 
 def summary(rates: Document | None, quality: Document | None) -> list[str]:
     """Where we win, are level and lose: against the best codec for equal quality, and against thumbnails."""
-    parts = ["## In short"]
-    if rates is None:
-        return [*parts, "The curves are not measured yet: `bdflow reproduce curves`."]
-    told: dict[str, list[tuple[str, ...]]] = {"wins": [], "level": [], "loses": []}
+    missing = ["The curves are not measured yet: `bdflow reproduce curves`."]
+    against_codecs = _codecs(rates) if rates else missing
+    against_thumbnails = _thumbnails([document for document in (quality, rates) if document])
+    return ["## In short", *against_codecs, *against_thumbnails]
+
+
+def _codecs(rates: Document) -> list[str]:
+    told: dict[str, list[tuple[str, ...]]] = {"wins": [], "level": [], "loses": [], "open": [], "beyond": []}
     for name in dict.fromkeys(row["set"] for row in rates["rows"]):
         rows = [row for row in rates["rows"] if row["set"] == name]
         for measure in curves.MEASURES:
@@ -74,33 +82,44 @@ def summary(rates: Document | None, quality: Document | None) -> list[str]:
             rivals = {codec: found[codec] for codec in curves.CODECS if codec in found}
             for method, points in found.items():
                 for point in points if method.startswith("bdflow") else ():
-                    verdict = curves.verdict(point, rivals)
-                    if verdict:
-                        word, rival, ratio = verdict
-                        label = point.label.removeprefix("bdflow ")
-                        what = curves.MEASURES[measure].split(",")[0].split(" ")[0]
-                        told[word].append((label, name, what, f"{ratio:.2f}", rival))
-    counts = ", ".join(f"{word} {len(told[word])} times" for word in told)
-    parts.append(
+                    label = point.label.removeprefix("bdflow ")
+                    what = curves.MEASURES[measure].split(",")[0].split(" ")[0]
+                    if verdict := curves.verdict(point, rivals):
+                        ratio = f"{'≥ ' * verdict.at_least}{verdict.ratio:.2f}"
+                        told[verdict.word].append((label, name, what, ratio, verdict.rival))
+                    else:
+                        told["beyond"].append((label, name, what))
+    count = {word: len(cases) for word, cases in told.items()}
+    pictures = max((row["count"] for row in rates["rows"]), default=0)
+    parts = [
         "**In bytes, against codecs.** For the quality that our file restores, how many bytes does the best"
-        " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? By model, set and"
-        f" measure bdflow {counts}; level is within {curves.LEVEL:.0%}."
-    )
-    for word, heading in (("wins", "Wins"), ("level", "Level"), ("loses", "Loses")):
+        " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? Of"
+        f" {sum(count.values())} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
+        f" {count['level']} (within {curves.LEVEL:.0%}) and loses {count['loses']}; {count['open']} are open,"
+        f" and in {count['beyond']} no setting of a codec that was tried restores as well. At most {pictures}"
+        " pictures a set."
+    ]
+    headings = ("model", "set", "for equal", "our bytes over its", "best codec")
+    for word, heading in (
+        ("wins", "Wins"),
+        ("level", "Level"),
+        ("loses", "Loses (≥: at least so much; the codec's cheapest setting restores better still)"),
+        ("open", "Open: the codec's cheapest setting restores better, in more bytes"),
+        ("beyond", "Beyond all settings of the codecs"),
+    ):
         if told[word]:
-            grid = Grid(heading, ("model", "set", "for equal", "our bytes over its", "best codec"))
-            grid.rows = list(told[word])
-            parts.append(grid.as_markdown())
-        else:
-            parts.append(f"**{heading}**: nowhere.")
-    parts += _thumbnails(rates, quality)
+            parts.append(Grid(heading, headings[: len(told[word][0])], list(told[word])).as_markdown())
+        elif word in ("wins", "level", "loses"):
+            parts.append(f"**{heading.split(' (')[0]}**: nowhere.")
     return parts
 
 
-def _thumbnails(rates: Document, quality: Document | None) -> list[str]:
-    rows = [row for row in (quality or rates)["rows"] if row["count"]]
-    there = {row["set"] for row in rows}
-    rows += [row for row in rates["rows"] if row["count"] and row["set"] not in there]
+def _thumbnails(documents: Sequence[Document]) -> list[str]:
+    """Each set by the first document that has it."""
+    rows: list[Document] = []
+    for document in documents:
+        there = {row["set"] for row in rows}
+        rows += [row for row in document["rows"] if row["count"] and row["set"] not in there]
     grid = Grid(
         "Against a thumbnail of as many pixels, enlarged",
         ("model", "set", "PSNR-Y", "bicubic", "gain", "our bytes over its PNG's"),
@@ -177,6 +196,17 @@ def _title(name: str) -> str:
     }[name]  # fmt: skip
 
 
+def _study_source(results: Path, folder: Path) -> str:
+    path = results / tables.STUDY
+    rows = read(path)["rows"]
+    commits = ", ".join(sorted({row["environment"]["commit"] for row in rows}))
+    machines = ", ".join(sorted({row["machine"] for row in rows}))
+    return (
+        f"`bdflow study configs/studies/{path.stem}.toml` at commits {commits}, on {machines}."
+        f" All settings and versions: [{path.name}]({_beside(path, folder)})."
+    )
+
+
 def _how(name: str) -> str:
     return " after `bdflow study configs/studies/boundary.toml`" if name in _ABLATIONS else ""
 
@@ -207,4 +237,6 @@ _LEFT_OUT = """## What is left out, and why
   0.001 (tests/test_metrics.py, test_lpips.py, test_dists.py, test_niqe.py). DISTS shrinks pictures to 256
   pixels first, as its authors do; NIQE knows no true picture, so read it beside the photograph's own. `make
   metrics` fetches the weights of all three. BD-rate is that of the package bjontegaard with PCHIP.
-- HCFlow, TAR and IRN join as rows once somebody has trained them (`bdflow train`, then `--model FOLDER`)."""
+- HCFlow, TAR and IRN join as rows where they are named: `bdflow study
+  configs/studies/networks-portraits.toml` trains them, and `--model RUNS/x8-hcflow-.../model --trust` takes
+  them in."""

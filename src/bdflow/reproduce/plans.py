@@ -24,20 +24,23 @@ PAPER_SCALES = (8, 16, 32, 64)
 PAPER_JPEG = (1, 5, 10, 40)  # Table 5's qualities
 SIGMAS, SEEDS = (0.25, 0.5, 0.75, 1.0), (0, 1, 2)
 
-# Quality by the whole factor that a picture is shrunk by first. Together 0.005 to 1 bit a pixel and more.
+# Quality by the whole factor that a picture is shrunk by first. Together 0.005 to 5 bits a pixel.
 GRID: Mapping[str, Mapping[int, Sequence[int]]] = {
     "JPEG": {
-        1: (1, 5, 10, 20, 35, 50, 70, 85), 2: (5, 15, 30, 50, 75, 90), 4: (10, 30, 55, 80, 92),
+        1: (1, 5, 10, 20, 35, 50, 70, 85, 95), 2: (5, 15, 30, 50, 75, 90), 4: (10, 30, 55, 80, 92),
         8: (15, 40, 70, 90), 16: (30, 80),
     },
     "WebP": {
-        1: (0, 10, 30, 50, 70, 85), 2: (0, 15, 40, 65, 85), 4: (5, 30, 60, 85), 8: (10, 50, 85), 16: (20, 80),
+        1: (0, 10, 30, 50, 70, 85, 95), 2: (0, 15, 40, 65, 85), 4: (5, 30, 60, 85), 8: (10, 50, 85),
+        16: (20, 80),
     },
     "AVIF": {
-        1: (5, 15, 25, 35, 45, 55, 65), 2: (10, 25, 40, 55), 4: (15, 35, 55), 8: (20, 50), 16: (25, 60),
+        1: (5, 15, 25, 35, 45, 55, 65, 75, 85, 95), 2: (10, 25, 40, 55), 4: (15, 35, 55), 8: (20, 50),
+        16: (25, 60),
     },
     "JPEG XL": {
-        1: (0, 64, 128, 192, 256, 320), 2: (0, 64, 128, 192), 4: (64, 128, 192), 8: (128, 224), 16: (192,),
+        1: (0, 64, 128, 192, 256, 320, 384, 448), 2: (0, 64, 128, 192), 4: (64, 128, 192), 8: (128, 224),
+        16: (192,),
     },
 }  # fmt: skip
 _QUICK_GRID: Mapping[str, Mapping[int, Sequence[int]]] = {
@@ -62,6 +65,11 @@ class Party:
     portraits: Portraits | None
     externals: Sequence[External]
     quick: bool
+
+    @property
+    def ours(self) -> list[Ours]:
+        """The models that are BDFlow's: not those of IRN, HCFlow or TAR."""
+        return [model for model in self.models if model.facts["kind"] == "bdflow"]
 
     @property
     def scales(self) -> list[int]:
@@ -101,7 +109,7 @@ def _table1(sets: Chosen, party: Party) -> Plan:
 def _table5(sets: Chosen, party: Party) -> Plan:
     codecs = CODECS[:2] if party.quick else CODECS
     entries = [codec_at(JPEG, quality, 1) for quality in PAPER_JPEG]
-    for model in party.models:
+    for model in party.ours:
         entries += [model.entry(), *(model.matched(codec) for codec in codecs)]
     return {name: (samples, entries) for name, samples in sets.items()}
 
@@ -117,7 +125,7 @@ def _curves(sets: Chosen, party: Party) -> Plan:
     entries = [model.entry() for model in party.models]
     for codec in (JPEG, WEBP, AVIF, JPEG_XL):
         entries += [codec_at(codec, q, factor) for factor, qs in grid[codec.name].items() for q in qs]
-    for scale in (4, 8, 16, 32, 64):
+    for scale in sorted({2, 4, *party.scales}):
         entries += [resampled("bicubic", scale), resampled("Lanczos", scale)]
     entries += placeholders()
     return {
@@ -130,10 +138,10 @@ def _invertibility(sets: Chosen, party: Party) -> Plan:
     conditions = CONDITIONS[:4] if party.quick else CONDITIONS
     sigmas, seeds = (SIGMAS[-1:], SEEDS[:2]) if party.quick else (SIGMAS, SEEDS)
     entries: list[Entry] = []
-    for model in party.models:
+    for model in party.ours:
         entries += [model.harmed(condition) for condition in conditions]
         entries += [model.sampled(sigma, seed) for sigma in sigmas for seed in seeds]
-    for scale in sorted({model.facts["scale"] for model in party.models}):
+    for scale in sorted({model.facts["scale"] for model in party.ours}):
         entries += [harmed_bicubic(scale, condition) for condition in conditions]
     return {name: (samples, entries) for name, samples in sets.items()}
 

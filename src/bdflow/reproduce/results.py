@@ -70,8 +70,10 @@ class Known:
         self._values: dict[tuple[str, str], Values] = {}
         self._asked: dict[tuple[str, str], set[str]] = {}
         self._failed: dict[tuple[str, str], str] = {}
+        self._tables: dict[tuple[str, str], set[str]] = {}
+        self._used: set[str] = set()
         self.documents = documents(folder)
-        for document in self.documents.values():
+        for table, document in self.documents.items():
             for row in document["rows"]:
                 if "pictures" not in row:
                     continue
@@ -79,8 +81,10 @@ class Known:
                 key = self._key(row["facts"], document["settings"]["crop"])
                 asked = document["settings"].get("measures", ())
                 for picture, values in row["pictures"].items():
-                    self._values[key, digests[picture]] = dict(zip(row["measures"], values, strict=True))
-                    self._asked[key, digests[picture]] = {*row["measures"], *asked}
+                    place = key, digests[picture]
+                    self._values.setdefault(place, {}).update(zip(row["measures"], values, strict=True))
+                    self._asked.setdefault(place, set()).update(row["measures"], asked)
+                    self._tables.setdefault(place, set()).add(table)
                 for picture, why in row["failed"].items():
                     self._failed[key, digests[picture]] = why
 
@@ -91,12 +95,15 @@ class Known:
     def values(self, facts: Mapping[str, Any], crop: int, digest: str, wanted: set[str]) -> Values | None:
         """The figures of a picture, if all that is wanted was asked for; small pictures lack some."""
         place = self._key(facts, crop), digest
-        return self._values[place] if place in self._values and wanted <= self._asked[place] else None
+        if place not in self._values or not wanted <= self._asked[place]:
+            return None
+        self._used |= self._tables[place]
+        return self._values[place]
 
     def before(self, table: str) -> list[Document]:
-        """The environments of earlier runs of a table."""
-        old = self.documents.get(table)
-        return [*old["earlier"], old["environment"]] if old else []
+        """The environments of a table's earlier runs, and of those whose figures were taken over."""
+        old = [self.documents[name] for name in sorted({table, *self._used}) if name in self.documents]
+        return [place for document in old for place in (*document["earlier"], document["environment"])]
 
     def failed(self, facts: Mapping[str, Any], crop: int, digest: str) -> str | None:
         return self._failed.get((self._key(facts, crop), digest))

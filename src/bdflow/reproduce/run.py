@@ -56,7 +56,7 @@ def measure(
     todo = _known(plan, rows, scorer, known)
     old = known.documents.get(table)
     if old:
-        _check_covers(old, digests, told, target)
+        check_covers(old, digests, told, target)
     theirs = [row for row in old["rows"] if _is_kept(row, plan)] if old else []
     before = known.before(table)
     total = sum(len(missing) for _, _, missing in todo)
@@ -122,12 +122,12 @@ def _known(
     return todo
 
 
-def _check_covers(
+def check_covers(
     old: Document, digests: Mapping[str, Mapping[str, str]], told: Mapping[str, Any], target: Path
 ) -> None:
     """Refuse to put a smaller measurement, or one of another kind, in the place of a larger one."""
     for key in ("quick", "crop"):
-        if old["settings"][key] != told[key]:
+        if old["settings"].get(key) != told.get(key):
             raise BDFlowError(
                 f"{target}: was measured with {key} {old['settings'][key]}: give another --out, or delete it"
             )
@@ -141,10 +141,11 @@ def _check_covers(
 
 
 def _is_kept(row: Document, plan: Plan) -> bool:
-    """Whether a row of an earlier run stays: another program's that does not take part this time."""
-    if row["facts"]["kind"] != "external" or row["set"] not in plan:
+    """Whether a row of an earlier run stays: another program's or a named model's that takes no part now."""
+    name = {"external": "name", "rival": "model", "bdflow": "model"}.get(row["facts"]["kind"])
+    if name is None or row["set"] not in plan:
         return False
-    return row["facts"]["name"] not in {entry.facts.get("name") for entry in plan[row["set"]][1]}
+    return row["facts"][name] not in {entry.facts.get(name) for entry in plan[row["set"]][1]}
 
 
 def _lookup(known: Known, entry: Entry, sample: Sample, scorer: Scorer) -> Values | None:

@@ -76,9 +76,15 @@ class Sets:
     training: tuple[Path, ...]
 
     def choose(self, names: Sequence[str], limit: int | None) -> dict[str, tuple[Sample, ...]]:
-        """The sets of a table, in its order, each with at most ``limit`` pictures."""
+        """The sets of a table, in its order, each with at most ``limit`` pictures, evenly spread over the
+        names: the first of them are often of one kind."""
         found = {name: self.known[name] for name in names if name in self.known} | dict(self.own)
-        return {name: samples[:limit] for name, samples in found.items()}
+        return {name: _spread(samples, limit) for name, samples in found.items()}
+
+
+def _spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
+    count = len(samples) if limit is None else min(limit, len(samples))
+    return tuple(samples[index * len(samples) // count] for index in range(count))
 
 
 def find_sets(data: Sequence[Path], train: Sequence[Path], *, quick: bool) -> Sets:

@@ -22,8 +22,6 @@ from bdflow.train.model import build, count_multiply_adds, count_parameters
 
 Size = dict[str, Any]
 
-COUNTED_AT = 128  # pixels of a side: where multiply-adds are counted, as in the paper
-
 
 def networks(models: Sequence[Ours]) -> dict[str, ModelConfig]:
     """The paper's networks, IRN's, and those that take part here."""

@@ -134,6 +134,8 @@ def table3(study: Document) -> list[Grid]:
     names = {
         "bam-and-baw": "mask and weight", "bam": "mask alone", "baw": "weight alone, no boundary map",
         "neither": "neither (control)", "free-channel": "a stored channel that nothing guides (control)",
+        "paper-loss": "mask and weight, the paper's loss",
+        "paper-loss-neither": "neither, the paper's loss (control)",
     }  # fmt: skip
     return _ablation(study, "Table 3: boundary-aware mask and weight", names, published()["table3"])
 
@@ -190,7 +192,9 @@ def _ablation(
                 f"{mean['count']:.0f}", last,
             ))  # fmt: skip
         grid.notes.append(
-            "Ours have another scale, size and training time than the paper's: read differences, not levels."
+            "Ours have another scale, size, optimiser and training time than the paper's, and other weights"
+            " of the loss where the row does not say so (configs/studies/boundary.toml): read differences,"
+            " not levels. ± is the standard deviation over seeds."
         )
         made.append(grid)
     return made
@@ -237,7 +241,7 @@ def table6(document: Document) -> list[Grid]:
     quoted = {(q["set"], q["scale"]): q for q in published()["table6"]}
     for name, rows in _by_set(document):
         plain = {r["facts"]["scale"]: r["mean"] for r in rows if r["facts"]["kind"] == "resampled"}
-        for row in (row for row in rows if row["facts"]["kind"] in ("bdflow", "external")):
+        for row in (row for row in rows if row["facts"]["kind"] in ("bdflow", "rival", "external")):
             m, scale = row["mean"], row["facts"]["scale"]
             b = plain.get(scale, {})
             q = quoted.get((name, scale))
@@ -281,14 +285,20 @@ def rates(document: Document) -> list[Grid]:
                     equal.rows.append((
                         name, point.label, f"{point.rate:.4f}", curves.MEASURES[measure].split(",")[0],
                         f"{abs(point.quality):.{digits}f}",
-                        *("" if c is None else f"{point.rate / c:.2f}" for c in cost),
+                        *("" if c is None else f"{'≥ ' * c.at_most}{point.rate / c.bits:.2f}" for c in cost),
                     ))  # fmt: skip
         every = max(row["count"] for row in rows)
         left_out = [f"{row['method']} ({row['count']} of {every})" for row in rows if row["count"] < every]
         if left_out:
             equal.notes.append(f"{name}: left out, for want of pictures: {', '.join(left_out)}.")
-    if not deltas.rows:
-        deltas.notes.append("It takes two of our models whose quality lies within a codec's curve.")
+    deltas.notes.append(
+        "Blank, or no line: a codec's settings reach less than"
+        f" {curves.OVERLAP:.0%} of the range of our models' quality, or there is one model alone."
+    )
+    equal.notes.append(
+        "≥: the codec's cheapest setting restores better still, and fewer bytes would do. Blank: no setting"
+        " of the codec that was tried restores as well."
+    )
     return [deltas, equal]
 
 

@@ -187,6 +187,7 @@ class _Quantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, levels: int | Tensor) -> Tensor:
         ctx.save_for_backward(x)
+        levels = levels.to(x.device) if isinstance(levels, Tensor) else levels
         return (x.clamp(0, 1) * (levels - 1)).round() / (levels - 1)
 
     @staticmethod

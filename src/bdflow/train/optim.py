@@ -38,9 +38,9 @@ class Muon(Optimizer):
     """Muon (Jordan et al., 2024) with Nesterov momentum: momentum made orthogonal, for kernels.
 
     Adam scales each number of a kernel by itself; Muon gives every direction of the whole kernel the same
-    length, and learns far more in equal time (results/optimizer.json). PyTorch's own takes matrices alone;
-    this one takes kernels as matrices ``(out, in * height * width)``, and all of one shape at once. Its
-    learning rate means what Adam's does (updates have Adam's usual size).
+    length, and learned far more in equal time, in short trials against Adam at one rate (docs/studies.md).
+    PyTorch's own takes matrices alone; this one takes kernels as matrices ``(out, in * height * width)``, and
+    all of one shape at once. Its learning rate means what Adam's does (updates have Adam's usual size).
 
     Args:
         params: Kernels or matrices, two dimensions or more.

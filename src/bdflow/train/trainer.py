@@ -107,7 +107,6 @@ class Trainer:
         self.say = say if self.fabric.is_global_zero else lambda line: None
         if self.fabric.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
-            (out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
 
         paths = list_pictures(data, config.data.exclude)
         pictures = Pictures(paths, config.data.crop, config.data.cache_gb, self.say)
@@ -127,6 +126,8 @@ class Trainer:
         self.ema = {key: value.clone() for key, value in self.raw.state_dict().items()}
         if (out / LAST).exists():
             self._load()
+        if self.fabric.is_global_zero:  # not before: a run of another network is refused
+            (out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
         self.say(
             f"{config.name}: {count_parameters(self.raw):,} parameters, {len(pictures)} pictures"
             f" ({pictures.cached} in memory, {pictures.skipped} skipped), {len(self.held_out)} held out,"
@@ -304,7 +305,7 @@ class Trainer:
             self.ema[key].copy_(value)
         self.step, self.seconds = state["step"], state["seconds"]
         log = self.out / LOG
-        if log.exists():  # what was logged after the last save will be logged again
+        if self.fabric.is_global_zero and log.exists():  # what came after the last save will come again
             rows = [row for row in log.read_text().splitlines() if int(row.split(",")[0]) <= self.step]
             log.write_text("".join(f"{row}\n" for row in rows))
 

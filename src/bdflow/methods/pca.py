@@ -7,23 +7,15 @@ and on nothing else.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdflow.errors import BDFlowError
-from bdflow.files import named, opened
-from bdflow.images import READABLE
-from bdflow.images import read as read_picture
+from bdflow.methods.protocol import Pixels, split_size, with_size
 from bdflow.resize import resize
 
-Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-_SIZE_BYTES = 4  # height and width, 16 bits each
-_MAX_SIDE = 0xFFFF
-_ARRAYS = ("mean", "basis", "low", "high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +49,9 @@ class PCA:
         Raises:
             BDFlowError: A side is above 65535 pixels.
         """
-        height, width = (int(side) for side in rgb.shape[:2])
-        if max(height, width) > _MAX_SIDE:
-            raise BDFlowError(f"{width}x{height} pixels are too many: a side may have {_MAX_SIDE} at most")
         coefficients = self.basis @ (_vector(rgb, self.side) - self.mean)
         codes = 255 * (coefficients - self.low) / np.maximum(self.high - self.low, 1e-6)
-        code: bytes = codes.round().clip(0, 255).astype(np.uint8).tobytes()
-        return height.to_bytes(2) + width.to_bytes(2) + code
+        return with_size(rgb, codes.round().clip(0, 255).astype(np.uint8).tobytes())
 
     def decode(self, data: bytes) -> Pixels:
         """The picture, uint8 ``(H, W, 3)``, enlarged bicubically to its true size.
@@ -71,39 +59,12 @@ class PCA:
         Raises:
             BDFlowError: ``data`` is not what :meth:`encode` gives with as many components.
         """
-        size, codes = (int.from_bytes(data[:2]), int.from_bytes(data[2:4])), data[_SIZE_BYTES:]
+        size, codes = split_size(data)
         if len(codes) != len(self.basis) or not min(size):
             raise BDFlowError(f"not a portrait in {len(self.basis)} components: decode with what encoded it")
         coefficients = self.low + np.frombuffer(codes, np.uint8) * ((self.high - self.low) / 255)
         pixels = (self.mean + coefficients @ self.basis).round().clip(0, 255).astype(np.uint8)
         return resize(pixels.reshape(self.side, self.side, 3), size)
-
-    def save(self, path: Path) -> None:
-        """One .npz file."""
-        with path.open("wb") as file:  # savez would add an ending to a name
-            np.savez(file, **{name: getattr(self, name) for name in _ARRAYS})
-
-
-def load(path: Path) -> PCA:
-    """Read what :meth:`PCA.save` wrote; a file can hold nothing that would be executed.
-
-    Raises:
-        BDFlowError: The file cannot be read, or is another.
-    """
-    with opened(path) as (stream, name), named(name):
-        try:
-            with np.load(stream, allow_pickle=False) as arrays:
-                mean, basis, low, high = (arrays[key] for key in _ARRAYS)
-        except Exception as error:  # numpy's, zipfile's and zlib's own
-            raise BDFlowError(f"not a PCA that bdflow saved ({error})") from None
-        pca = PCA(mean, basis, low, high)
-        shapes = (3 * pca.side**2,), (len(low), len(mean)), (len(low),), (len(low),)
-        if any(
-            a.shape != s or a.dtype != np.float32
-            for a, s in zip((mean, basis, low, high), shapes, strict=True)
-        ):
-            raise BDFlowError("not a PCA that bdflow saved: its arrays do not fit each other")
-        return pca
 
 
 def fit(pictures: Iterable[Pixels], components: int, side: int = 128) -> PCA:
@@ -130,22 +91,6 @@ def fit(pictures: Iterable[Pixels], components: int, side: int = 128) -> PCA:
     basis = np.linalg.qr(x.T @ largest.astype(np.float32))[0].T
     coefficients = x @ basis.T
     return PCA(mean, basis, coefficients.min(axis=0), coefficients.max(axis=0))
-
-
-def fit_folders(folders: Iterable[Path], components: int, side: int = 128) -> PCA:
-    """:func:`fit` on all pictures directly or deeper in ``folders``.
-
-    Raises:
-        BDFlowError: A folder is missing, a picture cannot be read, or there are not enough.
-    """
-    paths = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise BDFlowError(f"{folder}: not a folder; give folders of pictures")
-        paths += sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE)
-    if not paths:
-        raise BDFlowError("there are no pictures in these folders")
-    return fit((read_picture(path).rgb for path in paths), components, side)
 
 
 def _vector(rgb: Pixels, side: int) -> Floats:
