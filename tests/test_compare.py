@@ -42,6 +42,11 @@ def test_rich_texture_outweighs_one_hard_edge():
     assert 230 < choose_box(rgb).x < 330
 
 
+def test_a_box_may_be_asked_to_be_larger():
+    assert choose_box(gradient(400, 300), least=100)[2:] == (100, 100)
+    assert choose_box(gradient(400, 80), least=100)[2:] == (80, 80)
+
+
 @pytest.mark.parametrize("size", [(11, 11), (12, 300), (1500, 2000), (40, 30)])
 def test_a_box_lies_inside_any_picture(size):
     box = choose_box(gradient(*size))

@@ -56,15 +56,16 @@ def parse_box(text: str) -> Box:
     return box
 
 
-def choose_box(rgb: Pixels) -> Box:
+def choose_box(rgb: Pixels, least: int = 0) -> Box:
     """A square full of detail, preferably near the middle; the same for the same picture.
 
-    It is a sixth of a small photograph's shorter side, and 160 pixels of one above a thousand.
+    It is a sixth of a small photograph's shorter side, and 160 pixels of one above a thousand; but ``least``
+    pixels where they fit.
     """
     height, width = rgb.shape[:2]
     shorter = min(height, width)
     zoom = min(8, max(2, round(6 * ENLARGED / shorter)))
-    side = min(ENLARGED // zoom, shorter)
+    side = min(max(ENLARGED // zoom, least), shorter)
     reduction = min(1.0, _SEARCHED / max(height, width))
     searched = max(1, round(height * reduction)), max(1, round(width * reduction))
     detail = _detail(luma(resize(rgb, searched)))

@@ -18,6 +18,7 @@ from bdflow.reproduce.plans import Party
 from bdflow.reproduce.sets import Sample
 from bdflow.resize import resize
 
+_CELLS = 4  # pixels of the small picture that a box shows at least, or there would be nothing to see
 _TALL = 20  # of 48ths of the height: where the hair of a portrait is
 
 
@@ -71,7 +72,7 @@ def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> b
     panels: dict[str, Pixels] = {}
     for number, sample in enumerate(samples, 1):
         true = sample.read()
-        box = _box(true, sheet.hair)
+        box = _box(true, sheet)
         side = box.zoom * box.width
         mark = "" if len(samples) == 1 else f" {number}"
         panels[f"the photograph{mark}"] = _whole(true, box, side)
@@ -84,10 +85,10 @@ def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> b
     return encoded(Image.fromarray(together), "WEBP", quality=88, method=6)
 
 
-def _box(true: Pixels, hair: bool) -> Box:
+def _box(true: Pixels, sheet: Sheet) -> Box:
     height = true.shape[0]
-    part = true[: max(8, height * _TALL // 48)] if hair else true
-    return choose_box(np.ascontiguousarray(part))
+    part = true[: max(8, height * _TALL // 48)] if sheet.hair else true
+    return choose_box(np.ascontiguousarray(part), least=_CELLS * sheet.scale)
 
 
 def _restored(entry: Entry, sample: Sample, true: Pixels) -> tuple[str, Pixels]:
