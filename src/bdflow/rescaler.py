@@ -38,7 +38,8 @@ class Rescaler:
         model: A verified model folder, from :func:`bdflow.zoo.find`.
         tile: Pixels of the photograph, each way, that are computed at once; larger pictures are worked
             through in overlapping tiles. Memory grows with its square. None takes ``TILE``, or more where
-            the network looks so far around that most would be overlap.
+            the network looks so far around that most would be overlap. A draw of Z takes what it needs, if
+            that is more.
         threads: Processor threads for one picture; None takes all cores.
         device: ``cpu``, ``cuda``, ``coreml``, ``directml``, or ``auto`` for the best of them that is there.
         backend: ``onnxruntime``; ``openvino``, about twice as fast on processors with bfloat16, for a few
@@ -58,7 +59,6 @@ class Rescaler:
         backend: str = "onnxruntime",
     ) -> None:
         self.model = model
-        self._tile_asked = tile
         self.tile = max(TILE, 3 * model.halo, min(4 * model.halo, LARGE_TILE)) if tile is None else tile
         least = self._least(model.halo)
         if self.tile < least:
@@ -119,8 +119,7 @@ class Rescaler:
             seed: Makes a draw of Z repeatable; 0 or more.
 
         Raises:
-            BDFlowError: As :meth:`accept`; or sigma is negative or absurd, the seed negative, or the tile
-                that was asked for too small to draw Z.
+            BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
         """
         accepted, remarks = self.accept(small)
         for remark in remarks:
@@ -224,10 +223,7 @@ class Rescaler:
         tile, halo = self.tile, self.model.halo
         if graph == "sample":  # Z is noise, and far counts: a measured halo does not hold
             halo = self.model.reach
-            if tile < (least := self._least(halo)) and max(grid) * scale > tile:
-                if self._tile_asked is not None:
-                    raise BDFlowError(f"a tile of {tile} pixels is too small to draw Z: take {least} or more")
-                tile = 3 * halo
+            tile = tile if tile >= self._least(halo) else 3 * halo
         down, across = (spans(cells, tile // scale, -(-halo // scale)) for cells in grid)
         for rows in down:
             tensors = inputs(rows.seen)
