@@ -15,9 +15,9 @@ One choice against another. Made by `make docs` from the files that `bdflow stud
 wrote to `results/`; all variants of one study had the same pictures, time (or steps) and machine, and each
 is measured on stored 8-bit files, Z = 0. ± is the standard deviation over runs that differ in their seed
 alone; without one there was a single run, and a few hundredths of a dB mean nothing. *gain* is over bicubic
-shrinking and enlarging; multiply-adds are at 128x128 pixels. The machine had other work on its other core, so
-read *s a step* before *steps* where runs had equal time, and *restored in* as a rough figure: Table 2 of
-[results.md](results.md) has networks timed alone.
+shrinking and enlarging; multiply-adds are at 128x128 pixels. Most runs shared the machine with other work, so
+read *s a step* beside *steps* where they had equal time, and take *restored in* as a rough figure: `bdflow
+reproduce table2` times networks alone.
 """
 HEADINGS = (
     "variant", "parameters", "multiply-adds", "runs", "steps", "s a step", "PSNR-Y", "gain",

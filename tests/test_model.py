@@ -15,6 +15,7 @@ from bdflow.train.model import (
     count_parameters,
     extends,
     graft,
+    levels_of_y,
     quantize,
 )
 from bdflow.train.wavelets import Haar
@@ -255,3 +256,8 @@ def test_what_no_graft_fits(changes):
     coarse = ModelConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
     fine = {"scale": 16, "kept": (6, 3, 6), "split": "kept", "blocks": (1, 1, 1, 2), "features": (4, 4, 4, 8)}
     assert not extends(ModelConfig(**{**fine, **changes}), coarse)
+
+
+def test_further_bits_of_green_are_rounded_on_any_device():
+    levels = levels_of_y(ModelConfig(scale=2, extra="green"))
+    assert quantize(torch.empty(1, 3, 2, 2, device="meta"), levels).shape == (1, 3, 2, 2)
