@@ -1,6 +1,7 @@
 """The page of speed, docs/performance.md, from results/speed-*.json that `bdflow benchmark speed` wrote."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,8 @@ def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> str:
         row = rows.get((subject, task, side))
         return f"{row['seconds'] / own:.1f} times as long" if row else "-"
 
-    irn = f"IRN x{model.rpartition('-x')[2]}"
+    scale = re.search(r"-x(\d+)", model)  # as in portraits-x8-paper
+    irn = f"IRN x{scale[1]}" if scale else ""
     return (
         f"| {model} | {rows[model, 'shrink: JPEG to small PNG', side]['seconds']:.3f} s | {whole:.3f} s |"
         f" {100 * restore['multiply_adds_per_second'] / top:.0f} % |"

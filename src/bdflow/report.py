@@ -92,8 +92,10 @@ def evaluation_table(result: Mapping[str, Any]) -> Group:
 
 def models_table() -> Table:
     """What ``bdflow models`` prints; at most 80 columns wide."""
-    table = Table(title="built-in models; PSNR-Y, and its gain over bicubic, in dB", title_justify="left")
-    for heading in ("model", "scale", "MiB", "licence", "measured on", "PSNR-Y", "gain"):
+    table = Table(
+        title="built-in models, Apache-2.0; PSNR-Y, and its gain over bicubic, in dB", title_justify="left"
+    )
+    for heading in ("model", "scale", "MiB", "measured on", "PSNR-Y", "gain"):
         table.add_column(heading, justify="right" if heading in ("MiB", "PSNR-Y", "gain") else "left")
     for model in zoo.built_in():
         result = results(model)
@@ -102,9 +104,7 @@ def models_table() -> Table:
         if row:
             quality = f"{row['mean']['psnr_y']:.2f}"
             gain = f"{row['mean']['psnr_y'] - row['mean']['bicubic_psnr_y']:+.2f}"
-        table.add_row(
-            model.name, f"x{model.scale}", f"{model.size / 2**20:.1f}", "Apache-2.0", folder, quality, gain
-        )
+        table.add_row(model.name, f"x{model.scale}", f"{model.size / 2**20:.1f}", folder, quality, gain)
     return table
 
 

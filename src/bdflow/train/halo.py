@@ -3,7 +3,7 @@
 What lies at the edge of a network's reach hardly counts, and what a pixel counts falls by about a factor with
 every step away. A distance is enough when two tiles that see so far give what one does, to a level, on a
 photograph and on noise, along rows and along columns, in both directions. The halo is twice that distance:
-what the pictures tried here did not show is then far below a level. (portraits-x8 reaches 336 pixels; 64 are
+what the pictures tried here did not show is then far below a level. (portraits-x8 reaches 288 pixels; 64 are
 enough, so its halo is 128.) Draws of Z are tiled with the whole reach.
 """
 
