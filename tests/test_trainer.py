@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -126,6 +127,12 @@ def test_minutes_instead_of_steps(pictures, tmp_path, monkeypatch):
     optim = run.config.optim
     assert rates[6] == pytest.approx(learning_rate(5, optim, 5 / 6), rel=1e-4)
     assert learning_rate(5, optim, 1.0) == optim.final_learning_rate
+
+
+def test_steps_that_are_asked_for_rule_over_the_minutes_of_a_configuration(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "load_config", lambda path: config(minutes=0.5, steps=50))
+    run(Path("a.toml"), [pictures], tmp_path, steps=2, precision="32-true", device="cpu")
+    assert state(tmp_path)["step"] == 2
 
 
 def test_a_finished_run_has_nothing_left_to_do(pictures, tmp_path):

@@ -376,7 +376,9 @@ def run(
             )
         weights = graft(weights, chosen.model.levels - trained.model.levels)
     given = {"optim.steps": steps, "optim.learning_rate": learning_rate}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if steps is not None:
+        changes["optim.minutes"] = None  # which would rule
     chosen = override(chosen, changes | dict(map(parse_setting, settings)))
     trainer = Trainer(chosen, data, out, start=weights, precision=precision, accelerator=device)
     trainer.fit(math.inf if max_time is None else max_time)
