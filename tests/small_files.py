@@ -21,6 +21,7 @@ def small(
     *,
     bits: int = 1,
     gray: bool = False,
+    of_gray: bool = False,
     alpha: bool = False,
     icc: bytes | None = None,
     seed: int = 0,
@@ -39,6 +40,7 @@ def small(
         weights=WEIGHTS,
         scale=8,
         size=(width * 8 - 3, height * 8 - 7),
+        gray=of_gray,
     )
 
 
@@ -51,7 +53,8 @@ def assert_same(a: Downscaled, b: Downscaled) -> None:
     assert (a.boundary is None) == (b.boundary is None)
     if a.boundary is not None:
         np.testing.assert_array_equal(a.boundary, b.boundary)
-    assert (a.bits, a.model, a.weights, a.scale, a.size) == (b.bits, b.model, b.weights, b.scale, b.size)
+    assert (a.bits, a.model, a.weights, a.scale) == (b.bits, b.model, b.weights, b.scale)
+    assert (a.size, a.gray) == (b.size, b.gray)
     assert not a.pixels_changed
     assert not b.pixels_changed
 

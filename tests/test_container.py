@@ -38,6 +38,7 @@ def test_it_is_printed_on_one_line():
     assert repr(made) == (
         "Downscaled(77x89 by portraits-x8 (x8), 2-bit boundary map, Picture(10x12, gray, alpha, profile))"
     )
+    assert repr(small(of_gray=True)).startswith("Downscaled(77x89 gray by portraits-x8 (x8), ")
     assert repr(small(bits=0)).endswith("no boundary map, Picture(10x12, RGB))")
     assert ", 1-bit boundary map lost, pixels changed, " in repr(
         replace(small(), boundary=None, pixels_changed=True)
@@ -63,11 +64,11 @@ def test_its_chunk_is_found_without_reading_the_picture():
 
 
 @pytest.mark.parametrize("bits", [0, 1, 2, 3])
-@pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
+@pytest.mark.parametrize("kind", [{}, {"gray": True}, {"of_gray": True}], ids=["rgb", "gray", "of-gray"])
 @pytest.mark.parametrize("alpha", [False, True], ids=["opaque", "alpha"])
 @pytest.mark.parametrize("icc", [None, SRGB], ids=["untagged", "icc"])
-def test_round_trip(bits, gray, alpha, icc):
-    made = small(bits=bits, gray=gray, alpha=alpha, icc=icc)
+def test_round_trip(bits, kind, alpha, icc):
+    made = small(bits=bits, alpha=alpha, icc=icc, **kind)
     assert_same(read(made.to_bytes()), made)
 
 
@@ -95,6 +96,7 @@ def test_round_trip_of_anything(data):
         weights=data.draw(st.binary(min_size=8, max_size=8)),
         scale=scale,
         size=(width, height),
+        gray=data.draw(st.booleans()),
     )
     assert_same(read(made.to_bytes()), made)
 
@@ -148,6 +150,14 @@ def test_any_reader_sees_the_picture(gray, alpha, mode):
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), made.image.rgb)
         if alpha:
             np.testing.assert_array_equal(np.asarray(image.getchannel("A")), made.image.alpha)
+
+
+def test_the_profile_of_a_gray_photograph_travels_in_the_chunk():
+    data = small(of_gray=True, icc=SRGB).to_bytes()  # no PNG in colour may carry the profile of a gray one
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGB"
+        assert "icc_profile" not in image.info
+    assert read(data).image.icc == SRGB
 
 
 def test_chunk_is_private_and_before_the_pixels():
@@ -208,6 +218,8 @@ GOLDENS = {
     "v1-deflated-boundary.png": replace(
         small(12, 64, bits=1), boundary=(np.arange(768) ** 3 % 11 % 2).reshape(12, 64).astype("u1")
     ),
+    "v1-of-gray.png": small(of_gray=True, alpha=True, seed=7),
+    "v1-of-gray-profile.png": small(of_gray=True, bits=2, icc=bytes(range(200)), seed=8),
     "v1-x2.png": replace(small(3, 2), scale=2, size=(4, 5)),
     "v1-x4.png": replace(small(3, 2), scale=4, size=(5, 12)),
     "v1-x16.png": replace(small(3, 2), scale=16, size=(32, 33)),
@@ -224,6 +236,7 @@ def test_the_goldens_cover_what_version_1_can_say():
     assert {each.bits for each in made} == {0, 1, 2, 3}
     kinds = {(each.image.gray, each.image.alpha is not None) for each in made}
     assert kinds >= {(False, False), (True, True), (False, True), (True, False)}
+    assert {(each.gray, bool(each.image.icc)) for each in made} == {(a, b) for a in (0, 1) for b in (0, 1)}
     codes = [container._Payload.unpack(payload_of((GOLDEN / name).read_bytes())).boundary for name in GOLDENS]
     assert {code[:1] for code in codes} == {b"", b"\0", b"\1", b"\2", b"\3"}
     assert sorted(path.name for path in GOLDEN.glob("v1-*")) == sorted(GOLDENS)
@@ -290,6 +303,15 @@ def test_byte_report(bits, icc):
         "profile": len(parts[b"iCCP"]) if icc else 0,
         "structure": 8 + 13 + 12 * (5 if icc else 4),
     }
+
+
+def test_byte_report_of_a_gray_photograph():
+    assert byte_report(small(of_gray=True).to_bytes())["profile"] == 0
+    data = small(of_gray=True, icc=SRGB).to_bytes()
+    report = byte_report(data)
+    assert sum(report.values()) == len(data)
+    profile = payload_of(data)[-4 - report["boundary"] - report["profile"] :][: report["profile"]]
+    assert zlib.decompress(profile) == SRGB
 
 
 def test_byte_report_of_other_files():

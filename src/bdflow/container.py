@@ -4,11 +4,14 @@ Any reader shows the picture and ignores the chunk. The letters of its name say,
 ancillary, private and unsafe to copy, so an editor that changes pixels and knows the rules drops it. It holds
 
     1 byte    version, 1
-    1 byte    log2(scale) in bits 0..2, bits of the boundary map in bits 3..4; the rest is 0
+    1 byte    log2(scale) in bits 0..2, bits of the boundary map in bits 3..4; bit 5: the photograph is gray,
+              though the LR image be in colour; the rest is 0
     1 + n     the model's name in UTF-8, behind its length
     8 bytes   the start of the SHA-256 of the model's weights
     varint x2 true width, true height (7 bits a byte, low bits first, top bit set on all but the last)
     4 bytes   CRC-32 of the LR samples: RGB, row by row, then alpha if there is any
+    varint    only where bit 5 is set: length of
+    any       the photograph's colour profile, deflated; nothing if there is none
     any       the boundary map as `bdflow.boundary` codes it; nothing if there is none
     4 bytes   CRC-32 of all the above
 
@@ -32,14 +35,15 @@ from bdflow import boundary as boundary_code
 from bdflow import images
 from bdflow.errors import BDFlowError
 from bdflow.files import named, opened, write_bytes
-from bdflow.images import MAX_PIXELS, MAX_SIDE, Array, Picture, Source, too_large
+from bdflow.images import MAX_PIXELS, MAX_PROFILE, MAX_SIDE, Array, Picture, Source, too_large
 
 CHUNK = b"bdFW"
 VERSION = 1
 SCALES = (2, 4, 8, 16, 32, 64)
 
-# Of bdflow's chunk: a header, and at worst 3 raw bits for every 2x2 pixels of the largest photograph.
-_MAX_CHUNK = 300 + 3 * MAX_PIXELS // 4 // 8
+# Of bdflow's chunk: a header with a profile, and at worst 3 raw bits for every 2x2 pixels of the largest
+# photograph.
+_MAX_CHUNK = MAX_PROFILE + (1 << 12) + 3 * MAX_PIXELS // 4 // 8
 _BLOCK = 1 << 16  # bytes of other chunks in memory at a time
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -80,6 +84,8 @@ class Downscaled:
         weights: the first 8 bytes of the SHA-256 of its weights file.
         scale: 2, 4, 8, 16, 32 or 64, each way.
         size: width and height of the photograph.
+        gray: whether the photograph is gray, and restored so, where its LR image hides detail in colours.
+            `image.icc` is then the photograph's; no PNG in colour may carry it, so it travels in the chunk.
         pixels_changed: whether the LR pixels are others than those the file was made with.
 
     Raises:
@@ -93,6 +99,7 @@ class Downscaled:
     weights: bytes
     scale: int
     size: tuple[int, int]
+    gray: bool = False
     pixels_changed: bool = False
 
     def __post_init__(self) -> None:
@@ -125,8 +132,8 @@ class Downscaled:
         (width, height), lost = self.size, self.bits and self.boundary is None
         boundary = f"{self.bits}-bit boundary map{' lost' * bool(lost)}" if self.bits else "no boundary map"
         changed = ", pixels changed" * self.pixels_changed
-        maker = f"{self.model} (x{self.scale})"
-        return f"Downscaled({width}x{height} by {maker}, {boundary}{changed}, {self.image})"
+        kind, maker = " gray" * self.gray, f"{self.model} (x{self.scale})"
+        return f"Downscaled({width}x{height}{kind} by {maker}, {boundary}{changed}, {self.image})"
 
     def to_bytes(self) -> bytes:
         """The PNG file, as small as Pillow makes it without touching a pixel.
@@ -136,7 +143,8 @@ class Downscaled:
         """
         info = PngInfo()
         info.add(CHUNK, self._payload())
-        return smallest_png(self.image.to_pil(), info)
+        image = replace(self.image, icc=None) if self.gray else self.image
+        return smallest_png(image.to_pil(), info)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the PNG file, whole or not at all; see `bdflow.files.write_bytes`.
@@ -151,7 +159,9 @@ class Downscaled:
     def _payload(self) -> bytes:
         code = b"" if self.boundary is None else boundary_code.encode(self.boundary, self.bits)
         crc = _crc(self.image) ^ self.pixels_changed  # a wrong one: whoever reads it shall know, too
-        return _Payload(self.model, self.weights, self.scale, self.bits, self.size, crc, code).pack()
+        profile = zlib.compress(self.image.icc, 9) if self.gray and self.image.icc else b""
+        fields = self.model, self.weights, self.scale, self.bits, self.size, crc, self.gray, profile, code
+        return _Payload(*fields).pack()
 
 
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:
@@ -223,12 +233,12 @@ def byte_report(data: bytes) -> dict[str, int]:
     for kind, length, _ in _chunks(stream):
         if kind in lengths:
             lengths[kind] += length
-    boundary = len(payload.boundary) if payload else 0
+    boundary, profile = (len(payload.boundary), len(payload.profile)) if payload else (0, 0)
     return {
         "pixels": lengths[b"IDAT"],
         "boundary": boundary,
-        "header": lengths[CHUNK] - boundary,
-        "profile": lengths[b"iCCP"],
+        "header": lengths[CHUNK] - boundary - profile,
+        "profile": lengths[b"iCCP"] + profile,
         "structure": len(data) - sum(lengths.values()),
     }
 
@@ -242,17 +252,20 @@ class _Payload(NamedTuple):
     bits: int
     size: tuple[int, int]
     pixels_crc: int
+    gray: bool
+    profile: bytes
     boundary: bytes
 
     def pack(self) -> bytes:
         name = self.model.encode()
         payload = b"".join(
             (
-                bytes([VERSION, self.bits << 3 | self.scale.bit_length() - 1, len(name)]),
+                bytes([VERSION, self.gray << 5 | self.bits << 3 | self.scale.bit_length() - 1, len(name)]),
                 name,
                 self.weights,
                 *map(_varint, self.size),
                 self.pixels_crc.to_bytes(4),
+                _varint(len(self.profile)) + self.profile if self.gray else b"",
                 self.boundary,
             )
         )
@@ -267,7 +280,7 @@ class _Payload(NamedTuple):
             raise BDFlowError(_DAMAGED)
         stream = io.BytesIO(body[1:])
         packed, length = _take(stream, 2)
-        if packed >> 5:
+        if packed >> 6:
             raise BDFlowError("made by a newer bdflow: upgrade bdflow")
         try:
             name = _take(stream, length).decode()
@@ -277,21 +290,32 @@ class _Payload(NamedTuple):
             model=name,
             weights=_take(stream, 8),
             scale=1 << (packed & 7),
-            bits=packed >> 3,
+            bits=packed >> 3 & 3,
             size=(_read_varint(stream), _read_varint(stream)),
             pixels_crc=int.from_bytes(_take(stream, 4)),
+            gray=(gray := bool(packed >> 5)),
+            profile=_take(stream, _read_varint(stream)) if gray else b"",
             boundary=stream.read(),
         )
 
 
 def _assemble(payload: _Payload, picture: Picture) -> Downscaled:
-    model, weights, scale, bits, size, pixels_crc, code = payload
+    model, weights, scale, bits, size, pixels_crc, gray, profile, code = payload
     changed = _crc(picture) != pixels_crc
-    small = Downscaled(picture, None, bits, model, weights, scale, size, pixels_changed=changed)
+    if gray:
+        picture = replace(picture, icc=_inflated(profile))
+    small = Downscaled(picture, None, bits, model, weights, scale, size, gray, pixels_changed=changed)
     if not code:
         return small
     # Only now is the LR image known to have the right size, and so the map.
     return replace(small, boundary=boundary_code.decode(code, picture.height, picture.width, bits))
+
+
+def _inflated(profile: bytes) -> bytes | None:
+    try:
+        return zlib.decompressobj().decompress(profile, MAX_PROFILE) or None
+    except zlib.error as error:
+        raise BDFlowError(_DAMAGED) from error
 
 
 def _crc(picture: Picture) -> int:

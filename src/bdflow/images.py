@@ -18,6 +18,7 @@ from bdflow.files import FileSource, named, opened
 
 __all__ = [
     "MAX_PIXELS",
+    "MAX_PROFILE",
     "MAX_SIDE",
     "READABLE",
     "Array",
@@ -32,6 +33,7 @@ Array: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
 
 MAX_PIXELS = 400_000_000
+MAX_PROFILE = 1 << 20  # bytes; Pillow refuses to read a larger one back from a PNG
 MAX_SIDE = 1_000_000  # of the large picture; a thinner one would be mostly padding in the network
 
 # A bomb is a small file of a huge picture, and takes its memory before it can be told from one that is cut
@@ -46,7 +48,6 @@ READABLE = frozenset(
 )
 
 _BAND = 1 << 20  # pixels that are converted at a time
-_MAX_PROFILE = 1 << 20  # bytes; Pillow refuses to read a larger one back from a PNG
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +260,7 @@ def _profile(image: Image.Image, notes: list[str]) -> bytes | None:
         notes.append(f"{image.mode} converted to RGB" + (", its profile dropped" if _icc(image) else ""))
         return None
     icc = _icc(image)
-    if icc and len(icc) > _MAX_PROFILE:
+    if icc and len(icc) > MAX_PROFILE:
         notes.append(f"colour profile of {len(icc):,} bytes dropped: too large for a PNG")
         return None
     return icc

@@ -201,7 +201,7 @@ class _Harmed:
 
     def encode(self, rgb: Pixels) -> bytes:
         small = self.ours.small(rgb)
-        image = replace(small.image, rgb=harm(small.image.rgb, self.condition), gray=False)
+        image = replace(small.image, rgb=harm(small.image.rgb, self.condition))
         lost = self.condition == CHUNK_LOST
         return replace(small, image=image, boundary=None if lost else small.boundary).to_bytes()
 
