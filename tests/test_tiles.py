@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tiny_models import CONFIGS
 import bdflow
 from bdflow import rescaler, zoo
 from bdflow.rescaler import Rescaler
-from bdflow.tiles import spans
+from bdflow.tiles import cut
 
 find = partial(zoo.find, trust=True)
 load = partial(bdflow.load, trust=True)
@@ -45,18 +46,39 @@ def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
     return shapes
 
 
-@pytest.mark.parametrize("limit", range(7, 40, 4))
 @pytest.mark.parametrize("halo", range(4))
-@pytest.mark.parametrize("cells", [1, 2, 6, 7, 8, 9, 40, 101])
-def test_spans_cover_a_side_and_each_kept_cell_sees_its_halo(cells, limit, halo):
-    made = spans(cells, limit, halo)
-    assert [cell for span in made for cell in range(span.kept.start, span.kept.stop)] == list(range(cells))
-    assert {span.seen.stop - span.seen.start for span in made} == {min(cells, limit)}  # memory is used again
-    for seen, kept in made:
-        assert 0 <= seen.start <= max(0, kept.start - halo)
-        assert min(cells, kept.stop + halo) <= seen.stop <= cells
-    fewer = len(made) - 1
-    assert not fewer or limit + (fewer - 1) * (limit - 2 * halo) < cells  # one less would leave a gap
+@pytest.mark.parametrize("height", [1, 2, 6, 7, 8, 9, 40, 101])
+def test_tiles_cover_a_picture_and_each_kept_cell_sees_its_halo(height, halo):
+    for width, limit in product([1, 5, 7, 8, 39, 300], range(7, 40, 4)):
+        made = cut(height, width, limit, halo)
+        for cells, spans in zip((height, width), made, strict=True):
+            kept = [cell for span in spans for cell in range(span.kept.start, span.kept.stop)]
+            assert kept == list(range(cells))
+            for span in spans:
+                assert span.kept.start < span.kept.stop
+                assert 0 <= span.seen.start <= max(0, span.kept.start - halo)
+                assert min(cells, span.kept.stop + halo) <= span.seen.stop <= cells
+        (tall,), (wide,) = ({span.seen.stop - span.seen.start for span in spans} for spans in made)
+        assert tall * wide <= limit**2  # and all tiles are of one size, so that memory is used again
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [((150, 150), (150, 150)), ((151, 149), (151, 149)), ((160, 160), (160, 90)), ((300, 100), (160, 100))],
+)
+def test_tiles_are_of_the_cheapest_shape(size, shape):
+    rows, columns = cut(*size, 150, 10)
+    assert tuple(each[0].seen.stop for each in (rows, columns)) == shape
+
+
+def test_what_is_computed_twice_is_no_more_than_with_square_tiles():
+    for height, width, limit, halo in np.random.default_rng(0).integers(1, [400, 400, 90, 20], (300, 4)):
+        limit += 2 * halo + 1
+        made = cut(height, width, limit, halo)
+        counts = [-(-max(1, side - 2 * halo) // (limit - 2 * halo)) for side in (height, width)]
+        square = [count * min(side, limit) for count, side in zip(counts, (height, width), strict=True)]
+        seen = [len(spans) * spans[0].seen.stop for spans in made]
+        assert np.prod(seen) <= np.prod(square)
 
 
 def test_tiles_leave_no_seams(folder, monkeypatch):
@@ -102,7 +124,7 @@ def test_a_tile_is_no_larger_than_it_must_be(tiny, monkeypatch):
     model = load(tiny("tiny-x2"), tile=88, threads=1)
     calls = count_runs(model, monkeypatch)
     model.downscale(np.zeros((40, 700, 3), np.uint8))
-    assert calls == [(1, 3, 40, 88)] * 11  # 88 and then 64 of 700 pixels with each
+    assert calls == [(1, 3, 40, 160)] * 5  # of 88x88 pixels no more than 160 for each of 40 rows
 
 
 def test_by_default_the_tile_has_room_for_what_it_sees(tiny, monkeypatch):

@@ -20,7 +20,7 @@ from bdflow.images import MAX_PIXELS, Picture, Source
 from bdflow.images import read as read_picture
 from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.strips import Strips
-from bdflow.tiles import spans
+from bdflow.tiles import cut
 from bdflow.zoo import Model
 
 # Pixels of the photograph, each way, that the network computes at once. It takes some 230 bytes for each, so
@@ -36,10 +36,10 @@ class Rescaler:
 
     Args:
         model: A verified model folder, from :func:`bdflow.zoo.find`.
-        tile: Pixels of the photograph, each way, that are computed at once; larger pictures are worked
-            through in overlapping tiles. Memory grows with its square. None takes ``TILE``, or more where
-            the network looks so far around that most would be overlap. A draw of Z takes what it needs, if
-            that is more.
+        tile: Pixels of the photograph, each way, that are computed at once, or as many in another shape;
+            larger pictures are worked through in overlapping tiles. Memory grows with its square. None takes
+            ``TILE``, or more where the network looks so far around that most would be overlap. A draw of Z
+            takes what it needs, if that is more.
         threads: Processor threads for one picture; None takes all cores.
         device: ``cpu``, ``cuda``, ``coreml``, ``directml``, or ``auto`` for the best of them that is there.
         backend: ``onnxruntime``; ``openvino``, about twice as fast on processors with bfloat16, for a few
@@ -225,7 +225,7 @@ class Rescaler:
         if graph == "sample":  # Z is noise, and far counts: a measured halo does not hold
             halo = self.model.reach
             tile = tile if tile >= self._least(halo) else 3 * halo
-        down, across = (spans(cells, tile // scale, -(-halo // scale)) for cells in grid)
+        down, across = cut(*grid, tile // scale, -(-halo // scale))
         for rows in down:
             tensors = inputs(rows.seen)
             results: list[NDArray[np.uint8]] = []

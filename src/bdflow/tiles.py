@@ -16,21 +16,44 @@ class Span(NamedTuple):
         return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
 
 
-def spans(cells: int, limit: int, halo: int) -> list[Span]:
-    """Cut a side into as few tiles as possible.
+def cut(height: int, width: int, limit: int, halo: int) -> tuple[list[Span], list[Span]]:
+    """Cut a picture into rows and columns of tiles, so that as little as possible is computed twice.
 
-    Every tile sees equally many cells, so that ONNX Runtime can use its memory again for the next.
-    Neighbours overlap by two halos at least and meet in the middle: each kept cell sees ``halo`` cells around
-    it.
+    Every tile sees equally many cells, so that ONNX Runtime can use its memory again for the next, and at
+    most ``limit**2`` of them, in whatever shape is cheapest. Neighbours overlap by two halos: each kept cell
+    sees ``halo`` cells around it.
 
     Args:
-        cells: Of the whole side.
-        limit: Cells that a tile may see, more than two halos.
+        height: Of the picture, in cells.
+        width: Of the picture, in cells.
+        limit: Cells that a square tile may see each way, more than two halos.
         halo: Cells that a tile must see beyond those that are kept of it, unless the picture ends there.
     """
-    seen = min(cells, limit)
-    gaps = -(-(cells - seen) // (limit - 2 * halo))  # one tile, and one more for each
-    starts = [(cells - seen) * index // max(1, gaps) for index in range(gaps + 1)]
+    most = 2 * _fewest(height, limit, halo)  # flatter ones are mostly overlap
+    computed = {}
+    for rows in range(1, min(most, max(1, height - 2 * halo)) + 1):
+        tall = _seen(height, rows, halo)
+        wide = limit * limit // tall
+        if wide >= width or wide > 2 * halo:
+            columns = _fewest(width, wide, halo)
+            computed[rows, columns] = rows * tall * columns * _seen(width, columns, halo)
+    rows, columns = min(computed, key=computed.__getitem__)
+    return _spans(height, rows, halo), _spans(width, columns, halo)
+
+
+def _fewest(cells: int, limit: int, halo: int) -> int:
+    """How many tiles a side takes that see at most ``limit`` cells."""
+    return 1 if cells <= limit else -(-(cells - 2 * halo) // (limit - 2 * halo))
+
+
+def _seen(cells: int, count: int, halo: int) -> int:
+    """Cells that each of so many tiles sees."""
+    return -(-(cells + 2 * halo * (count - 1)) // count)
+
+
+def _spans(cells: int, count: int, halo: int) -> list[Span]:
+    seen = _seen(cells, count, halo)
+    starts = [(cells - seen) * index // max(1, count - 1) for index in range(count)]
     cuts = [0, *((left + seen + right) // 2 for left, right in pairwise(starts)), cells]
     sides = zip(starts, pairwise(cuts), strict=True)
     return [Span(slice(start, start + seen), slice(*kept)) for start, kept in sides]
