@@ -23,7 +23,7 @@ from bdflow.rescaler import Rescaler
 from bdflow.zoo import HALO, SUMS, find
 
 _TRIED = (32, 64, 96, 128, 192, 256, 384, 512)  # pixels
-_KEPT = 256  # pixels of a tile beside the halo
+_KEPT = 256  # pixels of a square tile beside the halo, and of the pictures across
 
 
 def measure_halo(folder: Path, *, threads: int | None = None) -> int | None:
@@ -46,8 +46,10 @@ def measure_halo(folder: Path, *, threads: int | None = None) -> int | None:
         if 2 * seen >= model.reach:
             break
         shorter = dataclasses.replace(model, measured_halo=seen)
-        tiles = Rescaler(shorter, tile=2 * seen + _KEPT, threads=threads, device="cpu")
-        if all(_agree(whole, tiles, picture) for picture in _pictures(2 * (seen + _KEPT))):
+        tile = 2 * seen + _KEPT
+        tiles = Rescaler(shorter, tile=tile, threads=threads, device="cpu")
+        longest = tile * tile // _KEPT  # that one tile would hold
+        if all(_agree(whole, tiles, picture) for picture in _pictures(longest + _KEPT)):
             _record(folder, 2 * seen)
             return 2 * seen
     return None
