@@ -110,6 +110,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
     text = fill(text, "sizes", sizes())
+    text = fill(text, "networks", studies.networks(ROOT / "results"))
     readme.write_text(fill(text, "boundary", studies.boundary(ROOT / "results")))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))

@@ -63,6 +63,30 @@ def boundary(results: Path) -> str:
     return "\n".join(lines)
 
 
+_NETWORKS = {
+    "paper": "BDFlow, the paper's",
+    "efficient": "BDFlow, efficient",
+    "irn": "IRN",
+    "hcflow": "HCFlow",
+    "tar": "TAR (not invertible)",
+}
+
+
+def networks(results: Path) -> str:
+    """What each network learns in equal time: of all pictures of the study together."""
+    rows = json.loads((results / "networks-portraits.json").read_text())["rows"]
+    lines = ["| scale | network | parameters | steps | PSNR-Y | LPIPS | bytes |", "|---" * 7 + "|"]
+    for row in rows:
+        scale, _, network = row["variant"].partition("-")
+        mean = _over_folders(row)
+        cells = (
+            scale, _NETWORKS[network], f"{row['parameters']:,}", f"{row['steps']:,}",
+            f"{mean['psnr_y']:.2f} dB", f"{mean['lpips']:.3f}", f"{mean['bytes']:,.0f}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _over_folders(row: dict[str, Any]) -> dict[str, float]:
     """Means over the pictures of all folders."""
     folders = row["folders"].values()

@@ -19,6 +19,8 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     generate, text = _generator(monkeypatch), (ROOT / "README.md").read_text()
     assert generate.fill(text, "quality", generate.figures()) == text
     assert generate.fill(text, "sizes", generate.sizes()) == text
+    for name in ("boundary", "networks"):
+        assert generate.fill(text, name, getattr(generate.studies, name)(ROOT / "results")) == text
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
     assert (ROOT / "docs" / "performance.md").read_text() == generate.performance.page(ROOT / "results")
     assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(ROOT / "results")
