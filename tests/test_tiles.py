@@ -15,6 +15,7 @@ import bdflow
 from bdflow import rescaler, zoo
 from bdflow.rescaler import Rescaler
 from bdflow.tiles import cut
+from bdflow.train.halo import measure_halo
 
 find = partial(zoo.find, trust=True)
 load = partial(bdflow.load, trust=True)
@@ -159,3 +160,21 @@ def test_a_measured_halo_stands_beside_the_weights(tiny, tmp_path):
     assert find(with_halo(tiny("tiny-x4"), tmp_path / "b", '{"halo": 99}')).halo == 36
     with pytest.raises(bdflow.BDFlowError, match=r"halo\.json: does not tell a halo"):
         find(with_halo(tiny("tiny-x4"), tmp_path / "c", "[]"))
+
+
+def test_a_halo_is_measured_with_more_than_one_tile(tiny, monkeypatch):
+    """A picture that fits in one tile agrees with itself, whatever the halo."""
+    monkeypatch.setattr(zoo.Model, "reach", 5000)
+    tried = []
+
+    def agree(whole, tiles, picture):
+        scale, halo = tiles.model.scale, tiles.model.halo
+        grid = (side // scale for side in picture.shape[:2])
+        rows, columns = cut(*grid, tiles.tile // scale, -(-halo // scale))
+        tried.append((halo, len(rows) * len(columns)))
+        return False
+
+    monkeypatch.setattr("bdflow.train.halo._agree", agree)
+    assert measure_halo(tiny("tiny-x8")) is None
+    assert [each for each, _ in tried] == [32, 64, 96, 128, 192, 256, 384, 512]
+    assert {count for _, count in tried} == {2}

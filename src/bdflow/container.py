@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bdflow import boundary as boundary_code
 from bdflow import images
+from bdflow.encoding import smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.files import named, opened, write_bytes
 from bdflow.images import MAX_PIXELS, MAX_PROFILE, MAX_SIDE, Array, Picture, Source, too_large
@@ -48,15 +49,6 @@ _BLOCK = 1 << 16  # bytes of other chunks in memory at a time
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DAMAGED = "its bdflow chunk is damaged: get the file again"
-
-# Which is smallest depends on the picture. Beyond a million pixels level 9 costs seconds for a percent.
-_SMALL_PNG: tuple[dict[str, Any], ...] = (
-    {"optimize": True},
-    {"compress_level": 9},
-    {"compress_type": zlib.Z_RLE},
-)
-_LARGE_PNG: tuple[dict[str, Any], ...] = ({"compress_level": 6}, {"compress_type": zlib.Z_RLE})
-_LARGE = 1 << 20
 
 
 class NoChunkError(BDFlowError):
@@ -189,16 +181,6 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:
             raise NoChunkError(f"{name}: no bdflow chunk in this file: {why}", picture)
         with named(name):
             return _assemble(payload, picture)
-
-
-def smallest_png(image: Image.Image, info: PngInfo | None = None) -> bytes:
-    """The smallest PNG that Pillow writes of a picture, with the chunks of ``info``."""
-    files = []
-    for options in _SMALL_PNG if image.width * image.height <= _LARGE else _LARGE_PNG:
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", pnginfo=info, **options)
-        files.append(buffer.getvalue())
-    return min(files, key=len)
 
 
 def holds_chunk(stream: BinaryIO) -> bool:

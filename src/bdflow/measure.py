@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bdflow.container import smallest_png
+from bdflow.encoding import smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.files import encoded
 from bdflow.methods.protocol import Method, Pixels

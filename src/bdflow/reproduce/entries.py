@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from bdflow import container
+from bdflow.encoding import smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.evaluate import pictures_in
 from bdflow.files import encoded
@@ -218,7 +219,7 @@ class _HarmedBicubic:
     def encode(self, rgb: Pixels) -> bytes:
         _, png = split_size(self.plain.encode(rgb))
         small = harm(read_picture(png).rgb, self.condition)
-        return with_size(rgb, container.smallest_png(Picture(small).to_pil()))
+        return with_size(rgb, smallest_png(Picture(small).to_pil()))
 
     def decode(self, data: bytes) -> Pixels:
         return self.plain.decode(data)
