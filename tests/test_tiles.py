@@ -130,7 +130,7 @@ def test_a_tile_is_no_larger_than_it_must_be(tiny, monkeypatch):
 
 def test_by_default_the_tile_has_room_for_what_it_sees(tiny, monkeypatch):
     assert load(tiny("tiny-x2")).tile == rescaler.TILE
-    for halo, tile in ((400, 1600), (900, rescaler.LARGE_TILE), (1512, 3 * 1512)):
+    for halo, tile in ((400, 1600), (1100, rescaler.LARGE_TILE), (1512, 3 * 1512)):
         monkeypatch.setattr(zoo.Model, "reach", halo)
         assert load(tiny("tiny-x2")).tile == tile
 

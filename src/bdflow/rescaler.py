@@ -26,7 +26,7 @@ from bdflow.zoo import Model
 # Pixels of the photograph, each way, that the network computes at once. It takes some 230 bytes for each, so
 # that 100 megapixels pass in 1 GiB with the decoded photograph beside.
 TILE = 1280
-LARGE_TILE = 3072  # for networks that look far around: a gibibyte, for less overlap
+LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less overlap
 
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 
