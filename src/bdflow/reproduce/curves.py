@@ -55,10 +55,8 @@ def family(facts: Mapping[str, Any]) -> str:
     match facts["kind"]:
         case "bdflow":
             return f"bdflow {re.sub('-x[0-9]+$', '', facts['model'])}"
-        case "rival":
+        case "rival" | "superresolution":
             return str(facts["network"])
-        case "superresolution":
-            return "Real-ESRGAN"
         case "codec":
             return str(facts["codec"])
         case "resampled":

