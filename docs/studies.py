@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bdflow.reproduce.tables import length_of
+from bdflow.reproduce.tables import TRAINED, length_of
 
 INTRODUCTION = """\
 # Studies
@@ -63,27 +63,24 @@ def boundary(results: Path) -> str:
     return "\n".join(lines)
 
 
-_NETWORKS = {
-    "paper": "BDFlow, the paper's",
-    "efficient": "BDFlow, efficient",
-    "irn": "IRN",
-    "hcflow": "HCFlow",
-    "tar": "TAR (not invertible)",
-}
-
-
 def networks(results: Path) -> str:
-    """What each network learns in equal time: of all pictures of the study together."""
-    rows = json.loads((results / "networks-portraits.json").read_text())["rows"]
-    lines = ["| scale | network | parameters | steps | PSNR-Y | LPIPS | bytes |", "|---" * 7 + "|"]
-    for row in rows:
-        scale, _, network = row["variant"].partition("-")
-        mean = _over_folders(row)
-        cells = (
-            scale, _NETWORKS[network], f"{row['parameters']:,}", f"{row['steps']:,}",
-            f"{mean['psnr_y']:.2f} dB", f"{mean['lpips']:.3f}", f"{mean['bytes']:,.0f}",
-        )  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
+    """What each network learns in equal time: of all pictures of a study together."""
+    lines = [
+        "| scale | network | parameters | steps | PSNR-Y | LPIPS | bytes | pictures |",
+        "|---" * 8 + "|",
+    ]
+    for name in ("networks-photos", "networks-portraits"):
+        path = results / f"{name}.json"
+        for row in json.loads(path.read_text())["rows"] if path.is_file() else ():
+            scale, _, network = row["variant"].partition("-")
+            mean = _over_folders(row)
+            count = sum(folder["count"] for folder in row["folders"].values())
+            cells = (
+                scale, TRAINED[network], f"{row['parameters']:,}", f"{row['steps']:,}",
+                f"{mean['psnr_y']:.2f} dB", f"{mean['lpips']:.3f}", f"{mean['bytes']:,.0f}",
+                f"{count} {name.partition('-')[2]}",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

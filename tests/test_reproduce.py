@@ -312,6 +312,33 @@ def restored_by(ours, faces, folder):
         csv.writer(file).writerows([("picture", "bytes"), *rows])
 
 
+def test_networks_of_the_study_stand_in_table_1_where_its_pictures_are(tmp_path):
+    def row(scale):
+        kind = {"kind": "resampled", "filter": "bicubic", "scale": scale}
+        values = {"bytes": 100, "psnr_y": 30.0, "psnr_rgb": 29.0, "ssim_y": 0.9}
+        return Row("faces/test", f"bicubic x{scale}", kind, {"a.png": values}).as_json()
+
+    told, digests = {"crop": 0, "limit": None, "measures": []}, {"faces/test": {"a.png": "aa"}}
+    write(tmp_path / "table1.json", document("table1", told, digests, [row(8), row(16)]))
+    plain = tables.grids("table1", tmp_path)[0]
+    measured = {"count": 30, "psnr_y": 34.5, "psnr_rgb": 33.25, "ssim_y": 0.91, "bytes": 3210.0}
+    rows = [
+        {"variant": "x8-tar", "folders": {"faces/test": measured, "others/test": measured}},
+        {"variant": "x32-irn", "folders": {"faces/test": measured}},
+        {"variant": "x16-irn", "folders": {"others/test": measured}},
+    ]
+    source = json.loads((ROOT / "results" / "optimizer.json").read_text())["rows"][0]
+    rows = [{**source, **row} for row in rows]
+    study = {"study": {"minutes": 30.0}, "rows": rows}
+    (tmp_path / "networks-portraits.json").write_text(json.dumps(study))
+    grid = tables.grids("table1", tmp_path)[0]
+    added = [line for line in grid.rows if line not in plain.rows]
+    cells = ("34.50", "33.25", "0.9100", "", "", "", "", "", "3,210", "30")
+    assert added == [("TAR (not invertible), x8, 30 minutes", *cells)]
+    assert grid.rows.index(added[0]) < next(i for i, line in enumerate(grid.rows) if "x16" in line[0])
+    assert len(grid.notes) == len(plain.notes) + 1
+
+
 def test_pictures_of_other_programs_are_scored_as_ours(ours, faces, tmp_path, x8_alone):
     restored_by(ours, faces, tmp_path / "other")
     reproduce("table1", data=(faces,), out=tmp_path / "out", externals=(f"Other-x8={tmp_path / 'other'}",))

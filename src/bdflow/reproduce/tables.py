@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean, pstdev, stdev
 from typing import Any
@@ -15,7 +15,11 @@ from rich.table import Table
 from bdflow.reproduce import curves
 from bdflow.reproduce.results import Document, read
 
-STUDY = "boundary.json"
+STUDY, NETWORKS = "boundary.json", "networks-portraits.json"
+TRAINED = {
+    "paper": "BDFlow, the paper's", "efficient": "BDFlow, efficient", "irn": "IRN", "hcflow": "HCFlow",
+    "tar": "TAR (not invertible)", "deeper": "BDFlow, deeper",
+}  # fmt: skip
 Mean = Mapping[str, float]
 
 
@@ -54,15 +58,18 @@ def published() -> Document:
 
 def grids(table: str, folder: Path) -> list[Grid]:
     """The tables of a results file; of figures none, and none where there is no such file."""
+    networks = read(folder / NETWORKS) if (folder / NETWORKS).is_file() else None
     makers: dict[str, Callable[[Document], list[Grid]]] = {
-        "table1": table1, "table2": table2, "table3": table3, "table4": table4, "table5": table5,
-        "table6": table6, "curves": rates, "invertibility": invertibility, "figure2": figure2,
+        "table1": partial(table1, study=networks), "table2": table2, "table3": table3, "table4": table4,
+        "table5": table5, "table6": table6, "curves": rates, "invertibility": invertibility,
+        "figure2": figure2,
     }  # fmt: skip
     path = folder / (STUDY if table in ("table3", "table4") else f"{table}.json")
     return makers[table](read(path)) if table in makers and path.is_file() else []
 
 
-def table1(document: Document) -> list[Grid]:
+def table1(document: Document, study: Document | None = None) -> list[Grid]:
+    """By set; with the networks of the study of equal time, where they were measured on its pictures."""
     made = []
     headings = ("", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "SSIM-RGB", "LPIPS", "LPIPS-Y", "DISTS", "NIQE", "bytes",
                 "pictures")  # fmt: skip
@@ -74,14 +81,31 @@ def table1(document: Document) -> list[Grid]:
             grid.rows += [(row["method"], *_quality(row)) for row in of_scale]
             if not any(row["facts"]["kind"] == "bdflow" for row in of_scale):
                 grid.rows.append((f"no bdflow model of x{scale} yet", *[""] * 10))
+            grid.rows += _trained(study, name, scale) if study else ()
             for q in (q for q in quoted if q["scale"] == scale):
                 quality = f"{q['psnr']:.2f}", "", f"{q['ssim']:.4f}", "", "", f"{q['lpips']:.4f}"
                 grid.rows.append((f"{q['method']} x{scale}, quoted", *quality, *[""] * 4))
         grid.rows += [(row["method"], *_quality(row)) for row in rows if not row["facts"].get("scale")]
         blind = "; ".join(f"{q['method']} x{q['scale']}: {q['differs']}" for q in quoted if "differs" in q)
         grid.notes.append(f"Of the quoted rows: {blind}.")
+        if study:
+            grid.notes.append(
+                f"Rows with {length_of(study)}: networks that learned from our pictures for so long, all with"
+                " the settings that were chosen for BDFlow ([studies.md](studies.md))."
+            )
         made += [grid, _small_pictures(name, rows)]
     return made
+
+
+def _trained(study: Document, name: str, scale: int) -> Iterable[tuple[str, ...]]:
+    for row in study["rows"]:
+        of_scale, _, network = row["variant"].partition("-")
+        if of_scale == f"x{scale}" and (m := row["folders"].get(name)):
+            yield (
+                f"{TRAINED[network]}, {of_scale}, {length_of(study)}", f"{m['psnr_y']:.2f}",
+                f"{m['psnr_rgb']:.2f}", f"{m['ssim_y']:.4f}", "", _cell(m, "lpips", ".4f"), "", "", "",
+                f"{m['bytes']:,.0f}", str(m["count"]),
+            )  # fmt: skip
 
 
 def _quality(row: Document) -> tuple[str, ...]:
