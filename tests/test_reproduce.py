@@ -170,6 +170,7 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
     assert "## Table 1" in text
     assert all(f"a {kind} |" in text for kind in facts)
     assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
+    assert "| PSNR-Y | a bdflow | *1.00 WebP* |" in text
     assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")
 
 

@@ -1,6 +1,7 @@
 """The page: a summary that says where bdflow wins, is level and loses, then every table and plot."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,44 +75,45 @@ def summary(rates: Document | None, quality: Document | None) -> list[str]:
 
 
 def _codecs(rates: Document) -> list[str]:
-    told: dict[str, list[tuple[str, ...]]] = {"wins": [], "level": [], "loses": [], "open": [], "beyond": []}
-    for name in dict.fromkeys(row["set"] for row in rates["rows"]):
+    sets = list(dict.fromkeys(row["set"] for row in rates["rows"]))
+    cells: dict[tuple[str, str], dict[str, str]] = {}  # by measure and model, then by set
+    count: Counter[str] = Counter()
+    for name in sets:
         rows = [row for row in rates["rows"] if row["set"] == name]
         for measure in curves.MEASURES:
             found = curves.curves(rows, name, measure)
             rivals = {codec: found[codec] for codec in curves.CODECS if codec in found}
             for method, points in found.items():
                 for point in points if method.startswith("bdflow") else ():
-                    label = point.label.removeprefix("bdflow ")
+                    verdict = curves.verdict(point, rivals)
+                    count[verdict.word if verdict else "beyond"] += 1
                     what = curves.MEASURES[measure].split(",")[0].split(" ")[0]
-                    if verdict := curves.verdict(point, rivals):
-                        ratio = f"{'≥ ' * verdict.at_least}{verdict.ratio:.2f}"
-                        told[verdict.word].append((label, name, what, ratio, verdict.rival))
-                    else:
-                        told["beyond"].append((label, name, what))
-    count = {word: len(cases) for word, cases in told.items()}
+                    cells.setdefault((what, point.label.removeprefix("bdflow ")), {})[name] = _cell(verdict)
     pictures = max((row["count"] for row in rates["rows"]), default=0)
-    parts = [
+    said = (
         "**In bytes, against codecs.** For the quality that our file restores, how many bytes does the best"
         " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? Of"
-        f" {sum(count.values())} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
+        f" {count.total()} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
         f" {count['level']} (within {curves.LEVEL:.0%}) and loses {count['loses']}; {count['open']} are open,"
         f" and in {count['beyond']} no setting of a codec that was tried restores as well. At most {pictures}"
         " pictures a set."
-    ]
-    headings = ("model", "set", "for equal", "our bytes over its", "best codec")
-    for word, heading in (
-        ("wins", "Wins"),
-        ("level", "Level"),
-        ("loses", "Loses (≥: at least so much; the codec's cheapest setting restores better still)"),
-        ("open", "Open: the codec's cheapest setting restores better, in more bytes"),
-        ("beyond", "Beyond all settings of the codecs"),
-    ):
-        if told[word]:
-            parts.append(Grid(heading, headings[: len(told[word][0])], list(told[word])).as_markdown())
-        elif word in ("wins", "level", "loses"):
-            parts.append(f"**{heading.split(' (')[0]}**: nowhere.")
-    return parts
+    )
+    grid = Grid("Our bytes over those of the best codec", ("for equal", "model", *sets))
+    for (what, model), of_set in cells.items():
+        grid.rows.append((what, model, *(of_set.get(name, "") for name in sets)))
+    grid.notes.append(
+        "Below 1 our file is the smaller one. **Bold**: bdflow wins; *italic*: level. ≥: the codec's cheapest"
+        " setting restores better still (and where it also takes more bytes than ours, the case is open)."
+    )
+    return [said, grid.as_markdown()]
+
+
+def _cell(verdict: curves.Verdict | None) -> str:
+    if verdict is None:
+        return "beyond all codecs"
+    mark = {"wins": "**", "level": "*", "open": "open, "}.get(verdict.word, "")
+    text = f"{'≥ ' * verdict.at_least}{verdict.ratio:.2f} {verdict.rival}"
+    return f"{mark}{text}{mark if '*' in mark else ''}"
 
 
 def _thumbnails(documents: Sequence[Document]) -> list[str]:
