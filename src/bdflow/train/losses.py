@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bdflow.train.config import LossConfig, MaskConfig
+from bdflow.train.lpips import GRID, LEAST
 from bdflow.train.mask import boundary_mask, boundary_steps, boundary_weight
 from bdflow.train.model import Network, levels_of_y, quantize
 
@@ -70,12 +71,13 @@ def restore(
 
 
 def _shifted(a: Tensor, b: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Both without up to 3 of their first rows and columns, drawn anew each time.
+    """Both without up to 15 of their first rows and columns, drawn anew each time.
 
-    AlexNet starts with every fourth pixel. On a grid that never moves, a network learns a grain of that
-    period, which LPIPS takes for texture.
+    AlexNet keeps every 16th pixel. On a grid that never moves, a network learns a grain that LPIPS takes for
+    texture there, and for an error a pixel beside.
     """
-    top, left = torch.randint(4, (2,), generator=generator, device=a.device).tolist()
+    room = max(1, min(GRID, min(a.shape[-2:]) - LEAST + 1))
+    top, left = torch.randint(room, (2,), generator=generator, device=a.device).tolist()
     return a[..., top:, left:], b[..., top:, left:]
 
 

@@ -13,6 +13,7 @@ from bdflow.metric_weights import cache, find
 
 FILE = "lpips_alexnet_features_and_lins.npz"
 LEAST = 31  # pixels of a side: AlexNet's features of less are empty
+GRID = 16  # pixels between AlexNet's coarsest features
 _CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1),
           (10, 256, 256, 3, 1, 1))  # fmt: skip
 
