@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -21,19 +21,18 @@ from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, size_of, small_figures, store
 from bdflow.methods import (
-    ESRGAN,
     JPEG_XL,
     BlurHash,
     Codec,
     Lossless,
     Method,
-    RealESRGAN,
     Resampled,
     Rescaled,
     ThumbHash,
     pca,
 )
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
+from bdflow.methods.superresolution import SuperResolution
 from bdflow.reproduce.results import Values
 from bdflow.reproduce.sets import Sample
 from bdflow.rescaler import Rescaler
@@ -239,17 +238,18 @@ def lossless() -> Entry:
     return Entry(method.name, {"kind": "lossless", "pillow": version("pillow")}, method)
 
 
-def superresolved(scales: Sequence[int]) -> list[Entry]:
-    """ESRGAN and Real-ESRGAN on the bicubic small picture, each where its weights are at hand."""
-    networks = [network for network in (ESRGAN, RealESRGAN) if network.available()]
-    methods = [network(scale) for network in networks for scale in scales if scale >= min(network.NETWORKS)]
+def superresolved(networks: Iterable[type[SuperResolution]], scales: Sequence[int]) -> list[Entry]:
+    """Networks on the bicubic small picture, each where its weights are at hand."""
+    methods = [
+        network(scale)
+        for network in networks
+        if network.available()
+        for scale in scales
+        if scale >= min(network.NETWORKS)
+    ]
+    facts = {"kind": "superresolution"}
     return [
-        Entry(
-            m.name,
-            {"kind": "superresolution", "network": m.TITLE, "scale": m.scale, **m.versions()},
-            m,
-        )
-        for m in methods
+        Entry(m.name, {**facts, "network": m.TITLE, "scale": m.scale, **m.versions()}, m) for m in methods
     ]
 
 
