@@ -271,12 +271,13 @@ def test_float32_may_be_stored_too(quick, tmp_path, monkeypatch):
         torch.testing.assert_close(value, network("tiny-x2").state_dict()[key], rtol=0, atol=0)
 
 
-def run_folder(tmp_path, ema: float):
+def run_folder(tmp_path, ema: float, origin: dict | None = None):
     settings = config("tiny-x2")
     state = {
         "config": to_dict(type(settings)(name="tiny-x2", model=settings.model, optim=OptimConfig(ema=ema))),
         "step": 40,
         "seconds": 12.6,
+        "origin": origin,
         "machine": "a test",
         "model": network("tiny-x2").state_dict(),
         "ema": {key: value * 0.5 for key, value in network("tiny-x2").state_dict().items()},
@@ -299,6 +300,13 @@ def test_a_run_is_exported_with_its_averaged_weights_if_it_has_some(quick, tmp_p
     assert (training["steps"], training["seconds"], training["machine"]) == (40, 13, "a test")
     assert training["command"].startswith("bdflow train configs/tiny-x2.toml ")
     assert training["data"] == training["limits"] == "not described"
+
+
+def test_a_run_counts_what_it_began_with(quick, tmp_path):
+    origin = {"model": "photos-x2", "weights_sha256": "ab" * 32, "steps": 100, "seconds": 3600}
+    export_run(run_folder(tmp_path, 0.0, origin), tmp_path / "model")
+    training = metadata(tmp_path / "model")["training"]
+    assert (training["steps"], training["seconds"], training["origin"]) == (140, 3613, origin)
 
 
 def test_a_folder_without_a_state_is_no_run(tmp_path):

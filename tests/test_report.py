@@ -109,6 +109,13 @@ def test_damaged_results_give_one_line(model, text):
         report.results(model)
 
 
+def test_the_card_says_whose_weights_it_began_with(model):
+    origin = {"model": "photos-x4", "weights_sha256": "ab" * 32, "steps": 1234, "seconds": 60}
+    model.metadata["training"]["origin"] = origin
+    said = "The first 1,234 were those of photos-x4 (`abababababababab`), from whose weights it began."
+    assert said in report.card(model, result(model))
+
+
 def test_the_card_says_all_of_the_weights_and_the_results(model):
     report.write_card(model, result(model, lpips=0.1234, bicubic_lpips=0.2345))
     assert json.loads((model.folder / "evaluation.json").read_text())["model"] == "tiny-x4"

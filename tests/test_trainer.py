@@ -20,6 +20,7 @@ from bdflow.train import losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
 from bdflow.train.optim import learning_rate
 from bdflow.train.trainer import LAST, Trainer, psnr, run
+from bdflow.zoo import find
 
 
 def at_step(monkeypatch, step: int, act) -> None:
@@ -280,6 +281,13 @@ def test_fine_tuning_begins_with_given_weights(pictures, tmp_path):
     assert second.step == 0
 
 
+def test_a_run_remembers_whose_weights_it_began_with(pictures, tmp_path):
+    origin = {"model": "photos-x2", "weights_sha256": "ab" * 32, "steps": 7, "seconds": 3}
+    first = trainer_of(pictures, tmp_path, origin=origin, steps=2)
+    first.fit()
+    assert trainer_of(pictures, tmp_path, steps=2).origin == origin
+
+
 def test_another_network_in_the_folder_is_refused(pictures, tmp_path):
     trainer_of(pictures, tmp_path, steps=1).fit()
     with pytest.raises(BDFlowError, match=r"last\.pt holds another network: choose a new --out folder"):
@@ -330,3 +338,17 @@ def test_run_reads_a_file_and_its_options_go_before_it(pictures, tmp_path):
 def test_run_without_a_configuration_or_a_model(pictures, tmp_path):
     with pytest.raises(BDFlowError, match="give a configuration such as"):
         run(None, [pictures], tmp_path)
+
+
+def test_run_goes_on_from_a_model_and_remembers_it(pictures, tmp_path):
+    small = ["data.crop=16", "data.sides=[16, 32]", "data.batch_size=1", "data.validation=0"]
+    run(None, [pictures], tmp_path, start="photos-x2", steps=1, settings=small, device="cpu")
+    model, made = find("photos-x2"), state(tmp_path)
+    assert made["step"] == 1
+    told = model.metadata["training"]
+    assert made["origin"] == {
+        "model": "photos-x2",
+        "weights_sha256": model.weights_sha256,
+        "steps": told["steps"],
+        "seconds": told["seconds"],
+    }

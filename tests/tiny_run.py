@@ -28,7 +28,7 @@ def config(steps: int = STEPS, **changes) -> TrainConfig:
 
 
 def trainer_of(pictures: Path, out: Path, said: list[str] | None = None, **changes) -> Trainer:
-    options = {key: changes.pop(key) for key in ("start",) if key in changes}
+    options = {key: changes.pop(key) for key in ("start", "origin") if key in changes}
     say = (said if said is not None else []).append
     return Trainer(
         config(**changes), [pictures], out, precision="32-true", accelerator="cpu", say=say, **options

@@ -148,6 +148,11 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     training, bits = model.metadata["training"], f"{model.bits} bit{'s' * (model.bits > 1)}"
     boundary = f"{bits} of boundary map" if model.bits else "no boundary map"
     history = f" {training['history']}" if training.get("history") else ""
+    if origin := training.get("origin"):
+        began = f"{origin['model']} (`{origin['weights_sha256'][:16]}`)"
+        history = (
+            f" The first {origin['steps']:,} were those of {began}, from whose weights it began.{history}"
+        )
     header = zoo.read_header(model.folder / zoo.WEIGHTS)
     stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
     environment = result["environment"]

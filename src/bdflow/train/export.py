@@ -88,9 +88,11 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
         raise BDFlowError(f"{run}: no {LAST} in it; give the folder that `bdflow train` wrote")
     state = torch.load(run / LAST, map_location="cpu", weights_only=True)
     config = msgspec.convert(state["config"], TrainConfig)
+    origin = state["origin"] or {}
     training = {
-        "steps": state["step"],
-        "seconds": round(state["seconds"]),
+        "steps": state["step"] + origin.get("steps", 0),
+        "seconds": round(state["seconds"] + origin.get("seconds", 0)),
+        "origin": state["origin"],
         "machine": state["machine"],
         "command": f"bdflow train configs/{config.name}.toml --data DIR --out RUN",
         "data": config.card.data,

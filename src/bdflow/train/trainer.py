@@ -84,6 +84,7 @@ class Trainer:
         data: Folders of training pictures.
         out: The run folder; ``last.pt`` in it is resumed if it is there.
         start: Weights to begin from (a state dict); what it lacks begins fresh.
+        origin: Whose weights those are, and what their training took; the run's state remembers it.
         say: Takes each line of progress.
     """
 
@@ -94,11 +95,12 @@ class Trainer:
         out: Path,
         *,
         start: dict[str, Tensor] | None = None,
+        origin: dict[str, Any] | None = None,
         precision: Any = "bf16-mixed",
         accelerator: str = "auto",
         say: Callable[[str], None] = print,
     ) -> None:
-        self.config, self.out = config, out
+        self.config, self.out, self.origin = config, out, origin
         # On a CPU "auto" would mean one process for each core; torchrun says how many it has started.
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if on_cpu else "auto"
@@ -278,6 +280,7 @@ class Trainer:
         state = {
             "step": self.step,
             "seconds": self.seconds,
+            "origin": self.origin,
             "model": self.raw.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "ema": self.ema,
@@ -303,7 +306,7 @@ class Trainer:
             optimizer.load_state_dict(saved)
         for key, value in state["ema"].items():
             self.ema[key].copy_(value)
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.origin = state["step"], state["seconds"], state["origin"]
         log = self.out / LOG
         if self.fabric.is_global_zero and log.exists():  # what came after the last save will come again
             rows = [row for row in log.read_text().splitlines() if int(row.split(",")[0]) <= self.step]
@@ -361,11 +364,18 @@ def run(
     """
     if threads:
         torch.set_num_threads(threads)
-    weights = None
+    weights, origin = None, None
     if start is not None:
         model = find(start, trust=trust)
+        before = model.metadata["training"]
+        origin = {
+            "model": model.name,
+            "weights_sha256": model.weights_sha256,
+            "steps": before["steps"],
+            "seconds": before["seconds"],
+        }
         weights = {key: value.float() for key, value in load_file(model.folder / WEIGHTS).items()}
-        trained = msgspec.convert(model.metadata["training"]["config"], TrainConfig)
+        trained = msgspec.convert(before["config"], TrainConfig)
     elif config is None:
         raise BDFlowError("give a configuration such as configs/portraits-x8.toml, or --from MODEL")
     chosen = load_config(config) if config else trained
@@ -380,5 +390,7 @@ def run(
     if steps is not None:
         changes["optim.minutes"] = None  # which would rule
     chosen = override(chosen, changes | dict(map(parse_setting, settings)))
-    trainer = Trainer(chosen, data, out, start=weights, precision=precision, accelerator=device)
+    trainer = Trainer(
+        chosen, data, out, start=weights, origin=origin, precision=precision, accelerator=device
+    )
     trainer.fit(math.inf if max_time is None else max_time)
