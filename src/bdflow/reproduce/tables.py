@@ -91,7 +91,7 @@ def table1(document: Document, study: Document | None = None) -> list[Grid]:
         if study:
             grid.notes.append(
                 f"Rows with {length_of(study)}: networks that learned from our pictures for so long, all with"
-                " the settings that were chosen for BDFlow ([studies.md](studies.md))."
+                " the settings that were chosen for BDFlow (configs/studies/networks-portraits.toml)."
             )
         made += [grid, _small_pictures(name, rows)]
     return made
