@@ -19,7 +19,8 @@ from bdflow.errors import BDFlowError
 from bdflow.train import losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
 from bdflow.train.optim import learning_rate
-from bdflow.train.trainer import LAST, Trainer, psnr, run
+from bdflow.train.run import run
+from bdflow.train.trainer import LAST, Trainer, psnr
 from bdflow.zoo import find
 
 
@@ -352,3 +353,6 @@ def test_run_goes_on_from_a_model_and_remembers_it(pictures, tmp_path):
         "steps": told["steps"],
         "seconds": told["seconds"],
     }
+    card = made["config"]["card"]  # that of photos-x2 tells of other pictures
+    assert card["data"] == f"not described; before that: {told['data']}"
+    assert card["command"].startswith("bdflow train --from photos-x2 --set=optim.steps=1 --set=data.crop=16 ")

@@ -98,7 +98,7 @@ def train(
         threads: Processor threads; default: all cores.
     """
     needs_torch()
-    from bdflow.train.trainer import run
+    from bdflow.train.run import run
 
     run(
         config, data, out, start=start, trust=trust, steps=steps, learning_rate=learning_rate,

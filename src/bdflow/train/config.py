@@ -173,11 +173,16 @@ class OptimConfig(Frozen, frozen=True):
 
 
 class CardConfig(Frozen, frozen=True):
-    """What the model card says that no program can know."""
+    """What the model card says that no program can know.
+
+    Attributes:
+        command: Where it is not ``bdflow train configs/NAME.toml``.
+    """
 
     data: str = "not described"
     history: str = ""
     limits: str = "not described"
+    command: str = ""
 
 
 class TrainConfig(Frozen, frozen=True):

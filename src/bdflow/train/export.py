@@ -94,7 +94,7 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
         "seconds": round(state["seconds"] + origin.get("seconds", 0)),
         "origin": state["origin"],
         "machine": state["machine"],
-        "command": f"bdflow train configs/{config.name}.toml --data DIR --out RUN",
+        "command": config.card.command or f"bdflow train configs/{config.name}.toml --data DIR --out RUN",
         "data": config.card.data,
         "history": config.card.history,
         "limits": config.card.limits,

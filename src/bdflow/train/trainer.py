@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.seed import seed_everything
 from PIL import Image
-from safetensors.torch import load_file
 from tensorboardX import SummaryWriter
 from torch import Tensor
 
@@ -29,18 +28,14 @@ from bdflow.errors import BDFlowError
 from bdflow.train.config import (
     ModelConfig,
     TrainConfig,
-    load_config,
-    override,
-    parse_setting,
     to_dict,
 )
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.losses import Objective, bicubic_down, restore
 from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
-from bdflow.train.model import Network, build, count_parameters, extends, graft, quantize
+from bdflow.train.model import Network, build, count_parameters, quantize
 from bdflow.train.optim import learning_rate, make_optimizers
-from bdflow.zoo import WEIGHTS, find
 
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
 
@@ -332,65 +327,3 @@ def _interrupts() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def run(
-    config: Path | None,
-    data: list[Path],
-    out: Path,
-    *,
-    start: str | None = None,
-    trust: bool = False,
-    steps: int | None = None,
-    learning_rate: float | None = None,
-    settings: Sequence[str] = (),
-    max_time: float | None = None,
-    precision: Any = "bf16-mixed",
-    device: str = "auto",
-    threads: int | None = None,
-) -> None:
-    """What ``bdflow train`` does: put the configuration together, then train.
-
-    Args:
-        config: A TOML file; None takes the one that the weights of ``start`` were trained with.
-        start: A model (name or folder) to begin from: of the same network, or of its coarse levels alone.
-        trust: Take it even if it did not come with bdflow.
-        steps: Instead of the configuration's; likewise ``learning_rate``.
-        settings: Others instead of the configuration's, as ``data.crop=96``.
-        max_time: Seconds.
-
-    Raises:
-        BDFlowError: Neither a configuration nor a model, or they do not fit each other.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    weights, origin = None, None
-    if start is not None:
-        model = find(start, trust=trust)
-        before = model.metadata["training"]
-        origin = {
-            "model": model.name,
-            "weights_sha256": model.weights_sha256,
-            "steps": before["steps"],
-            "seconds": before["seconds"],
-        }
-        weights = {key: value.float() for key, value in load_file(model.folder / WEIGHTS).items()}
-        trained = msgspec.convert(before["config"], TrainConfig)
-    elif config is None:
-        raise BDFlowError("give a configuration such as configs/portraits-x8.toml, or --from MODEL")
-    chosen = load_config(config) if config else trained
-    if weights is not None and chosen.model != trained.model:
-        if not extends(chosen.model, trained.model):
-            raise BDFlowError(
-                f"{config} describes another network than the one of {start}: leave it out, or fit it"
-            )
-        weights = graft(weights, chosen.model.levels - trained.model.levels)
-    given = {"optim.steps": steps, "optim.learning_rate": learning_rate}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if steps is not None:
-        changes["optim.minutes"] = None  # which would rule
-    chosen = override(chosen, changes | dict(map(parse_setting, settings)))
-    trainer = Trainer(
-        chosen, data, out, start=weights, origin=origin, precision=precision, accelerator=device
-    )
-    trainer.fit(math.inf if max_time is None else max_time)

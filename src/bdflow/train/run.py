@@ -1,0 +1,86 @@
+"""What ``bdflow train`` does: a configuration, perhaps a model to begin from, and a trainer for both."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors.torch import load_file
+
+from bdflow.errors import BDFlowError
+from bdflow.train.config import CardConfig, TrainConfig, load_config, override, parse_setting
+from bdflow.train.model import extends, graft
+from bdflow.train.trainer import Trainer
+from bdflow.zoo import WEIGHTS, find
+
+
+def run(
+    config: Path | None,
+    data: list[Path],
+    out: Path,
+    *,
+    start: str | None = None,
+    trust: bool = False,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    settings: Sequence[str] = (),
+    max_time: float | None = None,
+    precision: Any = "bf16-mixed",
+    device: str = "auto",
+    threads: int | None = None,
+) -> None:
+    """What ``bdflow train`` does: put the configuration together, then train.
+
+    Args:
+        config: A TOML file; None takes the one that the weights of ``start`` were trained with.
+        start: A model (name or folder) to begin from: of the same network, or of its coarse levels alone.
+        trust: Take it even if it did not come with bdflow.
+        steps: Instead of the configuration's; likewise ``learning_rate``.
+        settings: Others instead of the configuration's, as ``data.crop=96``.
+        max_time: Seconds.
+
+    Raises:
+        BDFlowError: Neither a configuration nor a model, or they do not fit each other.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    given = {"optim.steps": steps, "optim.learning_rate": learning_rate}
+    asked = [f"{name}={value}" for name, value in given.items() if value is not None] + list(settings)
+    options = [f"--set={one}" for one in asked]
+    weights, origin = None, None
+    if start is not None:
+        model = find(start, trust=trust)
+        before = model.metadata["training"]
+        origin = {
+            "model": model.name,
+            "weights_sha256": model.weights_sha256,
+            "steps": before["steps"],
+            "seconds": before["seconds"],
+        }
+        weights = {key: value.float() for key, value in load_file(model.folder / WEIGHTS).items()}
+        trained = msgspec.convert(before["config"], TrainConfig)
+        # The card of those weights tells of other pictures than the ones at hand.
+        card = CardConfig(
+            data=f"not described; before that: {trained.card.data}",
+            command=shlex.join(
+                ["bdflow", "train", "--from", model.name, *options, "--data", "DIR", "--out", "RUN"]
+            ),
+        )
+    elif config is None:
+        raise BDFlowError("give a configuration such as configs/portraits-x8.toml, or --from MODEL")
+    changes: dict[str, Any] = {} if steps is None else {"optim.minutes": None}  # which would rule
+    chosen = load_config(config) if config else msgspec.structs.replace(trained, card=card)
+    if weights is not None and chosen.model != trained.model:
+        if not extends(chosen.model, trained.model):
+            raise BDFlowError(
+                f"{config} describes another network than the one of {start}: leave it out, or fit it"
+            )
+        weights = graft(weights, chosen.model.levels - trained.model.levels)
+    chosen = override(chosen, changes | dict(map(parse_setting, asked)))
+    trainer = Trainer(
+        chosen, data, out, start=weights, origin=origin, precision=precision, accelerator=device
+    )
+    trainer.fit(math.inf if max_time is None else max_time)
