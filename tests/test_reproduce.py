@@ -16,7 +16,8 @@ from bdflow.methods import AVIF, CODECS, ESRGAN, JPEG, WEBP, RealESRGAN, Rescale
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, page, run, tables
 from bdflow.reproduce.curves import Verdict
-from bdflow.reproduce.entries import CONDITIONS, Entry, External, Ours, harm, harmed_bicubic
+from bdflow.reproduce.entries import Entry, External, Ours, harmed_bicubic
+from bdflow.reproduce.harm import CONDITIONS, harm
 from bdflow.reproduce.main import NAMES, Request
 from bdflow.reproduce.results import Known, Row, check, document, read, write
 from bdflow.reproduce.sets import Sample, find_sets
@@ -67,6 +68,12 @@ def reproduce(*names, **options):
     said = []
     main.run(Request(tables=names, threads=1, **options), said.append)
     return said
+
+
+def test_a_model_of_ones_own_says_how_it_was_made(ours, tiny):
+    made = Ours(bdflow.load(tiny("tiny-x4"), trust=True)).facts
+    assert made["command"] == "bdflow train tiny.toml"
+    assert made.keys() - ours.facts.keys() == {"command"}
 
 
 # Results files
@@ -149,7 +156,7 @@ def test_what_several_tables_measured_of_a_picture_is_known_together(tmp_path):
 def test_the_page_bears_every_kind_of_method(tmp_path):
     scaled = ("bdflow", "rival", "resampled", "superresolution", "external")
     facts = {
-        "bdflow": {"network": "BDFlow", "model": "portraits-x8"},
+        "bdflow": {"network": "BDFlow", "model": "portraits-x8", "command": "bdflow train --from another"},
         "rival": {"network": "HCFlow", "model": "networks-portraits-x8-hcflow"},
         "resampled": {"filter": "bicubic"},
         "superresolution": {"network": "ESRGAN"},
@@ -170,6 +177,7 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
     text = page.markdown(tmp_path, tmp_path)
     assert "## Table 1" in text
     assert all(f"a {kind} |" in text for kind in facts)
+    assert "a bdflow is of one's own making: `bdflow train --from another`" in text
     assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
     assert "| PSNR-Y | a bdflow | *1.00 WebP* |" in text
     assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")

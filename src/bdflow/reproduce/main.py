@@ -109,7 +109,9 @@ def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer
 
 def _party(request: Request, sets: Sets) -> Party:
     folders: Sequence[Any] = [*zoo.built_in(), *(zoo.find(f, trust=request.trust) for f in request.models)]
-    models = {model.weights_sha256: model for model in folders}
+    models: dict[str, zoo.Model] = {}
+    for model in folders:  # a copy of a built-in model is that one
+        models.setdefault(model.weights_sha256, model)
     for name, count in Counter(model.name for model in models.values()).items():
         if count > 1:
             raise BDFlowError(f"two models are called {name}: export one under another name")

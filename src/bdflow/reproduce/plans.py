@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from bdflow.methods import AVIF, CODECS, ESRGAN, JPEG, JPEG_XL, WEBP, RealESRGAN
 from bdflow.reproduce.entries import (
-    CONDITIONS,
     Entry,
     External,
     Ours,
@@ -17,6 +16,7 @@ from bdflow.reproduce.entries import (
     resampled,
     superresolved,
 )
+from bdflow.reproduce.harm import CONDITIONS
 from bdflow.reproduce.run import Plan
 from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample, Sets
 

@@ -259,9 +259,10 @@ def table5(document: Document) -> list[Grid]:
 def table6(document: Document) -> list[Grid]:
     grid = Grid(
         "Table 6: pictures of other domains",
-        ("set", "model", "PSNR-Y", "bicubic", "SSIM-Y", "bicubic", "bytes", "pictures",
+        ("set", "model", "PSNR-Y", "bicubic", "SSIM-Y", "bicubic", "LPIPS", "bicubic", "bytes", "pictures",
          "quoted: BDFlow", "quoted: GRAIN"),
     )  # fmt: skip
+    commands: dict[str, str] = {}
     quoted = {(q["set"], q["scale"]): q for q in published()["table6"]}
     for name, rows in _by_set(document):
         plain = {r["facts"]["scale"]: r["mean"] for r in rows if r["facts"]["kind"] == "resampled"}
@@ -272,13 +273,16 @@ def table6(document: Document) -> list[Grid]:
             grid.rows.append((
                 name, row["method"], f"{m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
                 _cell(b, "psnr_y", ".2f"), f"{m['ssim_y']:.4f}", _cell(b, "ssim_y", ".4f"),
-                f"{m['bytes']:,.0f}", str(row["count"]),
+                _cell(m, "lpips", ".4f"), _cell(b, "lpips", ".4f"), f"{m['bytes']:,.0f}", str(row["count"]),
                 *("{:.2f} / {:.4f}".format(*q[who]) if q else "" for who in ("bdflow", "grain")),
             ))  # fmt: skip
+            if "command" in row["facts"]:
+                commands[row["method"]] = row["facts"]["command"]
     grid.notes.append(
         "Models named portraits saw only portraits in training. The quoted models were trained on CelebA-HQ"
         " (Set5 to DIV2K), or on the domain itself (cats, churches)."
     )
+    grid.notes += [f"{name} is of one's own making: `{command}`" for name, command in commands.items()]
     return [grid]
 
 
