@@ -1,0 +1,37 @@
+"""What may happen to a small picture on its way: the conditions of the table on invertibility."""
+
+import numpy as np
+from PIL import Image
+
+from bdflow.files import encoded
+from bdflow.images import Picture
+from bdflow.images import read as read_picture
+from bdflow.methods.protocol import Pixels
+
+CHUNK_LOST = "chunk lost"
+CONDITIONS = (
+    "as stored", CHUNK_LOST, "JPEG 30", "JPEG 50", "JPEG 70", "JPEG 80", "JPEG 90", "JPEG 95", "WebP 80",
+    "a pixel smaller and back", "gamma 1.05", "last bit random",
+)  # fmt: skip
+
+
+def harm(rgb: Pixels, condition: str) -> Pixels:
+    """A small picture after what happened to it on its way; of its old size.
+
+    Args:
+        rgb: uint8 (h, w, 3).
+        condition: One of `CONDITIONS`. JPEG and WebP are Pillow's, with colour at half the resolution.
+    """
+    image = Picture(rgb).to_pil()
+    kind, _, number = condition.partition(" ")
+    if kind in ("JPEG", "WebP"):
+        return read_picture(encoded(image, kind.upper(), quality=int(number))).rgb
+    if kind == "a":
+        smaller = image.resize((max(1, image.width - 1), max(1, image.height - 1)), Image.Resampling.BICUBIC)
+        return np.array(smaller.resize(image.size, Image.Resampling.BICUBIC))
+    if kind == "gamma":
+        return np.asarray((255 * (rgb / 255) ** (1 / float(number))).round(), np.uint8)
+    if kind == "last":
+        noise = np.random.default_rng(0).integers(0, 2, rgb.shape, np.uint8)
+        return np.asarray(rgb & 254 | noise, np.uint8)
+    return rgb
