@@ -1,8 +1,8 @@
-"""Weights part-way from a model to a run that began with them: ``python scripts/blend.py RUN SHARE -o NEWRUN``.
+"""Weights part-way from a model to a run that began with it: `python scripts/blend.py RUN SHARE -o NEWRUN`.
 
 Between the two lies what neither is: a run that learned LPIPS gains most of it at a share of 0.75, and keeps
 more of the PSNR that it began with (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
-``bdflow export NEWRUN -o MODEL`` makes a model of it.
+`bdflow export NEWRUN -o MODEL` makes a model of it.
 """
 
 import argparse
@@ -37,7 +37,9 @@ def blend(run: Path, share: float, out: Path, trust: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("share", type=float)
     parser.add_argument("-o", "--out", type=Path, required=True)
