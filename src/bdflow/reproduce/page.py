@@ -99,7 +99,10 @@ def _codecs(rates: Document) -> list[str]:
         " pictures a set."
     )
     grid = Grid("Our bytes over those of the best codec", ("for equal", "model", *sets))
-    for (what, model), of_set in cells.items():
+    measures = list(dict.fromkeys(what for what, _ in cells))
+    scales = {row["method"].removeprefix("bdflow "): row["facts"].get("scale") for row in rates["rows"]}
+    for what, model in sorted(cells, key=lambda cell: (measures.index(cell[0]), scales[cell[1]])):
+        of_set = cells[what, model]
         grid.rows.append((what, model, *(of_set.get(name, "") for name in sets)))
     grid.notes.append(
         "Below 1 our file is the smaller one. **Bold**: bdflow wins; *italic*: level. ≥: the codec's cheapest"
