@@ -132,7 +132,7 @@ def test_minutes_instead_of_steps(pictures, tmp_path, monkeypatch):
 
 
 def test_steps_that_are_asked_for_rule_over_the_minutes_of_a_configuration(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "load_config", lambda path: config(minutes=0.5, steps=50))
+    monkeypatch.setattr("bdflow.train.run.load_config", lambda path: config(minutes=0.5, steps=50))
     run(Path("a.toml"), [pictures], tmp_path, steps=2, precision="32-true", device="cpu")
     assert state(tmp_path)["step"] == 2
 
