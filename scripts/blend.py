@@ -20,8 +20,11 @@ def blend(run: Path, share: float, out: Path, trust: bool = False) -> None:
     """Write a run folder whose weights (EMA, and the others) are ``share`` of the way to those of ``run``.
 
     Raises:
-        BDFlowError: The run did not begin with a model, or that model has other weights by now.
+        BDFlowError: The share is not from 0 to 1, the run did not begin with a model, or that model has other
+            weights by now or another network.
     """
+    if not 0 <= share <= 1:
+        raise BDFlowError(f"a share is from 0 to 1, not {share:g}")
     state = torch.load(run / LAST, map_location="cpu", weights_only=True)
     if state["origin"] is None:
         raise BDFlowError(f"{run}: it began from nothing; give one that was trained with --from")
@@ -29,6 +32,8 @@ def blend(run: Path, share: float, out: Path, trust: bool = False) -> None:
     if model.weights_sha256 != state["origin"]["weights_sha256"]:
         raise BDFlowError(f"{run}: it began with other weights than those that {model.name} has now")
     before = load_file(model.folder / WEIGHTS)
+    if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in state["model"].items()}:
+        raise BDFlowError(f"{run}: its network has more levels than that of {model.name}")
     for kind in ("model", "ema"):
         for key, value in state[kind].items():
             state[kind][key] = torch.lerp(before[key].to(value.dtype), value, share)

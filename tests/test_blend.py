@@ -45,6 +45,7 @@ def test_weights_part_way(tuned, tmp_path):
 
 def test_what_cannot_be_blended_is_said(tuned, tmp_path):
     assert blend(tuned, 0.5, "-o", tuned)[0] == 1  # a run is never written over
+    assert blend(tuned, 1.5, "-o", tmp_path / "new") == (1, "blend: a share is from 0 to 1, not 1.5")
     state = torch.load(tuned / LAST, weights_only=True)
     for origin, said in (
         (None, "it began from nothing; give one that was trained with --from"),
@@ -55,3 +56,6 @@ def test_what_cannot_be_blended_is_said(tuned, tmp_path):
     ):
         torch.save(state | {"origin": origin}, tmp_path / LAST)
         assert blend(tmp_path, 0.5, "-o", tmp_path / "new") == (1, f"blend: {tmp_path}: {said}")
+    torch.save(state | {"model": {}}, tmp_path / LAST)
+    said = "its network has more levels than that of photos-x2"
+    assert blend(tmp_path, 0.5, "-o", tmp_path / "new") == (1, f"blend: {tmp_path}: {said}")
