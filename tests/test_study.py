@@ -139,9 +139,16 @@ def test_a_study_trains_measures_and_goes_on_where_it_stopped(study_file, pictur
     assert said[0] == "width: narrow, seed 0, 0.01 minutes"
 
 
+def test_a_variant_does_not_carry_the_card_of_its_base(study_file, tmp_path):
+    before = [config for _, _, config in study.configurations(study_file)]
+    (tmp_path / "base.toml").write_text(BASE + '[card]\ndata = "of the base alone"\n')
+    assert [config for _, _, config in study.configurations(study_file)] == before
+
+
 def test_a_row_stands_for_its_configuration_alone():
     plain = json.loads(json.dumps(to_dict(config())))
     assert study._describes(plain, config())
+    assert study._describes(plain | {"card": {"history": "what the base went through"}}, config())
     assert not study._describes(plain, override(config(), {"model.boundary_bits": 2}))
     assert not study._describes(plain, override(config(), {"model.features": [4]}))
     assert not study._describes(plain | {"dropped": 1}, config())  # a setting that there is no more

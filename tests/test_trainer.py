@@ -319,6 +319,23 @@ def test_mixed_precision_trains_in_float32_weights(pictures, tmp_path):
     assert {value.dtype for value in state(tmp_path)["model"].values()} == {torch.float32}
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [({"avx512_bf16": True}, "bf16-mixed"), ({"bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")],
+)
+def test_half_precision_is_taken_only_where_the_processor_has_it(
+    pictures, tmp_path, monkeypatch, capabilities, chosen
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    said: list[str] = []
+    Trainer(config(steps=1), [pictures], tmp_path, accelerator="cpu", say=said.append).fit()
+    assert state(tmp_path)["precision"] == chosen
+    assert f"1 x cpu in {chosen}, 0 steps done" in said[0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert trainer.faster_precision(on_cpu=False) == "32-true"
+
+
 def test_run_reads_a_file_and_its_options_go_before_it(pictures, tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(

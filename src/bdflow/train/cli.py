@@ -75,7 +75,7 @@ def train(
     learning_rate: Annotated[float | None, Parameter(validator=within(1e-12, 1))] = None,
     settings: Annotated[list[str] | None, Parameter("--set", negative=())] = None,
     max_time: timedelta | None = None,
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed",
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     threads: Threads = None,
 ) -> None:
@@ -93,7 +93,8 @@ def train(
         learning_rate: Instead of the configuration's.
         settings: Any other setting instead of the configuration's, such as --set data.crop=96; repeatable.
         max_time: Stop after this long with the state saved, such as 90m or 1h30m.
-        precision: Of the convolutions; couplings, losses and weights are always float32.
+        precision: Of the convolutions; couplings, losses and weights are always float32. auto takes bfloat16
+            where the machine computes in it.
         device: What to train on; auto takes every GPU there is.
         threads: Processor threads; default: all cores.
     """

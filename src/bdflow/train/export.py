@@ -94,6 +94,7 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
         "seconds": round(state["seconds"] + origin.get("seconds", 0)),
         "origin": state["origin"],
         "machine": state["machine"],
+        "precision": state.get("precision"),  # None: of a run from before it was kept
         "command": config.card.command or f"bdflow train configs/{config.name}.toml --data DIR --out RUN",
         "data": config.card.data,
         "history": config.card.history,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from bdflow.errors import BDFlowError
 from bdflow.train.config import CardConfig, TrainConfig, load_config, override, parse_setting
 from bdflow.train.model import extends, graft
-from bdflow.train.trainer import Trainer
+from bdflow.train.trainer import Precision, Trainer
 from bdflow.zoo import WEIGHTS, find
 
 
@@ -28,7 +28,7 @@ def run(
     learning_rate: float | None = None,
     settings: Sequence[str] = (),
     max_time: float | None = None,
-    precision: Any = "bf16-mixed",
+    precision: Precision = "auto",
     device: str = "auto",
     threads: int | None = None,
 ) -> None:

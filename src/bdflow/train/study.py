@@ -20,7 +20,7 @@ from bdflow.files import write_bytes
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
 from bdflow.rescaler import Rescaler
-from bdflow.train.config import Frozen, TrainConfig, load_config, override, read_toml
+from bdflow.train.config import CardConfig, Frozen, TrainConfig, load_config, override, read_toml
 from bdflow.train.data import shrink
 from bdflow.train.export import export_run
 from bdflow.train.trainer import Trainer
@@ -63,7 +63,8 @@ def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
     if (study.minutes is None) == (study.steps is None):
         raise BDFlowError(f"{path}: give either minutes or steps")
     length = {"minutes": study.minutes} if study.steps is None else {"minutes": None, "steps": study.steps}
-    base = load_config(path.parent / study.base)
+    # The base's card tells of the base's weights.
+    base = msgspec.structs.replace(load_config(path.parent / study.base), card=CardConfig())
     repeated = study.variants if study.repeated is None else study.repeated
     if unknown := set(repeated) - set(study.variants):
         raise BDFlowError(f"{path}: repeated: there is no variant {min(unknown)}")
@@ -198,7 +199,7 @@ def _digest(config: TrainConfig) -> str:
 def _describes(stored: dict[str, Any], config: TrainConfig) -> bool:
     """Whether a row's configuration is this one; settings that are newer than the row have their defaults."""
     try:
-        return msgspec.convert(stored, TrainConfig) == config
+        return msgspec.convert({**stored, "card": {}}, TrainConfig) == config
     except msgspec.ValidationError:
         return False
 

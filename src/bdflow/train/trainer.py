@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,6 +38,17 @@ from bdflow.train.model import Network, build, count_parameters, quantize
 from bdflow.train.optim import learning_rate, make_optimizers
 
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
+Precision = Literal["auto", "bf16-mixed", "32-true"]
+
+
+def faster_precision(on_cpu: bool) -> Literal["bf16-mixed", "32-true"]:
+    """bfloat16 where the machine computes in it; a processor that must emulate it takes ten times as long."""
+    if on_cpu:
+        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+        native = any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+    else:
+        native = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "32-true"
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -80,6 +91,8 @@ class Trainer:
         out: The run folder; ``last.pt`` in it is resumed if it is there.
         start: Weights to begin from (a state dict); what it lacks begins fresh.
         origin: Whose weights those are, and what their training took; the run's state remembers it.
+        precision: Of the convolutions; couplings, losses and weights are always float32. "auto" takes the
+            faster.
         say: Takes each line of progress.
     """
 
@@ -91,7 +104,7 @@ class Trainer:
         *,
         start: dict[str, Tensor] | None = None,
         origin: dict[str, Any] | None = None,
-        precision: Any = "bf16-mixed",
+        precision: Precision = "auto",
         accelerator: str = "auto",
         say: Callable[[str], None] = print,
     ) -> None:
@@ -99,7 +112,8 @@ class Trainer:
         # On a CPU "auto" would mean one process for each core; torchrun says how many it has started.
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if on_cpu else "auto"
-        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+        self.precision = faster_precision(on_cpu) if precision == "auto" else precision
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=self.precision)
         self.fabric.launch()
         self.say = say if self.fabric.is_global_zero else lambda line: None
         if self.fabric.is_global_zero:
@@ -128,7 +142,7 @@ class Trainer:
         self.say(
             f"{config.name}: {count_parameters(self.raw):,} parameters, {len(pictures)} pictures"
             f" ({pictures.cached} in memory, {pictures.skipped} skipped), {len(self.held_out)} held out,"
-            f" {self.fabric.world_size} x {self.fabric.device}, {self.step} steps done"
+            f" {self.fabric.world_size} x {self.fabric.device} in {self.precision}, {self.step} steps done"
         )
 
     def _hold_out(self, pictures: Pictures) -> list[Tensor]:
@@ -280,6 +294,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "ema": self.ema,
             "machine": self._machine(),
+            "precision": self.precision,
             "config": to_dict(self.config),
         }
         temporary = self.out / (LAST + ".tmp")
