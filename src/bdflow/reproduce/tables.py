@@ -170,7 +170,7 @@ def table4(study: Document) -> list[Grid]:
         "threshold-100": "1 bit, 2-norm, T 100", "norm-1": "1 bit, 1-norm, T 50",
         "bits-2": "2 bits, 2-norm, T 50", "bits-3": "3 bits, 2-norm, T 50",
         "more-lr": "1 bit more of green in Y instead (control)",
-        "free-bits-3": "3 bits that nothing guides (control; portraits-x8 to x64 ship so)",
+        "free-bits-3": "3 bits that nothing guides (control; the six models ship so)",
     }  # fmt: skip
     return _ablation(study, "Table 4: bits, norm and threshold", names, published()["table4"])
 
