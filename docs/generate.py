@@ -7,6 +7,7 @@ docs/results.md and its plots come from results/, which `bdflow reproduce` fills
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import models
@@ -16,6 +17,7 @@ import studies
 from bdflow import zoo
 from bdflow.report import results
 from bdflow.reproduce import page
+from bdflow.reproduce.tables import published
 from bdflow.rescaler import Rescaler
 from bdflow.train.model import paper_sizes
 
@@ -38,6 +40,31 @@ def figures() -> str:
                 f" {lpips} | {m['lr_psnr']:.2f} dB | {m['bytes']:,.0f} | {m['bits_per_pixel']:.3f} |"
             )
     return "\n".join(rows)
+
+
+def photos() -> str:
+    """The README's table of the models for photographs beside what others published, as the field has it."""
+    sets = ("photos/set5", "photos/set14", "photos/bsd100")
+    rows = [
+        "| | scale | parameters | bits a pixel of the small picture | Set5 | Set14 | BSD100 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    quoted = published()["photos"]
+    for scale in sorted({other["scale"] for other in quoted}):
+        for model in (m for m in zoo.built_in() if m.name == f"photos-x{scale}"):
+            folders = results(model)["folders"]
+            figures = [folders[name]["mean"]["psnr_y_cropped"] for name in sets]
+            bits = 24 + model.metadata["model"]["boundary_bits"]
+            rows.append(_photos_row(model.name, scale, model.metadata["training"]["parameters"], bits, figures))
+        for other in (q for q in quoted if q["scale"] == scale):
+            name = f"{other['method']}, quoted"
+            rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
+    return "\n".join(rows)
+
+
+def _photos_row(name: str, scale: int, parameters: float, bits: int, figures: Sequence[float]) -> str:
+    psnr = " | ".join(f"{figure:.2f} dB" for figure in figures)
+    return f"| {name} | x{scale} | {parameters / 1e6:.2f} M | {bits} | {psnr} |"
 
 
 def sizes() -> str:
@@ -109,6 +136,7 @@ def main() -> None:
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
+    text = fill(text, "photos", photos())
     text = fill(text, "sizes", sizes())
     text = fill(text, "networks", studies.networks(ROOT / "results"))
     readme.write_text(fill(text, "boundary", studies.boundary(ROOT / "results")))

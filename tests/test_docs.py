@@ -1,8 +1,11 @@
 """The documentation says what the results files say."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
+
+from bdflow import zoo
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,6 +21,7 @@ def _generator(monkeypatch):
 def test_tables_are_what_the_code_makes(monkeypatch):
     generate, text = _generator(monkeypatch), (ROOT / "README.md").read_text()
     assert generate.fill(text, "quality", generate.figures()) == text
+    assert generate.fill(text, "photos", generate.photos()) == text
     assert generate.fill(text, "sizes", generate.sizes()) == text
     for name in ("boundary", "networks"):
         assert generate.fill(text, name, getattr(generate.studies, name)(ROOT / "results")) == text
@@ -36,6 +40,16 @@ def test_the_page_of_results_is_what_the_code_makes_of_them():
 
     made = markdown(ROOT / "results", ROOT / "docs", plots=False)
     assert made == (ROOT / "docs" / "results.md").read_text()
+
+
+def test_results_of_built_in_models_are_of_the_weights_that_ship():
+    ship = {model.name: model.weights_sha256[:16] for model in zoo.built_in()}
+    for path in (ROOT / "results").glob("*.json"):
+        for row in json.loads(path.read_text()).get("rows", ()):
+            facts = row.get("facts", {})
+            for one in (facts, facts.get("at_bytes_of", {})):
+                known = ship.get(one.get("model"), one.get("weights"))
+                assert one.get("weights") == known, f"{path.name}: {row['method']} is of older weights"
 
 
 def test_links_within_the_documentation_lead_somewhere():
