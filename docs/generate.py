@@ -55,7 +55,8 @@ def photos() -> str:
             folders = results(model)["folders"]
             figures = [folders[name]["mean"]["psnr_y_cropped"] for name in sets]
             bits = 24 + model.metadata["model"]["boundary_bits"]
-            rows.append(_photos_row(model.name, scale, model.metadata["training"]["parameters"], bits, figures))
+            parameters = model.metadata["training"]["parameters"]
+            rows.append(_photos_row(model.name, scale, parameters, bits, figures))
         for other in (q for q in quoted if q["scale"] == scale):
             name = f"{other['method']}, quoted"
             rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
