@@ -51,21 +51,20 @@ def photos() -> str:
     ]
     quoted = published()["photos"]
     for scale in sorted({other["scale"] for other in quoted}):
-        for model in (m for m in zoo.built_in() if m.name == f"photos-x{scale}"):
-            folders = results(model)["folders"]
-            figures = [folders[name]["mean"]["psnr_y_cropped"] for name in sets]
-            bits = 24 + model.metadata["model"]["boundary_bits"]
-            parameters = model.metadata["training"]["parameters"]
-            rows.append(_photos_row(model.name, scale, parameters, bits, figures))
+        model = zoo.find(f"photos-x{scale}")
+        folders = results(model)["folders"]
+        psnr = [folders[name]["mean"]["psnr_y_cropped"] for name in sets]
+        bits = 24 + model.metadata["model"]["boundary_bits"]
+        rows.append(_photos_row(model.name, scale, model.metadata["training"]["parameters"], bits, psnr))
         for other in (q for q in quoted if q["scale"] == scale):
             name = f"{other['method']}, quoted"
             rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
     return "\n".join(rows)
 
 
-def _photos_row(name: str, scale: int, parameters: float, bits: int, figures: Sequence[float]) -> str:
-    psnr = " | ".join(f"{figure:.2f} dB" for figure in figures)
-    return f"| {name} | x{scale} | {parameters / 1e6:.2f} M | {bits} | {psnr} |"
+def _photos_row(name: str, scale: int, parameters: float, bits: int, psnr: Sequence[float]) -> str:
+    cells = " | ".join(f"{value:.2f} dB" for value in psnr)
+    return f"| {name} | x{scale} | {parameters / 1e6:.2f} M | {bits} | {cells} |"
 
 
 def sizes() -> str:
