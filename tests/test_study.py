@@ -133,6 +133,11 @@ def test_a_study_trains_measures_and_goes_on_where_it_stopped(study_file, pictur
     run()
     assert said == []
     document = json.loads(results.read_text())
+    results.write_text(json.dumps(document | {"rows": [*rows, {**wide, "variant": "dropped since"}]}))
+    run()
+    assert said == []
+    assert json.loads(results.read_text())["rows"] == rows
+    document = json.loads(results.read_text())
     results.write_text(json.dumps(document | {"rows": rows[1:]}))
     again = run()
     assert again[1] == wide

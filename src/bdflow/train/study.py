@@ -98,8 +98,8 @@ def run(
         data: Folders of training pictures.
         tests: Folders of test pictures.
         out: Run folders and exported models.
-        results: The results file (JSON), written anew after every run. A row whose configuration has changed
-            since is replaced.
+        results: The results file (JSON), written anew after every run and in the end. A row whose
+            configuration has changed since is replaced; one that the study no longer asks for goes.
         device: What to train on; ``threads``: on so many of a processor's (None: all).
 
     Returns:
@@ -113,6 +113,12 @@ def run(
         tests = [_shrunk(folder, out / f"tests-{study.test_side}", study.test_side) for folder in tests]
     known = {(row["variant"], row["seed"]): row for row in _read(results)}
     wanted = {(variant, seed): config for variant, seed, config in planned}
+
+    def save() -> None:
+        rows = [known[key] for key in wanted if key in known]
+        document = {"study": msgspec.to_builtins(study), "rows": rows}
+        write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+
     for key, config in wanted.items():
         if key in known and _describes(known[key]["config"], config):
             continue
@@ -124,9 +130,8 @@ def run(
             "seed": seed,
             **_train_and_measure(config, data, tests, folder, device, study.limit, say),
         }
-        rows = [known[other] for other in wanted if other in known]
-        document = {"study": msgspec.to_builtins(study), "rows": rows}
-        write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+        save()
+    save()  # the study's own words may have changed, or a variant have gone
     return [known[key] for key in wanted]
 
 
