@@ -98,7 +98,7 @@ def _table1(sets: Chosen, party: Party) -> Plan:
         if scale >= PAPER_SCALES[0]
         for entry in (resampled("bicubic", scale), resampled("bilinear", scale))
     ]
-    # Real-ESRGAN takes minutes a picture: it stands in the curves, which show fewer.
+    # Real-ESRGAN takes minutes a picture: it stands in the curves.
     plain += [] if party.quick else superresolved([ESRGAN], PAPER_SCALES)
     plain.append(lossless())
     return {
@@ -175,7 +175,7 @@ MEASURED: Mapping[str, Measured] = {
     "table1": Measured("quality by scale", ("celebahq1024/test", "portraits/test"), None, _table1, both=True),
     "table5": Measured("bytes against JPEG and its heirs", ("celebahq1024/test",), 6, _table5),
     "table6": Measured("other domains", OTHERS, 24, _table6),
-    "curves": Measured("rate against quality", (*PORTRAITS, "photos/kodak24"), 6, _curves),
+    "curves": Measured("rate against quality", (*PORTRAITS, "photos/kodak24"), None, _curves),
     "invertibility": Measured(
         "what happens to the small picture",
         ("celebahq512/test", "photos/kodak24", "cats/test"),
