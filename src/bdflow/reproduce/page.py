@@ -89,14 +89,15 @@ def _codecs(rates: Document) -> list[str]:
                     count[verdict.word if verdict else "beyond"] += 1
                     what = curves.MEASURES[measure].split(",")[0].split(" ")[0]
                     cells.setdefault((what, point.label.removeprefix("bdflow ")), {})[name] = _cell(verdict)
-    pictures = max((row["count"] for row in rates["rows"]), default=0)
+    counts = sorted(max(row["count"] for row in rates["rows"] if row["set"] == name) for name in sets)
+    counted = " to ".join(str(n) for n in dict.fromkeys([*counts[:1], *counts[-1:]]))
     said = (
         "**In bytes, against codecs.** For the quality that our file restores, how many bytes does the best"
         " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? Of"
         f" {count.total()} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
         f" {count['level']} (within {curves.LEVEL:.0%}) and loses {count['loses']}; {count['open']} are open,"
-        f" and in {count['beyond']} no setting of a codec that was tried restores as well. At most {pictures}"
-        " pictures a set."
+        f" and in {count['beyond']} no setting of a codec that was tried restores as well. {counted} pictures"
+        " a set."
     )
     grid = Grid("Our bytes over those of the best codec", ("for equal", "model", *sets))
     measures = list(dict.fromkeys(what for what, _ in cells))
