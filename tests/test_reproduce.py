@@ -179,6 +179,7 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
     assert all(f"a {kind} |" in text for kind in facts)
     assert "a bdflow is of one's own making: `bdflow train --from another`" in text
     assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
+    assert "Pictures a set: 1.\n" in text
     assert "| PSNR-Y | a bdflow | *1.00 WebP* |" in text
     assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")
 

@@ -96,8 +96,8 @@ def _codecs(rates: Document) -> list[str]:
         " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? Of"
         f" {count.total()} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
         f" {count['level']} (within {curves.LEVEL:.0%}) and loses {count['loses']}; {count['open']} are open,"
-        f" and in {count['beyond']} no setting of a codec that was tried restores as well. {counted} pictures"
-        " a set."
+        f" and in {count['beyond']} no setting of a codec that was tried restores as well. Pictures a"
+        f" set: {counted}."
     )
     grid = Grid("Our bytes over those of the best codec", ("for equal", "model", *sets))
     measures = list(dict.fromkeys(what for what, _ in cells))
