@@ -55,6 +55,7 @@ def load(
 def downscale(
     image: Source,
     *,
+    refine: int = 0,
     model: str | Path | None = None,
     scale: int | None = None,
     tile: int | None = None,
@@ -67,7 +68,7 @@ def downscale(
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
     )
-    return rescaler.downscale(image)
+    return rescaler.downscale(image, refine=refine)
 
 
 def upscale(

@@ -27,6 +27,7 @@ def evaluate(
     *,
     limit: int | None = None,
     crop: int = 0,
+    refine: int = 0,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Shrink, store, read back and restore every picture of ``folders``.
@@ -37,6 +38,7 @@ def evaluate(
         limit: Only the first so many pictures of each folder, by name.
         crop: Border pixels that PSNR leaves out on every side. (At x2 and x4, where the field's tables leave
             out as many as the scale, PSNR-Y without such a border is measured besides.)
+        refine: Steps by which each small picture is refined.
         say: Takes lines of progress.
 
     Returns:
@@ -60,7 +62,7 @@ def evaluate(
         skipped: dict[str, str] = {}
         for index, path in enumerate(paths, 1):
             try:
-                pictures[path.name] = values = _measure(rescaler, path, scorer)
+                pictures[path.name] = values = _measure(rescaler, path, scorer, refine)
                 told = f"{path.name}: {values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
             except BDFlowError as error:
                 skipped[path.name] = str(error).removeprefix(f"{path}: ")
@@ -85,6 +87,7 @@ def evaluate(
             "crop": crop,
             "limit": limit,
             "sigma": 0,
+            "refine": refine,
             "metrics": measure.METRICS,
         },
         "environment": environment(),
@@ -102,11 +105,11 @@ def pictures_in(folder: Path) -> list[Path]:
     return paths
 
 
-def _measure(rescaler: Rescaler, path: Path, scorer: measure.Scorer) -> dict[str, float]:
+def _measure(rescaler: Rescaler, path: Path, scorer: measure.Scorer, refine: int) -> dict[str, float]:
     true = read_picture(path)
     scorer.check(true.rgb)
     start = time.perf_counter()
-    data = rescaler.downscale(true.to_pil()).to_bytes()
+    data = rescaler.downscale(true.to_pil(), refine=refine).to_bytes()
     middle = time.perf_counter()
     restored = np.asarray(rescaler.upscale(data).convert("RGB"))
     end = time.perf_counter()

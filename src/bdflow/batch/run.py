@@ -55,12 +55,13 @@ class Made(NamedTuple):
 Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
 
 
-def shrinking(rescaler: Rescaler, *, verify: bool) -> Work:
+def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0) -> Work:
     """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
         rescaler: The model.
         verify: Restore each small file, too, and measure PSNR-Y.
+        refine: Steps by which each small picture is refined.
     """
 
     def shrink(path: Path) -> Made | None:
@@ -68,7 +69,7 @@ def shrinking(rescaler: Rescaler, *, verify: bool) -> Work:
             if holds_chunk(stream):
                 return None
             picture = images.decode(stream, name)
-        data = rescaler.downscale(picture).to_bytes()
+        data = rescaler.downscale(picture, refine=refine).to_bytes()
         quality = None
         if verify:
             restored, top = np.empty_like(picture.rgb), 0

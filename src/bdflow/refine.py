@@ -1,0 +1,127 @@
+"""Search for the small picture from which a model restores best.
+
+A network makes a small picture in one pass, which is near the best one and not there: its inverse restores
+with Z = 0 what was made with another Z. A few steps down the gradient of the error come nearer. The file is
+as any other, and restores as fast. Gradients need torch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bdflow.backends import choose
+from bdflow.container import Downscaled
+from bdflow.errors import BDFlowError
+from bdflow.images import Array, Picture
+from bdflow.resize import bicubic_down
+from bdflow.tiles import cut
+from bdflow.train.export import load_model
+from bdflow.train.losses import restore
+from bdflow.train.model import quantize
+from bdflow.zoo import Model
+
+KEPT = 512  # pixels of a tile, each way, beside what it must see around them; up to 4 GiB with the gradients
+GUIDE = 0.1  # weight of the small picture's distance to the bicubic one: enough that it does not grow
+LEARNING_RATE = {"y": 1.0, "boundary": 0.5}  # levels that a step may move a sample by
+BETAS = 0.5, 0.9  # of Adam; shorter memories than usual, for there are few steps
+
+
+class Refiner:
+    """Refines what one model made small.
+
+    Args:
+        model: A verified model folder.
+        device: ``cpu``, ``cuda``, or ``auto`` for the better that torch has.
+        threads: Of the processor, for all of torch; None leaves them as they are.
+
+    Raises:
+        BDFlowError: torch is not installed, cannot use the device, or the model stores more bits of green.
+    """
+
+    def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._device = torch.device(choose(device, "torch"))
+        network = load_model(model.folder).requires_grad_(False)
+        if network.config.extra == "green":
+            raise BDFlowError(f"{model.name} stores more bits of green: it cannot be refined")
+        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._scale, self._halo = model.scale, model.halo
+
+    def refine(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
+        """The best small picture that so many steps of Adam pass; never a worse one.
+
+        What they lower is the mean square of the restored picture's error, and ``GUIDE`` times that of the
+        small picture's distance to the bicubic one. Rounding lets the gradient pass straight through.
+
+        Args:
+            picture: The photograph.
+            small: What the model made of it.
+            steps: Of about four passes of the network each, in time.
+        """
+        count = 2**small.bits - 1
+        plain = self._tensor(bicubic_down(picture.rgb, self._scale)) / 255
+        parts = {"y": self._tensor(small.image.rgb) / 255}
+        levels = {"y": 255}
+        if small.boundary is not None:
+            parts["boundary"] = self._tensor(small.boundary[..., None]) / count
+            levels["boundary"] = count
+        groups = [{"params": [part.requires_grad_()], "lr": 0.0} for part in parts.values()]
+        optimizer = torch.optim.Adam(groups, betas=BETAS)
+
+        def losses() -> Iterator[Tensor]:
+            yield GUIDE * (quantize(parts["y"], 256) - plain).square().mean()
+            yield from self._errors(picture.rgb, parts["y"], parts.get("boundary"))
+
+        least, best = float("inf"), parts
+        for step in range(steps + 1):
+            last = step == steps
+            optimizer.zero_grad()
+            total = 0.0
+            with torch.set_grad_enabled(not last):
+                for loss in losses():  # each with its gradients, or those of all tiles would lie in memory
+                    total += loss.item()
+                    if not last:
+                        loss.backward()  # type: ignore[no-untyped-call]
+            if total < least:
+                least, best = total, {name: part.detach().clone() for name, part in parts.items()}
+            if not last:
+                for group, name in zip(optimizer.param_groups, parts, strict=True):
+                    group["lr"] = LEARNING_RATE[name] / levels[name] * (1 - step / steps)
+                optimizer.step()
+        stored = {name: _levels(part, levels[name]) for name, part in best.items()}
+        return replace(
+            small,
+            image=replace(small.image, rgb=stored["y"]),
+            boundary=stored["boundary"][..., 0] if "boundary" in stored else None,
+        )
+
+    def _errors(self, rgb: Array, y: Tensor, boundary: Tensor | None) -> Iterator[Tensor]:
+        """The mean square of the restored picture's error, in summands: one of each tile."""
+        scale, halo = self._scale, -(-self._halo // self._scale)
+        height, width = y.shape[-2:]
+        rows, columns = cut(height, width, KEPT // scale + 2 * halo, halo)
+        for down, across in product(rows, columns):
+            seen = ..., down.seen, across.seen
+            part = restore(self._network, y[seen], None if boundary is None else boundary[seen])
+            true = self._tensor(rgb[_pixels(down.kept, scale), _pixels(across.kept, scale)]) / 255
+            part = part[..., _pixels(down.inner, scale), _pixels(across.inner, scale)]
+            # Beyond the photograph's edge, in the last cells, nobody looks.
+            yield (part[..., : true.shape[-2], : true.shape[-1]] - true).square().sum() / rgb.size
+
+    def _tensor(self, pixels: Array) -> Tensor:
+        """Of an array ``(H, W, C)``, the tensor ``(1, C, H, W)``."""
+        return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self._device).float()
+
+
+def _pixels(cells: slice, scale: int) -> slice:
+    return slice(cells.start * scale, cells.stop * scale)
+
+
+def _levels(part: Tensor, top: int) -> Array:
+    levels = (part[0].clamp(0, 1) * top).round().to(torch.uint8)
+    return np.ascontiguousarray(levels.cpu().numpy().transpose(1, 2, 0))
