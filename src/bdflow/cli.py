@@ -91,7 +91,7 @@ def downscale(
         from bdflow.batch.run import share, shrinking
         from bdflow.batch.tree import Naming
 
-        jobs, threads = share(batch.jobs, computing.threads)
+        jobs, threads = share(batch.jobs or (1 if refine else None), computing.threads)
         rescaler = _load(model, scale, replace(computing, threads=threads), trust)
         naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
         return _run(
