@@ -137,6 +137,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
     text = fill(text, "photos", photos())
+    text = fill(text, "refined", models.refined())
     text = fill(text, "sizes", sizes())
     text = fill(text, "networks", studies.networks(ROOT / "results"))
     readme.write_text(fill(text, "boundary", studies.boundary(ROOT / "results")))
