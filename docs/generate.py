@@ -12,6 +12,7 @@ from pathlib import Path
 
 import models
 import performance
+import refined
 import studies
 
 from bdflow import zoo
@@ -52,10 +53,15 @@ def photos() -> str:
     quoted = published()["photos"]
     for scale in sorted({other["scale"] for other in quoted}):
         model = zoo.find(f"photos-x{scale}")
-        folders = results(model)["folders"]
-        psnr = [folders[name]["mean"]["psnr_y_cropped"] for name in sets]
+        plain, more = results(model)["folders"], refined.measured(model)
+        parameters = model.metadata["training"]["parameters"]
         bits = 24 + model.metadata["model"]["boundary_bits"]
-        rows.append(_photos_row(model.name, scale, model.metadata["training"]["parameters"], bits, psnr))
+        told = {model.name: plain}
+        if all(name in more and more[name]["count"] == plain[name]["count"] for name in sets):
+            told[f"{model.name}, refined in {more[sets[0]]['steps']} steps"] = more
+        for name, folders in told.items():
+            psnr = [folders[folder]["mean"]["psnr_y_cropped"] for folder in sets]
+            rows.append(_photos_row(name, scale, parameters, bits, psnr))
         for other in (q for q in quoted if q["scale"] == scale):
             name = f"{other['method']}, quoted"
             rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
@@ -137,7 +143,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
     text = fill(text, "photos", photos())
-    text = fill(text, "refined", models.refined())
+    text = fill(text, "refined", refined.table())
     text = fill(text, "sizes", sizes())
     text = fill(text, "networks", studies.networks(ROOT / "results"))
     readme.write_text(fill(text, "boundary", studies.boundary(ROOT / "results")))

@@ -1,9 +1,7 @@
 """The page of models, docs/models.md, and its picture sheets: all from what was recorded and measured."""
 
 import csv
-import json
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -119,45 +117,6 @@ def _curve(log: Path, points: int = 8) -> str:
         scores = [(int(step), float(value)) for step, name, value in csv.reader(file) if name == "psnr_y"]
     chosen = sorted({round(i * (len(scores) - 1) / max(1, points - 1)) for i in range(points)})
     return ", ".join(f"{scores[i][1]:.2f} dB at step {scores[i][0]:,}" for i in chosen)
-
-
-def refined() -> str:
-    """The README's table of `bdflow downscale --refine`: the same pictures without it and with."""
-    rows = [
-        "| model | pictures | steps | PSNR-Y | gain | border cropped | LPIPS | LR to bicubic LR | bytes"
-        " | takes |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for model in zoo.built_in():
-        path, plain = ROOT / "results" / "refined" / f"{model.name}.json", results(model)
-        if not path.is_file() or not plain:
-            continue
-        measured = json.loads(path.read_text())
-        if measured["weights_sha256"] != model.weights_sha256:
-            raise ValueError(f"{path} is of older weights: measure again, or delete it")
-        for folder, row in measured["folders"].items():
-            after = row["pictures"]
-            before = {name: plain["folders"][folder]["pictures"][name] for name in after}
-            rows.append(_refined(model.name, folder, measured["settings"]["refine"], before, after))
-    return "\n".join(rows)
-
-
-def _refined(model: str, folder: str, steps: int, before: dict[str, Any], after: dict[str, Any]) -> str:
-    def both(key: str, form: str) -> str:
-        if any(key not in values for one in (before, after) for values in one.values()):
-            return "-"
-        return " → ".join(
-            format(fmean(values[key] for values in one.values()), form) for one in (before, after)
-        )
-
-    gain = fmean(after[name]["psnr_y"] - before[name]["psnr_y"] for name in after)
-    # Seconds of one run alone compare.
-    down, up = (fmean(values[f"seconds_{way}"] for values in after.values()) for way in ("down", "up"))
-    return (
-        f"| {model} | {len(after)} of {folder} | {steps} | {both('psnr_y', '.2f')} dB | {gain:+.2f} dB |"
-        f" {both('psnr_y_cropped', '.2f')} | {both('lpips', '.3f')} | {both('lr_psnr', '.2f')} dB |"
-        f" {both('bytes', ',.0f')} | {down / up:.0f} |"
-    )
 
 
 def draw_sheets(data: Path) -> None:

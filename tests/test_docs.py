@@ -22,7 +22,7 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     generate, text = _generator(monkeypatch), (ROOT / "README.md").read_text()
     assert generate.fill(text, "quality", generate.figures()) == text
     assert generate.fill(text, "photos", generate.photos()) == text
-    assert generate.fill(text, "refined", generate.models.refined()) == text
+    assert generate.fill(text, "refined", generate.refined.table()) == text
     assert generate.fill(text, "sizes", generate.sizes()) == text
     for name in ("boundary", "networks"):
         assert generate.fill(text, name, getattr(generate.studies, name)(ROOT / "results")) == text

@@ -61,7 +61,7 @@ class Refiner:
         Args:
             picture: The photograph.
             small: What the model made of it.
-            steps: Of about four passes of the network each, in time.
+            steps: Each takes as long as two or three restorations.
         """
         count = 2**small.bits - 1
         plain = self._tensor(bicubic_down(picture.rgb, self._scale)) / 255

@@ -81,7 +81,7 @@ class Rescaler:
             image: A path, the bytes of a file, an open file, a PIL image, an array ``(H, W[, 1|3|4])``, or a
                 picture that :func:`bdflow.images.read` read.
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
-                long as the whole otherwise does, or twice. Needs torch. See :class:`bdflow.refine.Refiner`.
+                long as two or three restorations. Needs torch. See :class:`bdflow.refine.Refiner`.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray

@@ -1,0 +1,57 @@
+"""What `bdflow downscale --refine` brings: from results/refined/, which `bdflow evaluate --refine` fills."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bdflow import zoo
+from bdflow.report import results
+from bdflow.reproduce.results import read
+from bdflow.zoo import Model
+
+FOLDER = Path(__file__).parent.parent / "results" / "refined"
+
+
+def measured(model: Model) -> dict[str, Any]:
+    """The figures of a model's refined pictures, by folder; where two files have one, of more pictures."""
+    found: dict[str, Any] = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        document = read(path)
+        if document["model"] != model.name:
+            continue
+        if document["weights_sha256"] != model.weights_sha256:
+            raise ValueError(f"{path} is of older weights: measure again, or delete it")
+        for folder, row in document["folders"].items():
+            if row["count"] > found.get(folder, {"count": 0})["count"]:
+                found[folder] = {**row, "steps": document["settings"]["refine"]}
+    return found
+
+
+def table() -> str:
+    """The same pictures without it and with."""
+    rows = [
+        "| model | pictures | steps | PSNR-Y | gain | LPIPS | LR to bicubic LR | bytes | takes |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for model in zoo.built_in():
+        for folder, row in measured(model).items():
+            after = row["pictures"]
+            before = {name: results(model)["folders"][folder]["pictures"][name] for name in after}
+            rows.append(
+                f"| {model.name} | {len(after)} of {folder} | {row['steps']} | {_cells(before, after)} |"
+            )
+    return "\n".join(rows)
+
+
+def _cells(before: dict[str, Any], after: dict[str, Any]) -> str:
+    def both(key: str, form: str) -> str:
+        means = [fmean(values[key] for values in pictures.values()) for pictures in (before, after)]
+        return " → ".join(format(mean, form) for mean in means)
+
+    gain = fmean(after[name]["psnr_y"] - before[name]["psnr_y"] for name in after)
+    # Seconds of one run alone compare.
+    down, up = (fmean(values[f"seconds_{way}"] for values in after.values()) for way in ("down", "up"))
+    return (
+        f"{both('psnr_y', '.2f')} dB | {gain:+.2f} dB | {both('lpips', '.3f')} |"
+        f" {both('lr_psnr', '.2f')} dB | {both('bytes', ',.0f')} | {down / up:.0f}"
+    )
