@@ -77,7 +77,7 @@ def downscale(
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
-            and take as long as some 50 restorations. The file restores as ever. Needs bdflow[train].
+            and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[train].
         trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
         verify: Of several pictures: restore each small PNG, too, and report the mean PSNR-Y.
