@@ -56,20 +56,19 @@ def photos() -> str:
         plain, more = results(model)["folders"], refined.measured(model)
         parameters = model.metadata["training"]["parameters"]
         bits = 24 + model.metadata["model"]["boundary_bits"]
-        told = {model.name: plain}
-        if all(name in more and more[name]["count"] == plain[name]["count"] for name in sets):
-            told[f"{model.name}, refined in {more[sets[0]]['steps']} steps"] = more
-        for name, folders in told.items():
-            psnr = [folders[folder]["mean"]["psnr_y_cropped"] for folder in sets]
-            rows.append(_photos_row(name, scale, parameters, bits, psnr))
+        for name, folders in ((model.name, plain), (f"{model.name}, refined", more)):
+            whole = [f for f in sets if f in folders and folders[f]["count"] == plain[f]["count"]]
+            psnr = [folders[f]["mean"]["psnr_y_cropped"] if f in whole else None for f in sets]
+            if whole:
+                rows.append(_photos_row(name, scale, parameters, bits, psnr))
         for other in (q for q in quoted if q["scale"] == scale):
             name = f"{other['method']}, quoted"
             rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
     return "\n".join(rows)
 
 
-def _photos_row(name: str, scale: int, parameters: float, bits: int, psnr: Sequence[float]) -> str:
-    cells = " | ".join(f"{value:.2f} dB" for value in psnr)
+def _photos_row(name: str, scale: int, parameters: float, bits: int, psnr: Sequence[float | None]) -> str:
+    cells = " | ".join("-" if value is None else f"{value:.2f} dB" for value in psnr)
     return f"| {name} | x{scale} | {parameters / 1e6:.2f} M | {bits} | {cells} |"
 
 
