@@ -26,6 +26,7 @@ from bdflow.zoo import Model
 
 KEPT = 512  # pixels of a tile, each way, beside what it must see around them; up to 4 GiB with the gradients
 GUIDE = 0.1  # weight of the small picture's distance to the bicubic one: enough that it does not grow
+ROUNDING = 1 / 12 / 255**2  # mean square of what rounding to 8 bits adds
 LEARNING_RATE = {"y": 1.0, "boundary": 0.5}  # levels that a step may move a sample by
 BETAS = 0.5, 0.9  # of Adam; shorter memories than usual, for there are few steps
 
@@ -55,8 +56,9 @@ class Refiner:
     def refine(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
         """The best small picture that so many steps of Adam pass; never a worse one.
 
-        What they lower is the mean square of the restored picture's error, and ``GUIDE`` times that of the
-        small picture's distance to the bicubic one. Rounding lets the gradient pass straight through.
+        What they lower is the mean square of the restored picture's error, and with a weight of ``GUIDE``
+        that of the small picture's distance to the bicubic one, both in terms of what they were. Rounding
+        lets the gradient pass straight through.
 
         Args:
             picture: The photograph.
@@ -73,22 +75,26 @@ class Refiner:
         groups = [{"params": [part.requires_grad_()], "lr": 0.0} for part in parts.values()]
         optimizer = torch.optim.Adam(groups, betas=BETAS)
 
-        def losses() -> Iterator[Tensor]:
-            yield GUIDE * (quantize(parts["y"], 256) - plain).square().mean()
-            yield from self._errors(picture.rgb, parts["y"], parts.get("boundary"))
-
+        first, weight = float("inf"), 0.0
         least, best = float("inf"), parts
         for step in range(steps + 1):
             last = step == steps
             optimizer.zero_grad()
-            total = 0.0
             with torch.set_grad_enabled(not last):
-                for loss in losses():  # each with its gradients, or those of all tiles would lie in memory
-                    total += loss.item()
-                    if not last:
-                        loss.backward()  # type: ignore[no-untyped-call]
-            if total < least:
-                least, best = total, {name: part.detach().clone() for name, part in parts.items()}
+                error = 0.0
+                for summand in self._errors(picture.rgb, parts["y"], parts.get("boundary")):
+                    error += summand.item()
+                    if not last:  # at once, or what all tiles computed would lie in memory
+                        summand.backward()  # type: ignore[no-untyped-call]
+                distance = (quantize(parts["y"], 256) - plain).square().mean()
+                if step == 0:
+                    first, weight = error, GUIDE * error / max(distance.item(), ROUNDING)
+                guide = weight * distance
+                if not last:
+                    guide.backward()  # type: ignore[no-untyped-call]
+            if error <= first and error + guide.item() < least:
+                least = error + guide.item()
+                best = {name: part.detach().clone() for name, part in parts.items()}
             if not last:
                 for group, name in zip(optimizer.param_groups, parts, strict=True):
                     group["lr"] = LEARNING_RATE[name] / levels[name] * (1 - step / steps)
