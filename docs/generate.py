@@ -16,7 +16,7 @@ import refined
 import studies
 
 from bdflow import zoo
-from bdflow.report import results
+from bdflow.report import CARD, card, results
 from bdflow.reproduce import page
 from bdflow.reproduce.tables import published
 from bdflow.rescaler import Rescaler
@@ -138,6 +138,9 @@ def fill(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
+    for model in zoo.built_in():
+        if measured := results(model):
+            (model.folder / CARD).write_text(card(model, measured))
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())

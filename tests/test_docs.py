@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from bdflow import zoo
+from bdflow import report, zoo
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,9 +61,9 @@ def test_links_within_the_documentation_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_each_card_names_the_weights_it_describes():
-    from bdflow import zoo
-
+def test_each_card_describes_the_weights_beside_it_and_shows_what_they_do():
     for model in zoo.built_in():
         card = (model.folder / "card.md").read_text()
-        assert model.weights_sha256 in card
+        assert card == report.card(model, report.results(model))
+        (sheet,) = re.findall(r"!\[.*\]\((.*)\)", card)
+        assert (model.folder / sheet).is_file()

@@ -200,9 +200,16 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
         f"The ± is the standard deviation over pictures.{legend}",
         "",
+        *(_looks(model) if model.folder.parent == zoo.BUILT_IN else ()),
         "## Limits",
         "",
         training["limits"],
         "",
     ]
     return "\n".join(lines)
+
+
+def _looks(model: zoo.Model) -> list[str]:
+    """The sheet of a built-in model, which lies in the repository alone."""
+    sheet = f"../../../../docs/{model.name}.jpg"
+    return ["## How it looks", "", f"![True, the small PNG enlarged, restored, bicubic]({sheet})", ""]
