@@ -102,13 +102,14 @@ def test_mean_and_spread_are_over_the_pictures(model, folder):
 
 
 def test_the_result_says_where_it_comes_from(model, folder):
-    result, _ = run(model, folder, crop=2, limit=1)
+    result, _ = run(model, folder, crop=2, limit=1, refine=1)
     assert result["model"] == "tiny-x2"
     assert result["weights_sha256"] == model.model.weights_sha256
     assert result["settings"] == {
         "crop": 2,
         "limit": 1,
         "sigma": 0,
+        "refine": 1,
         "metrics": "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB",
     }
     told = result["environment"]
@@ -235,3 +236,17 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(model, folder, monke
     assert row["mean"]["lpips"] == pytest.approx(distance(true, restored), abs=1e-5)
     assert row["mean"]["bicubic_lpips"] == pytest.approx(distance(true, plain), abs=1e-5)
     assert len(said) == 1
+
+
+def test_a_refined_picture_is_measured_as_it_was_stored(model, folder):
+    plain, refined = (run(model, folder, refine=steps)[0]["folders"]["faces/test"] for steps in (0, 4))
+    assert refined["mean"]["psnr_rgb"] > plain["mean"]["psnr_rgb"]
+    assert refined["mean"]["bicubic_psnr_rgb"] == plain["mean"]["bicubic_psnr_rgb"]
+
+
+def test_a_card_takes_no_refined_figures(shell, folder):
+    status, _, err = shell("evaluate", "photos-x2", folder, "--card", "--refine", 2)
+    assert (status, err) == (
+        1,
+        "bdflow: a card tells of the model as it is: leave out --refine, or write --json FILE\n",
+    )
