@@ -93,6 +93,13 @@ def test_what_cannot_be_is_told_in_a_line(x4, face, monkeypatch):
         x4.downscale(face, refine=-1)
     with pytest.raises(bdflow.BDFlowError, match=r"^torch cannot use coreml here: choose cpu"):
         refine.Refiner(x4.model, "coreml")
+
+    def without_memory(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("bdflow.refine.restore", without_memory)
+    with pytest.raises(bdflow.BDFlowError, match=r"^torch failed: out of memory$"):
+        x4.downscale(face, refine=1)
     monkeypatch.setattr("bdflow.backends.find_spec", lambda name: None)
     with pytest.raises(bdflow.BDFlowError, match=r'^torch is not installed: pip install "bdflow\[train\]"$'):
         bdflow.load("photos-x4").downscale(face, refine=1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from bdflow.backends import choose
 from bdflow.container import Downscaled
 from bdflow.errors import BDFlowError
+from bdflow.files import reason
 from bdflow.images import Array, Picture
 from bdflow.resize import bicubic_down
 from bdflow.tiles import cut
@@ -64,7 +65,16 @@ class Refiner:
             picture: The photograph.
             small: What the model made of it.
             steps: Each takes as long as two or three restorations.
+
+        Raises:
+            BDFlowError: torch failed.
         """
+        try:
+            return self._search(picture, small, steps)
+        except RuntimeError as error:  # most often memory ran out
+            raise BDFlowError(f"torch failed: {reason(error)}") from error
+
+    def _search(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
         count = 2**small.bits - 1
         plain = self._tensor(bicubic_down(picture.rgb, self._scale)) / 255
         parts = {"y": self._tensor(small.image.rgb) / 255}
