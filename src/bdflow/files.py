@@ -144,20 +144,20 @@ def _temporary(folder: Path) -> Iterator[Path]:
     """An empty file with a name of its own, gone in the end; `remove_abandoned` spares it until then."""
     while True:
         path = folder / f".bdflow-{secrets.token_hex(8)}.tmp"
-        with path.open("xb") as holder:
-            _lock(holder)
-            if sys.platform == "win32":
-                holder.close()  # nobody may rename a file that is open
-            elif not os.fstat(holder.fileno()).st_nlink:
-                continue  # somebody cleaned up between our making it and our locking it
-            _unfinished.add(path)
-            try:
+        _unfinished.add(path)  # first, for a signal may come as soon as it is made
+        try:
+            with path.open("xb") as holder:
+                _lock(holder)
+                if sys.platform == "win32":
+                    holder.close()  # nobody may rename a file that is open
+                elif not os.fstat(holder.fileno()).st_nlink:
+                    continue  # somebody cleaned up between our making it and our locking it
                 yield path
                 return
-            finally:
-                _unfinished.discard(path)
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+        finally:
+            _unfinished.discard(path)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _lock(file: BinaryIO) -> bool:
