@@ -13,18 +13,15 @@ FOLDER = Path(__file__).parent.parent / "results" / "refined"
 
 
 def measured(model: Model) -> dict[str, Any]:
-    """The figures of a model's refined pictures, by folder; where two files have one, of more pictures."""
-    found: dict[str, Any] = {}
-    for path in sorted(FOLDER.glob("*.json")):
-        document = read(path)
-        if document["model"] != model.name:
-            continue
-        if document["weights_sha256"] != model.weights_sha256:
-            raise ValueError(f"{path} is of older weights: measure again, or delete it")
-        for folder, row in document["folders"].items():
-            if row["count"] > found.get(folder, {"count": 0})["count"]:
-                found[folder] = {**row, "steps": document["settings"]["refine"]}
-    return found
+    """The figures of a model's refined pictures, by folder; none where there is no such file."""
+    path = FOLDER / f"{model.name}.json"
+    if not path.is_file():
+        return {}
+    document = read(path)
+    if document["weights_sha256"] != model.weights_sha256:
+        raise ValueError(f"{path} is of older weights: measure again, or delete it")
+    steps = document["settings"]["refine"]
+    return {folder: {**row, "steps": steps} for folder, row in document["folders"].items()}
 
 
 def table() -> str:

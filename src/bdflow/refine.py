@@ -19,8 +19,8 @@ from bdflow.errors import BDFlowError
 from bdflow.files import reason
 from bdflow.images import Array, Picture
 from bdflow.resize import bicubic_down
-from bdflow.tiles import cut
-from bdflow.train.export import load_model
+from bdflow.tiles import cut, times
+from bdflow.train.export import load_model, to_levels
 from bdflow.train.losses import restore
 from bdflow.train.model import quantize
 from bdflow.zoo import Model
@@ -109,7 +109,10 @@ class Refiner:
                 for group, name in zip(optimizer.param_groups, parts, strict=True):
                     group["lr"] = LEARNING_RATE[name] / levels[name] * (1 - step / steps)
                 optimizer.step()
-        stored = {name: _levels(part, levels[name]) for name, part in best.items()}
+        stored = {
+            name: np.ascontiguousarray(to_levels(part, levels[name])[0].permute(1, 2, 0).cpu().numpy())
+            for name, part in best.items()
+        }
         return replace(
             small,
             image=replace(small.image, rgb=stored["y"]),
@@ -124,20 +127,11 @@ class Refiner:
         for down, across in product(rows, columns):
             seen = ..., down.seen, across.seen
             part = restore(self._network, y[seen], None if boundary is None else boundary[seen])
-            true = self._tensor(rgb[_pixels(down.kept, scale), _pixels(across.kept, scale)]) / 255
-            part = part[..., _pixels(down.inner, scale), _pixels(across.inner, scale)]
+            true = self._tensor(rgb[times(down.kept, scale), times(across.kept, scale)]) / 255
+            part = part[..., times(down.inner, scale), times(across.inner, scale)]
             # Beyond the photograph's edge, in the last cells, nobody looks.
             yield (part[..., : true.shape[-2], : true.shape[-1]] - true).square().sum() / rgb.size
 
     def _tensor(self, pixels: Array) -> Tensor:
         """Of an array ``(H, W, C)``, the tensor ``(1, C, H, W)``."""
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self._device).float()
-
-
-def _pixels(cells: slice, scale: int) -> slice:
-    return slice(cells.start * scale, cells.stop * scale)
-
-
-def _levels(part: Tensor, top: int) -> Array:
-    levels = (part[0].clamp(0, 1) * top).round().to(torch.uint8)
-    return np.ascontiguousarray(levels.cpu().numpy().transpose(1, 2, 0))

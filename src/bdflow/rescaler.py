@@ -20,7 +20,7 @@ from bdflow.images import MAX_PIXELS, Picture, Source
 from bdflow.images import read as read_picture
 from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.strips import Strips
-from bdflow.tiles import cut
+from bdflow.tiles import cut, times
 from bdflow.zoo import Model
 
 if TYPE_CHECKING:  # it loads torch
@@ -248,15 +248,15 @@ class Rescaler:
             tensors = inputs(rows.seen)
             results: list[NDArray[np.uint8]] = []
             for columns in across:
-                seen = _times(columns.seen, before)
+                seen = times(columns.seen, before)
                 fed = {name: np.ascontiguousarray(each[..., seen]) for name, each in tensors.items()}
                 made = network(fed)
                 if not results:
                     shape = (rows.kept.stop - rows.kept.start) * after, grid[1] * after
                     results = [np.empty((*shape, each.shape[1]), np.uint8) for each in made]
-                inner = _times(rows.inner, after), _times(columns.inner, after)
+                inner = times(rows.inner, after), times(columns.inner, after)
                 for whole, each in zip(results, made, strict=True):
-                    whole[:, _times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
+                    whole[:, times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
             yield rows.kept, results
 
     def network(self, graph: str) -> Network:
@@ -275,11 +275,6 @@ def check_draw(sigma: float, seed: int | None) -> None:
         raise BDFlowError(f"a seed must be 0 or more, not {seed}")
 
 
-def _times(span: slice, factor: int) -> slice:
-    """Where these cells lie with ``factor`` pixels to a cell."""
-    return slice(span.start * factor, span.stop * factor)
-
-
 def _draw(key: int, rows: slice, width: int, channels: int) -> NDArray[np.float32]:
     """Some rows of a Z, ``(1, channels, H, W)``. Each has its own generator, so that no tile matters."""
     generators = (np.random.default_rng((key, row)) for row in range(rows.start, rows.stop))
@@ -293,7 +288,7 @@ def _to_tensor(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _on_grid(rgb: NDArray[np.uint8], cells: slice, scale: int) -> NDArray[np.uint8]:
     """Some rows, by the padding rule: right and bottom edges repeat up to a multiple of the scale."""
-    rows = rgb[_times(cells, scale)]
+    rows = rgb[times(cells, scale)]
     missing = (cells.stop - cells.start) * scale - len(rows), -rgb.shape[1] % scale
     return _to_tensor(np.pad(rows, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge"))
 

@@ -40,12 +40,14 @@ class Down(nn.Module):
         if config.extra == "green":
             fine = (y[:, 1:2].clamp(0, 1) * (255 << config.boundary_bits)).round().int()
             coarse = fine >> config.boundary_bits
-            small = torch.cat((_levels(y[:, :1], 255), coarse.to(torch.uint8), _levels(y[:, 2:], 255)), dim=1)
+            small = torch.cat(
+                (to_levels(y[:, :1], 255), coarse.to(torch.uint8), to_levels(y[:, 2:], 255)), dim=1
+            )
             return small, (fine - (coarse << config.boundary_bits)).to(torch.uint8)
-        small = _levels(y, 255)
+        small = to_levels(y, 255)
         if boundary is None:
             return (small,)
-        return small, _levels(boundary, 2**config.boundary_bits - 1)
+        return small, to_levels(boundary, 2**config.boundary_bits - 1)
 
 
 class Up(nn.Module):
@@ -62,10 +64,11 @@ class Up(nn.Module):
             y, boundary = torch.cat((y[:, :1], y[:, 1:2] + further, y[:, 2:]), dim=1), None
         if boundary is not None:
             boundary = boundary.float() / (2**config.boundary_bits - 1)
-        return _levels(self.model.inverse(y, boundary, latent), 255)
+        return to_levels(self.model.inverse(y, boundary, latent), 255)
 
 
-def _levels(x: Tensor, top: int) -> Tensor:
+def to_levels(x: Tensor, top: int) -> Tensor:
+    """What is stored of samples in [0, 1]: uint8 levels 0..``top``."""
     return (x.clamp(0, 1) * top).round().to(torch.uint8)
 
 
