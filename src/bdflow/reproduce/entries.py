@@ -103,9 +103,15 @@ class Ours:
     def small(self, rgb: Pixels) -> container.Downscaled:
         """What `bdflow downscale` makes of a picture."""
         if self._rgb is not rgb:
-            self._rgb = rgb
+            self._rgb, self._file = rgb, b""
             self._small = self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb)
         return self._small
+
+    def file(self, rgb: Pixels) -> bytes:
+        """What `bdflow downscale` writes."""
+        small = self.small(rgb)
+        self._file = self._file or small.to_bytes()
+        return self._file
 
     def entry(self) -> Entry:
         """The model as it is used: Z = 0."""
@@ -144,7 +150,7 @@ class _Sampled:
     name: str = "sampled"
 
     def encode(self, rgb: Pixels) -> bytes:
-        return self.ours.small(rgb).to_bytes()
+        return self.ours.file(rgb)
 
     def decode(self, data: bytes) -> Pixels:
         return read_picture(self.ours.rescaler.upscale(data, sigma=self.sigma, seed=self.seed)).rgb
@@ -160,7 +166,7 @@ class _Matched:
         return self.codec.name
 
     def encode(self, rgb: Pixels) -> bytes:
-        return self.codec.encode(rgb, len(self.ours.small(rgb).to_bytes()))
+        return self.codec.encode(rgb, len(self.ours.file(rgb)))
 
     def decode(self, data: bytes) -> Pixels:
         return self.codec.decode(data)

@@ -133,18 +133,20 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
     """A table or a sheet, picture by picture."""
     chosen: Mapping[str, Sequence[Sample]]
     sheet = SHEETS.get(table)
-    both = sheet is None and MEASURED[table].both
-    if not both:  # the other tables are long enough
-        scorer = replace(scorer, learned={k: v for k, v in scorer.learned.items() if k == "lpips"})
-    scorer = replace(scorer, both=both)
+    wanted = ("lpips",) if sheet else MEASURED[table].learned
+    scorer = replace(
+        scorer,
+        learned={name: judge for name, judge in scorer.learned.items() if name in wanted},
+        both=sheet is None and MEASURED[table].both,
+    )
     if sheet:
         chosen = sets.choose(sheet.sets, sheet.pictures) if party.models else {}
         chosen = dict(list(chosen.items())[:1])
     else:
-        chosen = MEASURED[table].choose(sets, request.limit)
+        chosen = sets.choose(MEASURED[table].sets, request.limit)
     if not chosen:
         raise BDFlowError("none of its sets is at hand, or no model for its sheet")
-    limit = sheet.pictures if sheet else request.limit or MEASURED[table].limit
+    limit = sheet.pictures if sheet else request.limit
     told = settings(scorer, limit, request.quick)
     target, known = request.out / f"{table}.json", Known(request.out)
     if sheet is None:

@@ -1,4 +1,4 @@
-"""What each table is measured on: its sets, its methods, and how many pictures where nobody says."""
+"""What each table is measured on, and by what: its sets, its methods, its measures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from bdflow.reproduce.entries import (
 )
 from bdflow.reproduce.harm import CONDITIONS
 from bdflow.reproduce.run import Plan
-from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample, Sets
+from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample
 
 PAPER_SCALES = (8, 16, 32, 64)
 PAPER_JPEG = (1, 5, 10, 40)  # Table 5's qualities
@@ -155,31 +155,33 @@ class Measured:
     Attributes:
         title: What it shows.
         sets: Where; folders of the user's own come on top.
-        limit: Pictures of each set where nobody says; None takes all.
         plan: Who.
+        learned: The learned measures that it needs.
         both: Measured on RGB and on Y.
     """
 
     title: str
     sets: Sequence[str]
-    limit: int | None
     plan: Callable[[Chosen, Party], Plan]
+    learned: Sequence[str] = ("lpips",)
     both: bool = False
-
-    def choose(self, sets: Sets, limit: int | None) -> Chosen:
-        """The pictures; empty where none of the sets is at hand."""
-        return sets.choose(self.sets, self.limit if limit is None else limit)
 
 
 MEASURED: Mapping[str, Measured] = {
-    "table1": Measured("quality by scale", ("celebahq1024/test", "portraits/test"), None, _table1, both=True),
-    "table5": Measured("bytes against JPEG and its heirs", ("celebahq1024/test",), None, _table5),
-    "table6": Measured("other domains", OTHERS, None, _table6),
-    "curves": Measured("rate against quality", (*PORTRAITS, "photos/kodak24"), None, _curves),
+    "table1": Measured(
+        "quality by scale",
+        ("celebahq1024/test", "portraits/test"),
+        _table1,
+        learned=("lpips", "dists", "niqe"),
+        both=True,
+    ),
+    "table5": Measured("bytes against JPEG and its heirs", ("celebahq1024/test",), _table5),
+    "table6": Measured("other domains", OTHERS, _table6),
+    "curves": Measured("rate against quality", (*PORTRAITS, "photos/kodak24"), _curves),
     "invertibility": Measured(
         "what happens to the small picture",
         ("celebahq512/test", "photos/kodak24", "cats/test"),
-        6,
         _invertibility,
+        learned=(),  # it is about PSNR, and long enough: minutes a picture
     ),
 }
