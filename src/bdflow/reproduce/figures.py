@@ -18,12 +18,13 @@ from bdflow.reproduce import curves
 from bdflow.reproduce.results import Document
 
 _COLOURS = {
+    "bdflow photos": "#d62728", "bdflow portraits": "#ff7f0e", "bdflow portraits-x8-paper": "#b00060",
     "JPEG": "#7f7f7f", "WebP": "#2ca02c", "AVIF": "#1f77b4", "JPEG XL": "#9467bd", "bicubic, PNG": "#bcbd22",
-    "Lanczos, PNG": "#e0d68a", "PCA": "#8c564b", "ThumbHash": "#e377c2", "BlurHash": "#17becf",
+    "Lanczos, PNG": "#e0d68a", "PCA": "#8c564b", "ESRGAN": "#17becf", "Real-ESRGAN": "#0b5d66",
+    "BDFlow, quoted": "#000000", "IRN, quoted": "#2ca02c", "GRAIN, quoted": "#9467bd",
 }  # fmt: skip
+_OTHERS = ("#e377c2", "#6a3d9a", "#a6761d", "#444444")  # a user's own models and other programs
 _SHOWN = 0.003, 6.0  # bits a pixel
-_OURS = ("#d62728", "#ff7f0e", "#b00060")
-_QUOTED = {"BDFlow, quoted": "#ff7f0e", "IRN, quoted": "#2ca02c", "GRAIN, quoted": "#9467bd"}
 _STYLE: Any = {"svg.hashsalt": "bdflow", "svg.fonttype": "path", "font.size": 10, "axes.grid": True,
           "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 
@@ -49,7 +50,7 @@ def rate_plots(document: Document, folder: Path) -> dict[str, str]:
 
 def _rates(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, measure: str) -> None:
     sign = -1 if measure == "lpips" else 1
-    ours = itertools.cycle(_OURS)
+    others = itertools.cycle(_OTHERS)
     low, high = _SHOWN
     inside: list[float] = []
     for method, points in curves.curves(rows, name, measure).items():
@@ -60,7 +61,7 @@ def _rates(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, measure: st
         mine = method.startswith("bdflow")
         axes.plot(
             [point.rate for point in points], [sign * point.quality for point in points], label=method,
-            color=next(ours) if mine else _COLOURS.get(method, "#000000"), linewidth=2.4 if mine else 1.3,
+            color=_COLOURS.get(method) or next(others), linewidth=2.4 if mine else 1.3,
             zorder=3 if mine else 2, marker="D" if mine else "o", markersize=7 if mine else 2.5,
         )  # fmt: skip
     axes.set_xscale("log")
@@ -75,33 +76,40 @@ def _rates(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, measure: st
 
 
 def harm_plot(document: Document, folder: Path) -> str | None:
-    """Restored PSNR-Y by what happened to the small picture, ours beside bicubic, on the first set."""
+    """PSNR-Y over a bicubic thumbnail's that went through the same: a panel for each set, a dot a model."""
     rows = [row for row in document["rows"] if "condition" in row["facts"] and row["count"]]
-    if not rows:
+    ours = [row for row in rows if row["facts"]["kind"] == "bdflow"]
+    plain = {_harmed(row): row["mean"]["psnr_y"] for row in rows if row["facts"]["kind"] != "bdflow"}
+    gains: dict[str, dict[str, dict[str, float]]] = {}
+    for row in (row for row in ours if _harmed(row) in plain):
+        of_model = gains.setdefault(row["set"], {}).setdefault(row["facts"]["model"], {})
+        of_model[row["facts"]["condition"]] = row["mean"]["psnr_y"] - plain[_harmed(row)]
+    if not gains:
         return None
-    name = rows[0]["set"]
-    lines: dict[str, dict[str, float]] = {}
-    for row in (row for row in rows if row["set"] == name):
-        facts = row["facts"]
-        label = facts["model"] if facts["kind"] == "bdflow" else f"bicubic x{facts['scale']}"
-        lines.setdefault(label, {})[facts["condition"]] = row["mean"]["psnr_y"]
-    conditions = list(dict.fromkeys(row["facts"]["condition"] for row in rows))
+    conditions = list(dict.fromkeys(row["facts"]["condition"] for row in ours))
+    models = list(dict.fromkeys(row["facts"]["model"] for row in ours))
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 4.4), layout="constrained")
-        axes = figure.add_subplot()
-        width = 0.8 / len(lines)
-        for index, (label, values) in enumerate(lines.items()):
-            x = np.arange(len(conditions)) + (index - (len(lines) - 1) / 2) * width
-            plain = label.startswith("bicubic")
-            heights = [values.get(condition, math.nan) for condition in conditions]
-            colour = f"C{index % 10}" if not plain else str(0.55 + 0.3 * index / len(lines))
-            axes.bar(x, heights, width, label=label, color=colour)
-        axes.set_xticks(np.arange(len(conditions)), conditions, rotation=30, ha="right")
-        axes.set_ylim(bottom=min(v for values in lines.values() for v in values.values()) - 2)
-        axes.set_ylabel("PSNR-Y, dB")
-        axes.set_title(f"{name}: what the small picture went through")
-        axes.legend(frameon=False, ncols=2)
+        figure = Figure(figsize=(2.4 + 3.2 * len(gains), 4.6), layout="constrained")
+        panels = figure.subplots(1, len(gains), sharey=True, squeeze=False)[0]
+        for axes, (name, of_set) in zip(panels, gains.items(), strict=True):
+            axes.axvline(0, color="#000000", linewidth=1)
+            for index, model in enumerate(models):
+                values = of_set.get(model, {})
+                heights = np.array([conditions.index(condition) for condition in values])
+                # Off the middle of the line by model, so that no dot hides another.
+                heights = heights + 0.7 * ((index + 0.5) / len(models) - 0.5)
+                axes.scatter(list(values.values()), heights, s=22, label=model, zorder=2)
+            axes.set_yticks(range(len(conditions)), conditions)
+            axes.set_title(name)
+        panels[0].invert_yaxis()
+        figure.supxlabel("PSNR-Y over an enlarged thumbnail that went through the same, dB", fontsize=10)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False)
         return _save(figure, folder, "invertibility.svg")
+
+
+def _harmed(row: Mapping[str, Any]) -> tuple[str, int, str]:
+    return row["set"], row["facts"]["scale"], row["facts"]["condition"]
 
 
 def latent_plot(document: Document, folder: Path) -> str | None:
@@ -113,7 +121,7 @@ def latent_plot(document: Document, folder: Path) -> str | None:
     variance = document["settings"]["prior_variance"]
     prior = np.exp(-(middle**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(10, 4), layout="constrained")
+        figure = Figure(figsize=(12, 4), layout="constrained")
         for index, (key, title) in enumerate(
             (("histogram", "as they are"), ("unit", f"scaled to a variance of {variance:g}")), 1
         ):
@@ -126,7 +134,8 @@ def latent_plot(document: Document, folder: Path) -> str | None:
             axes.set_title(title)
             axes.set_xlabel("value")
         figure.axes[0].set_ylabel("density")
-        figure.axes[0].legend(frameon=False)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False)
         figure.suptitle(f"{rows[0]['set']}: true high frequencies, and Z of trained networks")
         return _save(figure, folder, "figure2.svg")
 
@@ -151,13 +160,14 @@ def scale_plot(document: Document, folder: Path) -> str | None:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.5, 4.2), layout="constrained")
         axes = figure.add_subplot()
+        others = itertools.cycle(_OTHERS)
         for label, values in lines.items():
             mine, quoted = label.startswith("bdflow"), label.endswith("quoted")
             points = sorted((scale, fmean(found)) for scale, found in values.items())
             axes.plot(
                 [p[0] for p in points], [p[1] for p in points], label=label, marker="D" if mine else "o",
-                color=_OURS[0] if mine else _QUOTED.get(label), linewidth=2.4 if mine else 1.3,
-                linestyle=":" if quoted else "-",
+                color=_COLOURS.get(label) or next(others), linewidth=2.4 if mine else 1.3,
+                linestyle=":" if quoted else "-", zorder=3 if mine else 2.5 if quoted else 2,
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         ticks = sorted({scale for values in lines.values() for scale in values})

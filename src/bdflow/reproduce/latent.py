@@ -19,6 +19,7 @@ EDGES = np.linspace(-2, 2, 161)
 SETS = ("portraits/test", "celebahq1024/test", "photos/kodak24")
 LIMIT, LIMIT_PIXELS = 6, 512
 PRIOR_VARIANCE = 0.2
+STEP = 1 / 510  # of the details of 8-bit pictures: sums of four levels, halved
 
 
 def measure(
@@ -30,7 +31,8 @@ def measure(
     """A histogram for each set: the first Haar level's details of pictures in 0..1, and each network's Z.
 
     Both stand as they are, and divided by their own spread (``unit``): Figure 2 does not say its scale, and
-    details of pictures in 0..1 are far smaller than a variance of 0.2.
+    details of pictures in 0..1 are far smaller than a variance of 0.2. True details come in steps of 1/510;
+    in ``unit``, whose bins are no wider, each is spread evenly over its step (uniform dequantization).
 
     Args:
         sets: The pictures; of each its middle square of at most 512 pixels.
@@ -40,15 +42,16 @@ def measure(
     """
     rows = []
     for name, samples in sets.items():
-        sources: list[tuple[str, dict[str, Any], Ours | None]] = [("true high frequencies", {}, None)]
+        sources: list[tuple[str, dict[str, Any], Ours | None]]
+        sources = [("true high frequencies", {"step": round(STEP, 6)}, None)]
         sources += [(f"Z of {o.rescaler.model.name}", {"weights": o.facts["weights"]}, o) for o in models]
-        for label, weights, ours in sources:
-            facts = {"source": label, "pictures": [s.digest for s in samples], **weights}
+        for label, more, ours in sources:
+            facts = {"source": label, "pictures": [s.digest for s in samples], **more}
             old = next((r for r in known if identity(r["facts"]) == identity(facts)), None)
             if old is None:
                 say(f"figure2 {name}: {label}")
-                values = [_values(sample, ours) for sample in samples]
-                old = {"set": name, "method": label, "facts": facts, **_histogram(values)}
+                made = _histogram([_values(sample, ours) for sample in samples], 0 if ours else STEP)
+                old = {"set": name, "method": label, "facts": facts, **made}
             rows.append(dict(old))
     return rows
 
@@ -67,10 +70,11 @@ def _values(sample: Sample, ours: Ours | None) -> NDArray[np.float32]:
     return z.flatten().numpy()
 
 
-def _histogram(values: Sequence[NDArray[np.float32]]) -> Document:
+def _histogram(values: Sequence[NDArray[np.float32]], step: float) -> Document:
     every = np.concatenate(values).astype(np.float64)
     mean, variance = float(every.mean()), float(every.var())
-    unit = (every - mean) / max(variance, 1e-12) ** 0.5 * PRIOR_VARIANCE**0.5
+    spread = every + step * (np.random.default_rng(0).random(len(every)) - 0.5)
+    unit = (spread - mean) / max(variance, 1e-12) ** 0.5 * PRIOR_VARIANCE**0.5
     return {
         "count": len(values),
         "mean": {"value": float(f"{mean:.5g}"), "variance": float(f"{variance:.5g}")},
