@@ -17,7 +17,7 @@ from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, page, run, tables
 from bdflow.reproduce.curves import Verdict
 from bdflow.reproduce.entries import Entry, External, Ours, harmed_bicubic
-from bdflow.reproduce.harm import CONDITIONS, harm
+from bdflow.reproduce.harm import CONDITIONS, gains, harm
 from bdflow.reproduce.main import NAMES, Request
 from bdflow.reproduce.results import Known, Row, check, document, read, write
 from bdflow.reproduce.sets import Sample, find_sets
@@ -309,6 +309,20 @@ def test_what_happens_to_a_small_picture():
     assert plain.shape == (50, 61, 3)
     _, worse = round_trip(harmed_bicubic(4, "JPEG 30").method, smooth(50, 61))
     assert psnr(smooth(50, 61), worse) < psnr(smooth(50, 61), plain)
+
+
+def test_a_gain_is_over_the_thumbnail_of_that_scale_that_went_through_the_same():
+    def row(scale, condition, psnr_y, **model):
+        facts = {"kind": "bdflow" if model else "resampled", "scale": scale, "condition": condition, **model}
+        return Row("cats/test", f"x{scale}, {condition}", facts, {"a": {"bytes": 9, "psnr_y": psnr_y}})
+
+    rows = [row(8, "as stored", 36, model="mine"), row(8, "JPEG 30", 24, model="mine")]
+    rows += [row(8, "as stored", 30), row(8, "JPEG 30", 25), row(16, "JPEG 30", 20)]
+    rows += [row(32, "JPEG 30", 22, model="alone")]  # beside no thumbnail of its scale
+    made = document("invertibility", {"crop": 0}, {"cats/test": {"a": "aa"}}, [r.as_json() for r in rows])
+    assert gains(made) == {("cats/test", "mine", "as stored"): 6, ("cats/test", "mine", "JPEG 30"): -1}
+    _, grid = page._on_its_way(made)
+    assert "| JPEG 30 | -1.00 dB | -1.00 dB | -1.00 dB | 1 |" in grid
 
 
 def test_the_conditions_of_our_file(ours):

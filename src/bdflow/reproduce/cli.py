@@ -43,7 +43,7 @@ def reproduce(
             repeat it for more. Default: $BDFLOW_DATA.
         out: The folder for results, NAME.json each. Default: results; of quick runs quick-results.
         page: A folder for results.md and its plots, made of all results in --out.
-        limit: Pictures of each set. Default: all.
+        limit: Pictures of each set. Default: all (figure2: 30).
         quick: One small picture a set and few settings, to try it: 5 minutes at most.
         model: A further model folder, beside the built-in ones.
         trust: Take model folders that did not come with bdflow.

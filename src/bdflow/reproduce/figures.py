@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from bdflow.files import write_bytes
 from bdflow.reproduce import curves
+from bdflow.reproduce.harm import gains
 from bdflow.reproduce.results import Document
 
 _COLOURS = {
@@ -77,28 +78,20 @@ def _rates(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, measure: st
 
 def harm_plot(document: Document, folder: Path) -> str | None:
     """PSNR-Y over a bicubic thumbnail's that went through the same: a panel for each set, a dot a model."""
-    rows = [row for row in document["rows"] if "condition" in row["facts"] and row["count"]]
-    ours = [row for row in rows if row["facts"]["kind"] == "bdflow"]
-    plain = {_harmed(row): row["mean"]["psnr_y"] for row in rows if row["facts"]["kind"] != "bdflow"}
-    gains: dict[str, dict[str, dict[str, float]]] = {}
-    for row in (row for row in ours if _harmed(row) in plain):
-        of_model = gains.setdefault(row["set"], {}).setdefault(row["facts"]["model"], {})
-        of_model[row["facts"]["condition"]] = row["mean"]["psnr_y"] - plain[_harmed(row)]
-    if not gains:
+    found = gains(document)
+    if not found:
         return None
-    conditions = list(dict.fromkeys(row["facts"]["condition"] for row in ours))
-    models = list(dict.fromkeys(row["facts"]["model"] for row in ours))
+    sets, models, conditions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(2.4 + 3.2 * len(gains), 4.6), layout="constrained")
-        panels = figure.subplots(1, len(gains), sharey=True, squeeze=False)[0]
-        for axes, (name, of_set) in zip(panels, gains.items(), strict=True):
+        figure = Figure(figsize=(2.4 + 3.2 * len(sets), 4.6), layout="constrained")
+        panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
+        for axes, name in zip(panels, sets, strict=True):
             axes.axvline(0, color="#000000", linewidth=1)
             for index, model in enumerate(models):
-                values = of_set.get(model, {})
-                heights = np.array([conditions.index(condition) for condition in values])
+                x = [found.get((name, model, condition), math.nan) for condition in conditions]
                 # Off the middle of the line by model, so that no dot hides another.
-                heights = heights + 0.7 * ((index + 0.5) / len(models) - 0.5)
-                axes.scatter(list(values.values()), heights, s=22, label=model, zorder=2)
+                y = np.arange(len(conditions)) + 0.7 * ((index + 0.5) / len(models) - 0.5)
+                axes.scatter(x, y, s=22, label=model, zorder=2)
             axes.set_yticks(range(len(conditions)), conditions)
             axes.set_title(name)
         panels[0].invert_yaxis()
@@ -106,10 +99,6 @@ def harm_plot(document: Document, folder: Path) -> str | None:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False)
         return _save(figure, folder, "invertibility.svg")
-
-
-def _harmed(row: Mapping[str, Any]) -> tuple[str, int, str]:
-    return row["set"], row["facts"]["scale"], row["facts"]["condition"]
 
 
 def latent_plot(document: Document, folder: Path) -> str | None:

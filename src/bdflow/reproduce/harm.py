@@ -7,6 +7,7 @@ from bdflow.files import encoded
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods.protocol import Pixels
+from bdflow.reproduce.results import Document
 
 CHUNK_LOST = "chunk lost"
 CONDITIONS = (
@@ -35,3 +36,19 @@ def harm(rgb: Pixels, condition: str) -> Pixels:
         noise = np.random.default_rng(0).integers(0, 2, rgb.shape, np.uint8)
         return np.asarray(rgb & 254 | noise, np.uint8)
     return rgb
+
+
+def gains(document: Document) -> dict[tuple[str, str, str], float]:
+    """PSNR-Y over that of an enlarged bicubic thumbnail that went through the same, in dB, by set, model and
+    condition."""
+    rows = [row for row in document["rows"] if row["count"] and "condition" in row["facts"]]
+    plain = {_place(row): row["mean"]["psnr_y"] for row in rows if row["facts"]["kind"] != "bdflow"}
+    return {
+        (row["set"], row["facts"]["model"], row["facts"]["condition"]): row["mean"]["psnr_y"] - plain[place]
+        for row in rows
+        if row["facts"]["kind"] == "bdflow" and (place := _place(row)) in plain
+    }
+
+
+def _place(row: Document) -> tuple[str, int, str]:
+    return row["set"], row["facts"]["scale"], row["facts"]["condition"]

@@ -17,7 +17,7 @@ from bdflow.train.wavelets import Haar
 
 EDGES = np.linspace(-2, 2, 161)
 SETS = ("portraits/test", "celebahq1024/test", "photos/kodak24")
-LIMIT, LIMIT_PIXELS = 6, 512
+LIMIT, LIMIT_PIXELS = 30, 512  # of the largest set that it shows, and as much as a gigabyte bears
 PRIOR_VARIANCE = 0.2
 STEP = 1 / 510  # of the details of 8-bit pictures: sums of four levels, halved
 

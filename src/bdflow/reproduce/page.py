@@ -4,9 +4,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from bdflow.files import write_bytes
 from bdflow.reproduce import curves, figures, tables
+from bdflow.reproduce.harm import gains
 from bdflow.reproduce.plans import MEASURED
 from bdflow.reproduce.results import Document, documents, read
 from bdflow.reproduce.sheets import SHEETS
@@ -48,7 +50,7 @@ def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
         " all its bytes counted. ± is the standard deviation over pictures; in Table 2 over runs, in Tables 3"
         " and 4 over seeds of training, and of a drawn Z over seeds of the draw. Rows marked *quoted* were"
         " printed by others and not measured here.",
-        *summary(found.get("curves"), found.get("table1")),
+        *summary(found.get("curves"), found.get("table1"), found.get("invertibility")),
     ]
     for name in _ORDER:
         made = tables.grids(name, results)
@@ -66,12 +68,13 @@ def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def summary(rates: Document | None, quality: Document | None) -> list[str]:
-    """Where we win, are level and lose: against the best codec for equal quality, and against thumbnails."""
+def summary(rates: Document | None, quality: Document | None, harmed: Document | None) -> list[str]:
+    """Where we win, are level and lose: against the best codec for equal quality, against thumbnails, and
+    where the small picture was changed on its way."""
     missing = ["The curves are not measured yet: `bdflow reproduce curves`."]
     against_codecs = _codecs(rates) if rates else missing
     against_thumbnails = _thumbnails([document for document in (quality, rates) if document])
-    return ["## In short", *against_codecs, *against_thumbnails]
+    return ["## In short", *against_codecs, *against_thumbnails, *(_on_its_way(harmed) if harmed else [])]
 
 
 def _codecs(rates: Document) -> list[str]:
@@ -150,6 +153,27 @@ def _thumbnails(documents: Sequence[Document]) -> list[str]:
         f"**In pixels, against thumbnails.** Of {len(gains)} cases, bdflow restores better than an enlarged"
         f" bicubic thumbnail in {better}: by {min(gains):+.2f} to {max(gains):+.2f} dB, in"
         f" {min(ratios):.2f} to {max(ratios):.2f} times the bytes of its PNG."
+    )
+    return [told, grid.as_markdown()]
+
+
+def _on_its_way(document: Document) -> list[str]:
+    found = gains(document)
+    if not found:
+        return []
+    conditions = dict.fromkeys(condition for _, _, condition in found)
+    cases = dict.fromkeys((name, model) for name, model, _ in found)
+    grid = Grid(
+        "What is left of the gain over a thumbnail that went through the same, PSNR-Y",
+        ("the small picture", "mean gain", "least", "most", "cases below the thumbnail"),
+    )
+    for condition in conditions:
+        of_case = [gain for (_, _, happened), gain in found.items() if happened == condition]
+        cells = (f"{gain:+.2f} dB" for gain in (fmean(of_case), min(of_case), max(of_case)))
+        grid.rows.append((condition, *cells, str(sum(gain < 0 for gain in of_case))))
+    told = (
+        "**On its way.** The small picture must arrive as it was stored, with its chunk. What is left of the"
+        f" gain where something happened to it (cases by model and set: {len(cases)}):"
     )
     return [told, grid.as_markdown()]
 
