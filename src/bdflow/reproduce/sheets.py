@@ -19,6 +19,7 @@ from bdflow.reproduce.sets import Sample
 from bdflow.resize import resize
 
 _CELLS = 4  # pixels of the small picture that a box shows at least, or there would be nothing to see
+_COLUMNS = 4  # of a sheet of every scale: each beside its bicubic
 _TALL = 20  # of 48ths of the height: where the hair of a portrait is
 
 
@@ -49,7 +50,8 @@ class Sheet:
         near = min(portraits, key=lambda ours: abs(math.log2(ours.facts["scale"] / self.scale)))
         shown: list[Entry] = []
         for ours in portraits if self.every else [near]:
-            shown.append(resampled("bicubic", ours.facts["scale"]))
+            plain = resampled("bicubic", ours.facts["scale"])
+            shown += [] if plain.label in {entry.label for entry in shown} else [plain]
             shown += [] if self.every else [ours.matched(codec) for codec in (WEBP, AVIF)]
             shown.append(ours.entry())
         return shown + [e.entry() for e in party.externals if e.has(samples)]
@@ -64,7 +66,8 @@ SHEETS: Mapping[str, Sheet] = {
 
 
 def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> bytes:
-    """A WebP file: a line for each picture, which is shown whole, then its box as each method restores it.
+    """A WebP file: a line for each picture, which is shown whole, then its box as each method restores it. A
+    sheet of every scale takes several lines.
 
     The boxes are enlarged by repeating pixels; of a sheet without boxes of hair they are a fifth of the
     picture. Where a method cannot have a picture, its place stays gray.
@@ -80,8 +83,7 @@ def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> b
         for entry in entries:
             label, pixels = _restored(entry, sample, true)
             panels[f"{label}{mark and f' ({number})'}"] = box.enlarge(pixels)
-    columns = len(entries) + 2
-    together = contact_sheet(_same_size(panels), columns)
+    together = contact_sheet(_same_size(panels), _COLUMNS if sheet.every else len(entries) + 2)
     return encoded(Image.fromarray(together), "WEBP", quality=88, method=6)
 
 
