@@ -23,7 +23,7 @@ demo: .venv/.installed
 
 # BDFLOW_DATA, where set, tells the tests of real photographs; see CONTRIBUTING.md.
 test: lint
-	$(DEV)/pytest -q
+	$(DEV)/pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 lint: .venv-dev/.installed
 	$(DEV)/ruff check .

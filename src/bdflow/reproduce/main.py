@@ -189,6 +189,7 @@ def _figure2(request: Request, sets: Sets, party: Party, say: Say) -> None:
         "edges": [float(latent.EDGES[0]), float(latent.EDGES[-1]), len(latent.EDGES)],
         "pixels": latent.LIMIT_PIXELS,
         "prior_variance": latent.PRIOR_VARIANCE,
-        "note": "Z is not rounded; pictures in 0..1; the true high frequencies are the first Haar level's",
+        "note": "Z is not rounded; pictures in 0..1; the true high frequencies are the first Haar level's,"
+        " where scaled spread over their steps of 1/510",
     }
     write(target, document("figure2", told, digests, rows, before))
