@@ -17,7 +17,7 @@ from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, page, run, tables
 from bdflow.reproduce.curves import Verdict
 from bdflow.reproduce.entries import Entry, External, Ours, harmed_bicubic
-from bdflow.reproduce.harm import CONDITIONS, gains, harm
+from bdflow.reproduce.harm import CONDITIONS, gains, harm, losses_of_draws
 from bdflow.reproduce.main import NAMES, Request
 from bdflow.reproduce.results import Known, Row, check, document, read, write
 from bdflow.reproduce.sets import Sample, find_sets
@@ -319,9 +319,14 @@ def test_a_gain_is_over_the_thumbnail_of_that_scale_that_went_through_the_same()
     rows = [row(8, "as stored", 36, model="mine"), row(8, "JPEG 30", 24, model="mine")]
     rows += [row(8, "as stored", 30), row(8, "JPEG 30", 25), row(16, "JPEG 30", 20)]
     rows += [row(32, "JPEG 30", 22, model="alone")]  # beside no thumbnail of its scale
+    for seed, restored in enumerate((10, 8)):
+        facts = {"kind": "bdflow", "scale": 8, "model": "mine", "sigma": 0.25, "seed": seed}
+        rows.append(Row("cats/test", "drawn", facts, {"a": {"bytes": 9, "psnr_y": restored}}))
     made = document("invertibility", {"crop": 0}, {"cats/test": {"a": "aa"}}, [r.as_json() for r in rows])
     assert gains(made) == {("cats/test", "mine", "as stored"): 6, ("cats/test", "mine", "JPEG 30"): -1}
+    assert losses_of_draws(made) == {0.25: [26, 28]}
     _, grid = page._on_its_way(made)
+    assert "With Z drawn (sigma 0.25) in place of 0, PSNR-Y falls by 26.0 to 28.0 dB" in grid
     assert "| JPEG 30 | -1.00 dB | -1.00 dB | -1.00 dB | 1 |" in grid
 
 

@@ -1,4 +1,4 @@
-"""What may happen to a small picture on its way: the conditions of the table on invertibility."""
+"""What may happen to a small picture on its way: the conditions of a table, and what they cost."""
 
 import numpy as np
 from PIL import Image
@@ -9,9 +9,9 @@ from bdflow.images import read as read_picture
 from bdflow.methods.protocol import Pixels
 from bdflow.reproduce.results import Document
 
-CHUNK_LOST = "chunk lost"
+AS_STORED, CHUNK_LOST = "as stored", "chunk lost"
 CONDITIONS = (
-    "as stored", CHUNK_LOST, "JPEG 30", "JPEG 50", "JPEG 70", "JPEG 80", "JPEG 90", "JPEG 95", "WebP 80",
+    AS_STORED, CHUNK_LOST, "JPEG 30", "JPEG 50", "JPEG 70", "JPEG 80", "JPEG 90", "JPEG 95", "WebP 80",
     "a pixel smaller and back", "gamma 1.05", "last bit random",
 )  # fmt: skip
 
@@ -48,6 +48,22 @@ def gains(document: Document) -> dict[tuple[str, str, str], float]:
         for row in rows
         if row["facts"]["kind"] == "bdflow" and (place := _place(row)) in plain
     }
+
+
+def losses_of_draws(document: Document) -> dict[float, list[float]]:
+    """By how much PSNR-Y is lower with a drawn Z than with Z = 0, in dB: by sigma, of each set, model and
+    seed."""
+    rows = [row for row in document["rows"] if row["count"] and "model" in row["facts"]]
+    stored = {
+        (row["set"], row["facts"]["model"]): row["mean"]["psnr_y"]
+        for row in rows
+        if row["facts"].get("condition") == AS_STORED
+    }
+    losses: dict[float, list[float]] = {}
+    for row in rows:
+        if "sigma" in row["facts"] and (place := (row["set"], row["facts"]["model"])) in stored:
+            losses.setdefault(row["facts"]["sigma"], []).append(stored[place] - row["mean"]["psnr_y"])
+    return losses
 
 
 def _place(row: Document) -> tuple[str, int, str]:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from bdflow.files import write_bytes
 from bdflow.reproduce import curves, figures, tables
-from bdflow.reproduce.harm import gains
+from bdflow.reproduce.harm import gains, losses_of_draws
 from bdflow.reproduce.plans import MEASURED
 from bdflow.reproduce.results import Document, documents, read
 from bdflow.reproduce.sheets import SHEETS
@@ -171,6 +171,12 @@ def _on_its_way(document: Document) -> list[str]:
         of_case = [gain for (_, _, happened), gain in found.items() if happened == condition]
         cells = (f"{gain:+.2f} dB" for gain in (fmean(of_case), min(of_case), max(of_case)))
         grid.rows.append((condition, *cells, str(sum(gain < 0 for gain in of_case))))
+    if losses := losses_of_draws(document):
+        least = min(losses)
+        grid.notes.append(
+            f"With Z drawn (sigma {least:g}) in place of 0, PSNR-Y falls by {min(losses[least]):.1f} to"
+            f" {max(losses[least]):.1f} dB; Figure 2 shows how little the Z of trained networks is spread."
+        )
     told = (
         "**On its way.** The small picture must arrive as it was stored, with its chunk. What is left of the"
         f" gain where something happened to it (cases by model and set: {len(cases)}):"
