@@ -497,6 +497,46 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
     assert len(measured) == total
 
 
+@pytest.mark.parametrize(
+    ("tables", "named"),
+    [
+        (["invertibility"], {"invertibility": []}),
+        (["table6", "table1"], {"table6": ["lpips"], "table1": ["dists", "lpips", "niqe"]}),
+    ],
+)
+def test_each_table_has_the_learned_measures_that_it_needs(
+    tables, named, faces, tmp_path, x8_alone, monkeypatch
+):
+    asked, used = [], {}
+
+    def learned(*names, data):
+        asked.extend(names)
+        return {name: Learned(lambda true, restored: 0.5, 1) for name in names}, {}
+
+    def measure(table, plan, scorer, *more):
+        used[table] = sorted(scorer.learned)
+        raise BDFlowError("enough")
+
+    monkeypatch.setattr(main, "learned", learned)
+    monkeypatch.setattr(main, "measure", measure)
+    try:
+        reproduce(*tables, data=(faces,), out=tmp_path / "out")
+    except BDFlowError:
+        assert len(tables) == 1
+    assert used == named
+    assert sorted(asked) == max(named.values(), key=len)
+
+
+def test_true_details_come_in_steps_and_their_scaled_histogram_is_no_comb():
+    from bdflow.reproduce import latent
+
+    steps = np.random.default_rng(0).normal(0, 8, 200_000).round().astype(np.float32) * latent.STEP
+    comb, even = (np.array(latent._histogram([steps], step)["unit"]) for step in (0, latent.STEP))
+    middle = slice(60, 100)  # within half a unit of 0
+    assert (comb[middle] == 0).any()
+    assert even[middle].min() > 0.4 * even[middle].max()
+
+
 def test_a_picture_that_cannot_be_measured_is_named(faces, tmp_path, x8_alone):
     (faces / "text.png").write_text("no picture")
     Image.fromarray(smooth(9, 60)).save(faces / "tiny.png")

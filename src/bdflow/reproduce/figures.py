@@ -43,8 +43,7 @@ def rate_plots(document: Document, folder: Path) -> dict[str, str]:
                 _rates(axes, rows, name, measure)
             count = max(row["count"] for row in rows)
             figure.suptitle(f"{name}, {count} picture{'s' * (count > 1)}: rate against quality")
-            handles, labels = figure.axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside right upper", frameon=False)
+            _legend(figure)
             made[name] = _save(figure, folder, f"curves-{name.replace('/', '-')}.svg")
     return made
 
@@ -96,8 +95,7 @@ def harm_plot(document: Document, folder: Path) -> str | None:
             axes.set_title(name)
         panels[0].invert_yaxis()
         figure.supxlabel("PSNR-Y over an enlarged thumbnail that went through the same, dB", fontsize=10)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+        _legend(figure)
         return _save(figure, folder, "invertibility.svg")
 
 
@@ -123,8 +121,7 @@ def latent_plot(document: Document, folder: Path) -> str | None:
             axes.set_title(title)
             axes.set_xlabel("value")
         figure.axes[0].set_ylabel("density")
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+        _legend(figure)
         figure.suptitle(f"{rows[0]['set']}: true high frequencies, and Z of trained networks")
         return _save(figure, folder, "figure2.svg")
 
@@ -165,6 +162,12 @@ def scale_plot(document: Document, folder: Path) -> str | None:
         axes.set_title(f"{name}: quality by scale")
         axes.legend(frameon=False)
         return _save(figure, folder, "table1.svg")
+
+
+def _legend(figure: Figure) -> None:
+    """One beside all axes, of what the first shows."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
 
 
 def _save(figure: Figure, folder: Path, name: str) -> str:

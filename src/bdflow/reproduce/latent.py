@@ -73,7 +73,7 @@ def _values(sample: Sample, ours: Ours | None) -> NDArray[np.float32]:
 def _histogram(values: Sequence[NDArray[np.float32]], step: float) -> Document:
     every = np.concatenate(values).astype(np.float64)
     mean, variance = float(every.mean()), float(every.var())
-    spread = every + step * (np.random.default_rng(0).random(len(every)) - 0.5)
+    spread = every + step * (np.random.default_rng(0).random(len(every)) - 0.5) if step else every
     unit = (spread - mean) / max(variance, 1e-12) ** 0.5 * PRIOR_VARIANCE**0.5
     return {
         "count": len(values),

@@ -69,7 +69,8 @@ def run(request: Request, say: Say) -> None:
     if request.quick:
         say("a quick run does without LPIPS, DISTS and NIQE")
     else:
-        judges, missing = learned("lpips", "dists", "niqe", data=next(iter(request.data), None))
+        needed = dict.fromkeys(name for table in wanted for name in _learned(table))
+        judges, missing = learned(*needed, data=next(iter(request.data), None))
         for name, why in missing.items():
             say(f"without {name.upper()}: {why}")
     for table in wanted:
@@ -129,14 +130,20 @@ def _party(request: Request, sets: Sets) -> Party:
     return Party(ours, portraits, externals, request.quick)
 
 
+def _learned(table: str) -> Sequence[str]:
+    """The learned measures that a table or a sheet is of."""
+    if table in MEASURED:
+        return MEASURED[table].learned
+    return ("lpips",) if table in SHEETS else ()
+
+
 def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
     """A table or a sheet, picture by picture."""
     chosen: Mapping[str, Sequence[Sample]]
     sheet = SHEETS.get(table)
-    wanted = ("lpips",) if sheet else MEASURED[table].learned
     scorer = replace(
         scorer,
-        learned={name: judge for name, judge in scorer.learned.items() if name in wanted},
+        learned={name: judge for name, judge in scorer.learned.items() if name in _learned(table)},
         both=sheet is None and MEASURED[table].both,
     )
     if sheet:

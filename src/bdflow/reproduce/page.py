@@ -175,7 +175,7 @@ def _on_its_way(document: Document) -> list[str]:
         least = min(losses)
         grid.notes.append(
             f"With Z drawn (sigma {least:g}) in place of 0, PSNR-Y falls by {min(losses[least]):.1f} to"
-            f" {max(losses[least]):.1f} dB; Figure 2 shows how little the Z of trained networks is spread."
+            f" {max(losses[least]):.1f} dB. How far the Z of trained networks is spread, Figure 2 shows."
         )
     told = (
         "**On its way.** The small picture must arrive as it was stored, with its chunk. What is left of the"
