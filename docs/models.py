@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from bdflow import container, zoo
-from bdflow.encoding import encode
+from bdflow.codecs import encode
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.metrics import psnr_y

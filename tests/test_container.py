@@ -25,7 +25,7 @@ from small_files import (
     with_payload,
 )
 
-from bdflow import boundary, container, encoding
+from bdflow import boundary, codecs, container
 from bdflow.container import Downscaled, byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
@@ -176,7 +176,7 @@ def test_smallest_png_that_pillow_makes(monkeypatch):
         info.add(b"bdFW", payload_of(made.to_bytes()))
         made.image.to_pil().save(buffer, "PNG", pnginfo=info, **options)
         assert best <= len(buffer.getvalue())
-    monkeypatch.setattr(encoding, "_LARGE", 40 * 50 - 1)  # the quick way that large pictures take
+    monkeypatch.setattr(codecs, "_LARGE", 40 * 50 - 1)  # the quick way that large pictures take
     assert_same(read(made.to_bytes()), made)
 
 

@@ -8,7 +8,7 @@ from pictures import ALPHA, COLOUR, GRAY, SRGB, assert_picture, file, smooth, th
 from PIL import Image
 
 from bdflow import strips
-from bdflow.encoding import check_writable, encode
+from bdflow.codecs import check_writable, encode
 from bdflow.errors import BDFlowError
 from bdflow.images import READABLE, Picture, read
 from bdflow.strips import Strips

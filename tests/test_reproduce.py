@@ -11,8 +11,9 @@ from PIL import Image
 
 import bdflow
 from bdflow import BDFlowError
+from bdflow.codecs import AVIF, JPEG, WEBP
 from bdflow.measure import Learned, Scorer, learned, small_figures
-from bdflow.methods import AVIF, CODECS, ESRGAN, JPEG, WEBP, RealESRGAN, Rescaled, round_trip
+from bdflow.methods import CODECS, ESRGAN, AtQuality, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import main, page, run, tables
 from bdflow.reproduce.curves import Verdict
@@ -286,13 +287,13 @@ def test_the_small_picture_is_set_beside_the_bicubic_one():
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 def test_a_point_of_a_codecs_curve(codec):
-    middle = (codec.lowest + codec.highest) // 2
-    full, pixels = round_trip(codec.at(middle), smooth())
-    half, small = round_trip(codec.at(middle, 2), smooth())
+    middle = sum(codec.qualities) // 2
+    full, pixels = round_trip(AtQuality(codec, middle), smooth())
+    half, small = round_trip(AtQuality(codec, middle, 2), smooth())
     assert pixels.shape == small.shape == (48, 64, 3)
     assert half[:4] == bytes([0, 48, 0, 64])  # the true size is counted
-    assert codec.read(half[4:]).shape == (24, 32, 3)
-    better, _ = round_trip(codec.at(codec.highest), smooth())
+    assert codec.decode(half[4:]).shape == (24, 32, 3)
+    better, _ = round_trip(AtQuality(codec, codec.qualities[1]), smooth())
     assert len(better) > len(full)
     assert psnr(smooth(), pixels) > 28
 

@@ -104,7 +104,7 @@ def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> st
     Raises:
         BDFlowError: It is a batch, but no folder is named for its results.
     """
-    from bdflow.encoding import WRITABLE
+    from bdflow.codecs import WRITABLE
 
     folder = next((path for path in inputs if Path(path).is_dir()), None)
     output = output or None

@@ -145,7 +145,7 @@ def upscale(
         quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
         force: Overwrite existing files.
     """
-    from bdflow import encoding
+    from bdflow import codecs
     from bdflow.rescaler import check_draw
     from bdflow.restorer import Restorer
 
@@ -170,7 +170,7 @@ def upscale(
     if target != "-":
         check_target(target, force, source=small)
         alpha = accepted.image.alpha is not None
-        encoding.check_writable(target, *accepted.size, alpha=alpha, quality=quality)
+        codecs.check_writable(target, *accepted.size, alpha=alpha, quality=quality)
     for remark in remarks:
         warnings.warn(remark, stacklevel=1)
     deliver(rescaler.restore_strips(accepted, sigma=sigma, seed=seed), target, force, quality)

@@ -33,7 +33,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bdflow import boundary as boundary_code
 from bdflow import images
-from bdflow.encoding import smallest_png
+from bdflow.codecs import smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.files import named, opened, write_bytes
 from bdflow.images import MAX_PIXELS, MAX_PROFILE, MAX_SIDE, Array, Picture, Source, too_large

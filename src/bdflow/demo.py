@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from bdflow import load
-from bdflow.encoding import encode
+from bdflow.codecs import AVIF, JPEG, encode
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, write_bytes
 from bdflow.images import read as read_picture
-from bdflow.methods import AVIF, JPEG, round_trip
+from bdflow.methods import Within, round_trip
 from bdflow.metrics import SSIM_WINDOW, psnr, psnr_y, ssim_y
 from bdflow.report import contact_sheet
 from bdflow.resize import bicubic_down, bicubic_up, resize
@@ -54,7 +54,7 @@ def run(out: Path, photo: Path | None = None, model: str = "portraits-x8") -> No
     rivals = {}
     for codec in (JPEG, AVIF):
         try:
-            rivals[codec.name] = round_trip(codec.within(len(data)), true.rgb)
+            rivals[codec.name] = round_trip(Within(codec, len(data)), true.rgb)
         except BDFlowError as error:  # a picture so small that the format's own header is too much
             print(f"without {codec.name}: {error}")
     results = {

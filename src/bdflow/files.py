@@ -9,12 +9,12 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from bdflow.errors import BDFlowError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 if sys.platform != "win32":
     import fcntl
@@ -105,13 +105,6 @@ def writing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterato
         ) from error
     except (OSError, ValueError) as error:
         raise BDFlowError(f"{name}: cannot be written: {reason(error)}") from error
-
-
-def encoded(image: "Image.Image", format: str, **options: Any) -> bytes:
-    """The file that Pillow writes of a picture."""
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

@@ -3,20 +3,20 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from bdflow.encoding import smallest_png
+from bdflow.codecs import JPEG, WEBP_LOSSLESS, smallest_png
 from bdflow.errors import BDFlowError
-from bdflow.files import encoded
 from bdflow.methods.protocol import Method, Pixels
 from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.resize import bicubic_down
 
+_JPEG_BASELINE = replace(JPEG, effort=1)
 METRICS = "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB"
 
 
@@ -123,8 +123,8 @@ def small_figures(true: Pixels, small: Pixels, scale: int) -> dict[str, float]:
         values |= {
             f"{prefix}clipped": float(((pixels == 0) | (pixels == 255)).mean()),
             f"{prefix}png": len(smallest_png(image)),
-            f"{prefix}webp": len(encoded(image, "WEBP", lossless=True, method=6, quality=100)),
-            f"{prefix}jpeg": len(encoded(image, "JPEG", quality=75, optimize=True)),
+            f"{prefix}webp": len(WEBP_LOSSLESS.encode(image)),
+            f"{prefix}jpeg": len(_JPEG_BASELINE.encode(image, 75)),
         }
     return values
 

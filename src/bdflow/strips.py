@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bdflow.encoding import check_writable, save
+from bdflow.codecs import check_writable, save
 from bdflow.files import writing
 from bdflow.images import Array
 
@@ -95,7 +95,7 @@ def write(
     PNG is written while the strips come; any other format is encoded by Pillow, which holds the whole.
 
     Raises:
-        BDFlowError: as :func:`bdflow.encoding.check_writable` and :func:`bdflow.files.writing`; or while a
+        BDFlowError: as :func:`bdflow.codecs.check_writable` and :func:`bdflow.files.writing`; or while a
             strip was made.
     """
     check_writable(path, *picture.size, alpha=picture.mode.endswith("A"), quality=quality)

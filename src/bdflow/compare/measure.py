@@ -215,7 +215,7 @@ def results(rescaler: Rescaler, entries: Sequence[dict[str, Any]]) -> dict[str, 
         "settings": {
             "scale": rescaler.model.scale,
             "metrics": measure.METRICS,
-            "codecs": "best PSNR in at most the bytes of the bdflow file, over quality and whole factors",
+            "codecs": "best PSNR in at most the bytes of the bdflow file, over quality and size",
         },
         "environment": environment(),
         "photos": list(entries),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bdflow.codecs import encode
 from bdflow.compare.box import parse_box
 from bdflow.compare.measure import compare, entry, readable, results, table
 from bdflow.compare.page import draw_page, section
 from bdflow.compare.sheet import draw_sheet
-from bdflow.encoding import encode
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
 from bdflow.images import Picture

@@ -1,32 +1,30 @@
 """Every way to store a photograph small, behind one protocol: a picture to bytes, these bytes to a picture.
 
->>> from bdflow.methods import JPEG, round_trip
->>> data, pixels = round_trip(JPEG.within(16_000), rgb)
+>>> from bdflow.codecs import JPEG
+>>> from bdflow.methods import Within, round_trip
+>>> data, pixels = round_trip(Within(JPEG, 16_000), rgb)
 
 Another method joins as one more object with a name, an ``encode`` and a ``decode``; see `Method`.
 """
 
-from bdflow.methods.codecs import AVIF, CODECS, JPEG, JPEG_XL, WEBP, Codec
+from bdflow.methods.codecs import CODECS, AtQuality, Within
 from bdflow.methods.placeholders import BlurHash, ThumbHash
 from bdflow.methods.protocol import Method, round_trip
 from bdflow.methods.rescaled import Lossless, Resampled, Rescaled
 from bdflow.methods.superresolution import ESRGAN, RealESRGAN
 
 __all__ = [
-    "AVIF",
     "CODECS",
     "ESRGAN",
-    "JPEG",
-    "JPEG_XL",
-    "WEBP",
+    "AtQuality",
     "BlurHash",
-    "Codec",
     "Lossless",
     "Method",
     "RealESRGAN",
     "Resampled",
     "Rescaled",
     "ThumbHash",
+    "Within",
     "rivals",
     "round_trip",
 ]
@@ -40,7 +38,7 @@ def rivals(scale: int, budget: int) -> list[Method]:
     """
     return [
         Resampled("bicubic", scale),
-        *(codec.within(budget) for codec in CODECS),
+        *(Within(codec, budget) for codec in CODECS),
         Resampled("bilinear", scale),
         Resampled("Lanczos", scale),
         ThumbHash(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
-from bdflow.encoding import smallest_png
+from bdflow.codecs import smallest_png
 from bdflow.images import read as read_picture
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.resize import enlarge, shrink

@@ -12,21 +12,21 @@ from typing import Any, Literal
 import numpy as np
 
 from bdflow import container, zoo
-from bdflow.encoding import smallest_png
+from bdflow.codecs import JPEG_XL, Codec, smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.evaluate import pictures_in
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, size_of, small_figures, store
 from bdflow.methods import (
-    JPEG_XL,
+    AtQuality,
     BlurHash,
-    Codec,
     Lossless,
     Method,
     Resampled,
     Rescaled,
     ThumbHash,
+    Within,
     pca,
 )
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
@@ -166,10 +166,10 @@ class _Matched:
         return self.codec.name
 
     def encode(self, rgb: Pixels) -> bytes:
-        return self.codec.encode(rgb, len(self.ours.file(rgb)))
+        return Within(self.codec, len(self.ours.file(rgb))).encode(rgb)
 
     def decode(self, data: bytes) -> Pixels:
-        return self.codec.decode(data)
+        return Within(self.codec, len(data)).decode(data)
 
 
 @dataclass(frozen=True)
@@ -242,14 +242,14 @@ def harmed_bicubic(scale: int, condition: str) -> Entry:
 def codec_facts(codec: Codec) -> dict[str, Any]:
     """The codec and the release that writes it."""
     package = "imagecodecs" if codec is JPEG_XL else "pillow"
-    return {"kind": "codec", "codec": codec.name, package: version(package)}
+    return {"kind": "codec", **codec.settings(), package: version(package)}
 
 
-def codec_at(codec: Codec, quality: int, factor: int) -> Entry:
-    """A codec at one quality, the picture shrunk by a whole factor first."""
+def codec_at(codec: Codec, quality: int, factor: float) -> Entry:
+    """A codec at one quality, the picture shrunk by a factor first."""
     facts = codec_facts(codec) | {"quality": quality, "factor": factor}
     size = f", 1/{factor} each way" if factor > 1 else ""
-    return Entry(f"{codec.name} {quality}{size}", facts, codec.at(quality, factor))
+    return Entry(f"{codec.name} {quality}{size}", facts, AtQuality(codec, quality, factor))
 
 
 def placeholders() -> list[Entry]:

@@ -1,11 +1,12 @@
 """What may happen to a small picture on its way: the conditions of a table, and what they cost."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
-from bdflow.files import encoded
-from bdflow.images import Picture
-from bdflow.images import read as read_picture
+from bdflow.codecs import JPEG, WEBP, Codec
 from bdflow.methods.protocol import Pixels
 from bdflow.reproduce.results import Document
 
@@ -14,6 +15,7 @@ CONDITIONS = (
     AS_STORED, CHUNK_LOST, "JPEG 30", "JPEG 50", "JPEG 70", "JPEG 80", "JPEG 90", "JPEG 95", "WebP 80",
     "a pixel smaller and back", "gamma 1.05", "last bit random",
 )  # fmt: skip
+_CODECS: Mapping[str, Codec] = {"JPEG": replace(JPEG, effort=0), "WebP": replace(WEBP, effort=4)}
 
 
 def harm(rgb: Pixels, condition: str) -> Pixels:
@@ -21,12 +23,12 @@ def harm(rgb: Pixels, condition: str) -> Pixels:
 
     Args:
         rgb: uint8 (h, w, 3).
-        condition: One of `CONDITIONS`. JPEG and WebP are Pillow's, with colour at half the resolution.
+        condition: One of `CONDITIONS`. JPEG and WebP are as Pillow writes them unasked.
     """
-    image = Picture(rgb).to_pil()
+    image = Image.fromarray(rgb)
     kind, _, number = condition.partition(" ")
-    if kind in ("JPEG", "WebP"):
-        return read_picture(encoded(image, kind.upper(), quality=int(number))).rgb
+    if codec := _CODECS.get(kind):
+        return codec.decode(codec.encode(image, int(number)))
     if kind == "a":
         smaller = image.resize((max(1, image.width - 1), max(1, image.height - 1)), Image.Resampling.BICUBIC)
         return np.array(smaller.resize(image.size, Image.Resampling.BICUBIC))

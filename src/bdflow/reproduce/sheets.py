@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bdflow.codecs import AVIF, WEBP
 from bdflow.compare.box import ENLARGED, Box, choose_box
-from bdflow.files import encoded
 from bdflow.measure import Scorer, store
-from bdflow.methods import AVIF, WEBP
 from bdflow.methods.protocol import Pixels
 from bdflow.report import contact_sheet
 from bdflow.reproduce.entries import Entry, External, resampled
@@ -84,7 +83,7 @@ def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> b
             label, pixels = _restored(entry, sample, true)
             panels[f"{label}{mark and f' ({number})'}"] = box.enlarge(pixels)
     together = contact_sheet(_same_size(panels), _COLUMNS if sheet.every else len(entries) + 2)
-    return encoded(Image.fromarray(together), "WEBP", quality=88, method=6)
+    return WEBP.encode(together, 88)
 
 
 def _box(true: Pixels, sheet: Sheet) -> Box:

@@ -28,10 +28,10 @@ from rich.table import Table
 from safetensors.torch import save
 
 from bdflow import container, images, zoo
+from bdflow.codecs import AVIF, JPEG_XL
 from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
-from bdflow.methods.codecs import AVIF, JPEG_XL
 from bdflow.metrics import psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import resize
@@ -170,12 +170,12 @@ def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Ite
     yield Item("JPEG", "decode", side, lambda: images.read(jpeg))
     yield Item("PNG", "encode", side, lambda: Strips.of(rgb).write_png(io.BytesIO()))
     for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
-        yield Item(codec.name, "encode", side, partial(codec.write, rgb, quality))
+        yield Item(codec.name, "encode", side, partial(codec.encode, rgb, quality))
         try:
-            data = codec.write(rgb, quality)
+            data = codec.encode(rgb, quality)
         except BDFlowError:
             continue  # its encoding, asked for first, says why
-        yield Item(codec.name, "decode", side, partial(codec.read, data))
+        yield Item(codec.name, "decode", side, partial(codec.decode, data))
 
 
 def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes, threads: int | None) -> Iterator[Item]:
