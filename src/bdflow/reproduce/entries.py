@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bdflow import container, zoo
-from bdflow.codecs import JPEG_XL, Codec, smallest_png
+from bdflow.codecs import AVIF_FOR_EYE, JPEG_XL, Codec, smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.evaluate import pictures_in
 from bdflow.images import Picture
@@ -29,6 +29,7 @@ from bdflow.methods import (
     Within,
     pca,
 )
+from bdflow.methods.codecs import FACTORS
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.methods.superresolution import SuperResolution
 from bdflow.reproduce.harm import CHUNK_LOST, harm
@@ -138,7 +139,7 @@ class Ours:
 
     def matched(self, codec: Codec) -> Entry:
         """A codec in at most as many bytes as this model's file of the same picture."""
-        facts = codec_facts(codec) | {"at_bytes_of": self.facts}
+        facts = codec_facts(codec) | {"factors": list(FACTORS), "at_bytes_of": self.facts}
         return Entry(f"{codec.name} at the bytes of {self.rescaler.model.name}", facts, _Matched(self, codec))
 
 
@@ -248,8 +249,9 @@ def codec_facts(codec: Codec) -> dict[str, Any]:
 def codec_at(codec: Codec, quality: int, factor: float) -> Entry:
     """A codec at one quality, the picture shrunk by a factor first."""
     facts = codec_facts(codec) | {"quality": quality, "factor": factor}
+    name = f"{codec.name} tuned for the eye" if codec == AVIF_FOR_EYE else codec.name
     size = f", 1/{factor} each way" if factor > 1 else ""
-    return Entry(f"{codec.name} {quality}{size}", facts, AtQuality(codec, quality, factor))
+    return Entry(f"{name} {quality}{size}", facts, AtQuality(codec, quality, factor))
 
 
 def placeholders() -> list[Entry]:
