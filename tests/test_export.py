@@ -7,7 +7,6 @@ import stat
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from invertible import stir
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
 from bdflow import BDFlowError
+from bdflow.offline import onnxruntime
 from bdflow.train import export as exporting
 from bdflow.train.config import ModelConfig, OptimConfig, TrainConfig, to_dict
 from bdflow.train.export import Down, Up, check_parity, export, export_run, load_model

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
+from bdflow.offline import hidden, onnxruntime
 from bdflow.zoo import Model
 
 # Tensors by name, to those that the network gives. May be called from several threads.
@@ -117,7 +117,8 @@ def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> 
 
 
 def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
-    import openvino
+    with hidden("openvino_telemetry"):  # else its mere import would report to its maker
+        import openvino
 
     core = openvino.Core()
     # bfloat16 halves the time and moves pictures by some levels; what it costs is in docs/performance.md.

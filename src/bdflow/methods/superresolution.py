@@ -153,7 +153,7 @@ def _esrgan(factor: int) -> Any:
         raise BDFlowError(
             "ESRGAN needs its weights: `make rivals` in a clone of bdflow fetches them"
         ) from None
-    import onnxruntime
+    from bdflow.offline import onnxruntime
 
     return onnxruntime.InferenceSession(path)
 

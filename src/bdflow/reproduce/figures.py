@@ -8,15 +8,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from bdflow.files import write_bytes
+from bdflow.offline import passing_font_list
 from bdflow.reproduce import curves
 from bdflow.reproduce.harm import gains
 from bdflow.reproduce.results import Document
+
+with passing_font_list():
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {
     "bdflow photos": "#d62728", "bdflow portraits": "#ff7f0e", "bdflow portraits-x8-paper": "#b00060",

@@ -238,7 +238,7 @@ def _trace(
 
 def check_parity(model: Network, folder: Path) -> dict[str, float]:
     """Largest difference in 8-bit levels between torch and ONNX Runtime on a random smooth picture."""
-    import onnxruntime
+    from bdflow.offline import onnxruntime
 
     scale = model.config.scale
     rng = np.random.default_rng(0)

@@ -20,7 +20,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -33,6 +32,7 @@ from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
 from bdflow.metrics import psnr_y
+from bdflow.offline import onnxruntime
 from bdflow.rescaler import Rescaler
 from bdflow.resize import resize
 from bdflow.strips import Strips

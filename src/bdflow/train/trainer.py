@@ -17,14 +17,13 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.seed import seed_everything
 from PIL import Image
 from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
+from bdflow.offline import hidden
 from bdflow.train.config import (
     ModelConfig,
     TrainConfig,
@@ -36,6 +35,11 @@ from bdflow.train.lpips import LPIPS
 from bdflow.train.mask import luma
 from bdflow.train.model import Network, build, count_parameters, quantize
 from bdflow.train.optim import learning_rate, make_optimizers
+
+# It looks for torchmetrics, which is slow and loads matplotlib, which writes below the home folder.
+with hidden("torchmetrics"):
+    from lightning_fabric import Fabric
+    from lightning_fabric.utilities.seed import seed_everything
 
 LAST, LOG, LOG_EVERY = "last.pt", "log.csv", 50
 Precision = Literal["auto", "bf16-mixed", "32-true"]
