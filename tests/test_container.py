@@ -25,10 +25,13 @@ from small_files import (
     with_payload,
 )
 
-from bdflow import boundary, container, encoding
-from bdflow.container import Downscaled, byte_report, holds_chunk, read
+from bdflow import encoding
+from bdflow.container import byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
+from bdflow.smallfile import boundary
+from bdflow.smallfile.downscaled import SCALES, Downscaled
+from bdflow.smallfile.payload import Version1, read_varint, varint
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -198,8 +201,8 @@ def test_layout_byte_by_byte():
 
 def test_varints():
     for value, coded in [(1, "01"), (127, "7f"), (128, "8001"), (300, "ac02"), (2**32 - 1, "ffffffff0f")]:
-        assert container._varint(value).hex() == coded
-        assert container._read_varint(io.BytesIO(bytes.fromhex(coded))) == value
+        assert varint(value).hex() == coded
+        assert read_varint(io.BytesIO(bytes.fromhex(coded))) == value
 
 
 # Golden files: written by version 1, and to be read for ever. BDFLOW_REGEN_GOLDEN=1 writes those that are
@@ -232,12 +235,12 @@ GOLDENS = {
 
 def test_the_goldens_cover_what_version_1_can_say():
     made = GOLDENS.values()
-    assert {each.scale for each in made} == set(container.SCALES)
+    assert {each.scale for each in made} == set(SCALES)
     assert {each.bits for each in made} == {0, 1, 2, 3}
     kinds = {(each.image.gray, each.image.alpha is not None) for each in made}
     assert kinds >= {(False, False), (True, True), (False, True), (True, False)}
     assert {(each.gray, bool(each.image.icc)) for each in made} == {(a, b) for a in (0, 1) for b in (0, 1)}
-    codes = [container._Payload.unpack(payload_of((GOLDEN / name).read_bytes())).boundary for name in GOLDENS]
+    codes = [Version1.unpack(payload_of((GOLDEN / name).read_bytes())).boundary for name in GOLDENS]
     assert {code[:1] for code in codes} == {b"", b"\0", b"\1", b"\2", b"\3"}
     assert sorted(path.name for path in GOLDEN.glob("v1-*")) == sorted(GOLDENS)
 

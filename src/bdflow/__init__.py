@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
 
     from PIL import Image
 
-    from bdflow.container import Downscaled
     from bdflow.images import Source
     from bdflow.rescaler import Rescaler
+    from bdflow.smallfile.downscaled import Downscaled
 
 __version__ = "0.1.0"
 __all__ = ["BDFlowError", "__version__", "downscale", "list_models", "load", "upscale"]

@@ -13,12 +13,13 @@ from PIL import Image
 
 from bdflow import backends
 from bdflow.backends import Network
-from bdflow.container import Downscaled, NoChunkError
+from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
 from bdflow.images import MAX_PIXELS, Picture, Source
 from bdflow.images import read as read_picture
 from bdflow.resize import bicubic_down, bicubic_up_rows
+from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
 from bdflow.zoo import Model

@@ -4,9 +4,10 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from bdflow.container import Downscaled, NoChunkError, read
+from bdflow.container import NoChunkError, read
 from bdflow.images import Source
 from bdflow.rescaler import Rescaler
+from bdflow.smallfile.downscaled import Downscaled
 from bdflow.zoo import find, find_maker
 
 
