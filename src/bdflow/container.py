@@ -15,7 +15,8 @@ from PIL import Image
 from bdflow import images
 from bdflow.errors import BDFlowError
 from bdflow.files import named, opened
-from bdflow.images import MAX_PIXELS, Picture, Source
+from bdflow.images import Picture, Source
+from bdflow.limits import MAX_PIXELS
 from bdflow.smallfile import payload, png
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.protocol import Container, Parts
@@ -126,7 +127,8 @@ def _recognised(stream: BinaryIO) -> Container | None:
     return next((container for container in CONTAINERS if container.begins(head)), None)
 
 
-def _unpacked(parts: Parts) -> payload.Version1 | None:
+def _unpacked(parts: Parts) -> payload.Payload | None:
+    """What the payload says; the container may not have one."""
     if parts.payload is None:
         return None
     if parts.payloads > 1:

@@ -7,7 +7,8 @@ import numpy as np
 
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
-from bdflow.images import MAX_SIDE, Array, Picture
+from bdflow.images import Array, Picture
+from bdflow.limits import MAX_SIDE
 from bdflow.smallfile.boundary import MAX_BITS
 
 SCALES = (2, 4, 8, 16, 32, 64)
@@ -29,6 +30,8 @@ class Downscaled:
         gray: whether the photograph is gray, and restored so, where its LR image hides detail in colours.
             `image.icc` is then the photograph's; no PNG in colour may carry it, so it travels in the chunk.
         pixels_changed: whether the LR pixels are others than those the file was made with.
+        notes: what reading the photograph changed, a short line each; no file keeps them. Those of
+            `image` are of the LR image, where it was read from a file.
 
     Raises:
         BDFlowError: the parts do not fit together.
@@ -43,6 +46,7 @@ class Downscaled:
     size: tuple[int, int]
     gray: bool = False
     pixels_changed: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         small = (self.image.width, self.image.height)
@@ -75,7 +79,8 @@ class Downscaled:
         boundary = f"{self.bits}-bit boundary map{' lost' * bool(lost)}" if self.bits else "no boundary map"
         changed = ", pixels changed" * self.pixels_changed
         kind, maker = " gray" * self.gray, f"{self.model} (x{self.scale})"
-        return f"Downscaled({width}x{height}{kind} by {maker}, {boundary}{changed}, {self.image})"
+        parts = [f"{width}x{height}{kind} by {maker}", f"{boundary}{changed}", repr(self.image), *self.notes]
+        return f"Downscaled({', '.join(parts)})"
 
     def to_bytes(self) -> bytes:
         """The PNG file, as small as Pillow makes it without touching a pixel.

@@ -14,17 +14,18 @@ The first byte is the version. Version 1, which goes into PNG, has
     any       the boundary map as `bdflow.smallfile.boundary` codes it; nothing if there is none
     4 bytes   CRC-32 of all the above
 
-with whole numbers big-endian. A later version is one more class with the methods of `Version1` that reading
-calls (`check`, `with_picture`, `shares`), and one more case of `unpack`.
+with whole numbers big-endian. Another version is one more class with the methods of `Payload`, and one more
+case of `unpack`.
 """
 
 import io
 import zlib
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bdflow.errors import BDFlowError
-from bdflow.images import MAX_PIXELS, MAX_PROFILE, Picture, too_large
+from bdflow.images import Picture, too_large
+from bdflow.limits import MAX_PIXELS, MAX_PROFILE
 from bdflow.smallfile import boundary as boundary_code
 from bdflow.smallfile.downscaled import Downscaled, check_fits
 
@@ -35,7 +36,32 @@ MAX_PAYLOAD = MAX_PROFILE + (1 << 12) + 3 * MAX_PIXELS // 4 // 8
 DAMAGED = "its bdflow chunk is damaged: get the file again"
 
 
-def unpack(data: bytes) -> "Version1":
+class Payload(Protocol):
+    """What a payload says, of whatever version."""
+
+    def check(self, small: tuple[int, int] | None, max_pixels: int) -> None:
+        """Refuse what can be refused before pixels are decoded.
+
+        Args:
+            small: width and height of the LR image, if known.
+            max_pixels: of the photograph.
+
+        Raises:
+            BDFlowError: the photograph is too large, or the LR image is not that of it.
+        """
+
+    def with_picture(self, picture: Picture) -> Downscaled:
+        """The small file: this, and the LR image that stood beside it.
+
+        Raises:
+            BDFlowError: they do not fit, or a part of the payload is damaged.
+        """
+
+    def shares(self) -> dict[str, int]:
+        """Bytes of the payload that are not header, by the names of `bdflow.container.byte_report`."""
+
+
+def unpack(data: bytes) -> Payload:
     """Read a payload of any version.
 
     Raises:
@@ -133,26 +159,14 @@ class Version1(NamedTuple):
         )
 
     def check(self, small: tuple[int, int] | None, max_pixels: int) -> None:
-        """Refuse what can be refused before pixels are decoded.
-
-        Args:
-            small: width and height of the LR image, if known.
-            max_pixels: of the photograph.
-
-        Raises:
-            BDFlowError: the photograph is too large, or the LR image is not that of it.
-        """
+        """See `Payload`."""
         if why := too_large(*self.size, max_pixels):
             raise BDFlowError(f"the photograph's {why}")
         if small:
             check_fits(small, self.size, self.scale)
 
     def with_picture(self, picture: Picture) -> Downscaled:
-        """The small file: this, and the LR image that stood beside it.
-
-        Raises:
-            BDFlowError: they do not fit, or the profile or the boundary map is damaged.
-        """
+        """See `Payload`. Now the profile and the boundary map are decoded, too."""
         changed = _crc(picture) != self.pixels_crc
         if self.gray:
             picture = replace(picture, icc=_inflated(self.profile))
@@ -174,7 +188,7 @@ class Version1(NamedTuple):
         return replace(small, boundary=levels)
 
     def shares(self) -> dict[str, int]:
-        """Bytes of the payload that are not header, by the names of `bdflow.container.byte_report`."""
+        """See `Payload`."""
         return {"boundary": len(self.boundary), "profile": len(self.profile)}
 
 
