@@ -104,10 +104,9 @@ def downscale(
     rescaler = _load(model, scale, computing, trust)
     target = output or beside(image, f".x{rescaler.model.scale}.png")
     check_target(target, force, source=image)
-    if target != "-":
-        container.of_ending(target)  # refuses others before the work
+    kind = None if target == "-" else container.of_ending(target)  # refuses others before the work
     small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels)
-    data = small.to_bytes()
+    data = kind.write(small) if kind else small.to_bytes()
     for note in small.notes:
         say(f"note: {note}")
     if target == "-":
@@ -147,7 +146,7 @@ def upscale(
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
         quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
-        max_pixels: Refuse files whose small or restored picture is larger, before they are decoded.
+        max_pixels: Refuse files whose small or restored picture is larger, before the work.
         force: Overwrite existing files.
     """
     from bdflow import encoding

@@ -111,7 +111,7 @@ class Rescaler:
             rgb[rows] = small
             if boundary is not None:
                 boundary[rows] = levels[0][..., 0]
-        made = Downscaled(
+        downscaled = Downscaled(
             image=Picture(rgb, alpha, icc=picture.icc),
             boundary=boundary,
             bits=self.model.bits,
@@ -122,7 +122,7 @@ class Rescaler:
             gray=picture.gray,
             notes=picture.notes,
         )
-        return refiner.refine(picture, made, refine) if refiner else made
+        return refiner.refine(picture, downscaled, refine) if refiner else downscaled
 
     def upscale(
         self,
@@ -157,8 +157,9 @@ class Rescaler:
 
         Args:
             small: As for :meth:`upscale`.
-            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded,
-                and so are pixels alone that would become larger; what :meth:`downscale` returned is not.
+            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded;
+                pixels alone that would become larger, before they are restored. What :meth:`downscale`
+                returned is not refused.
 
         Raises:
             BDFlowError: The file cannot be read, was made by another model, or would become too large.
