@@ -7,8 +7,8 @@ import atheris
 from harness import check_line, fuzz
 
 with atheris.instrument_imports(include=["bdflow"]):
-    from bdflow import boundary
     from bdflow.errors import BDFlowError
+    from bdflow.smallfile import boundary
 
 
 def target(data: bytes) -> None:

@@ -8,24 +8,24 @@ import numpy as np
 from harness import check_line, fuzz, seal
 
 with atheris.instrument_imports(include=["bdflow"]):
-    from bdflow import container
     from bdflow.errors import BDFlowError
     from bdflow.images import Picture
+    from bdflow.smallfile import payload
 
 PICTURE = Picture(np.arange(18, dtype=np.uint8).reshape(2, 3, 3))
 
 
 def target(data: bytes) -> None:
     try:
-        payload = container._Payload.unpack(seal(data))
-        assert container._Payload.unpack(payload.pack()) == payload
-        found = container._assemble(payload, PICTURE)
+        fields = payload.unpack(seal(data))
+        assert payload.unpack(fields.pack()) == fields
+        small = fields.with_picture(PICTURE)
     except BDFlowError as error:
         check_line(error)
         return
-    assert repr(found).isprintable()
-    assert not set(found.model) & set("/\\:")
-    assert found.boundary is None or found.boundary.shape == (2, 3)
+    assert repr(small).isprintable()
+    assert not set(small.model) & set("/\\:")
+    assert small.boundary is None or small.boundary.shape == (2, 3)
 
 
 if __name__ == "__main__":

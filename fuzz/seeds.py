@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from small_files import payload_of, small  # noqa: E402
 
-from bdflow import boundary, zoo  # noqa: E402
+from bdflow import zoo  # noqa: E402
+from bdflow.smallfile import boundary  # noqa: E402
 
 PROFILE = bytes(range(200))
 RANDOM = np.random.default_rng(0)

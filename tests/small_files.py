@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from bdflow.container import Downscaled
 from bdflow.images import Picture
+from bdflow.smallfile.downscaled import Downscaled
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 WEIGHTS = bytes(range(100, 108))

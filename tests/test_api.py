@@ -65,6 +65,23 @@ def test_one_call_shrinks_by_name_or_by_scale(built_in):
     np.testing.assert_array_equal(by_name.image.rgb, by_scale.image.rgb)
 
 
+def test_one_call_takes_a_limit_of_pixels(built_in, tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(PICTURE).save(photo)
+    data = bdflow.downscale(photo, scale=2, threads=1, max_pixels=399).to_bytes()
+    with pytest.raises(bdflow.BDFlowError, match=r"photo\.png: 21x19 is more than 398 pixels: reduce it"):
+        bdflow.downscale(photo, scale=2, max_pixels=398)
+    stripped = saved_again(data, "PNG")
+    for model in (None, "tiny-x2"):
+        assert bdflow.upscale(data, model=model, max_pixels=399).size == (21, 19)
+        with pytest.raises(bdflow.BDFlowError, match=r"^the data: the photograph's 21x19 is more than 398"):
+            bdflow.upscale(data, model=model, max_pixels=398)
+        with pytest.raises(bdflow.BDFlowError, match="11x10 is more than 109 pixels: reduce it first"):
+            bdflow.upscale(stripped, model=model, max_pixels=109)
+    with pytest.raises(bdflow.BDFlowError, match="would become 22x20, more than 439 pixels"):
+        bdflow.upscale(stripped, model="tiny-x2", max_pixels=439)
+
+
 def test_one_call_restores_with_a_draw(built_in):
     small = bdflow.downscale(PICTURE, scale=2, threads=1)
     drawn = np.asarray(bdflow.upscale(small, sigma=0.3, seed=2, threads=1))

@@ -109,6 +109,20 @@ def test_bad_files_are_named_and_stop_nothing(shell, photos):
     assert shell(*DOWN, "--resume")[2].startswith("0 made, 4 done before, 1 skipped, 3 failed in ")
 
 
+def test_pictures_of_more_pixels_than_allowed_fail_and_stop_nothing(shell, photos):
+    picture("in/a.png", 0)
+    Image.new("RGB", (14, 10)).save("in/large.png")
+    status, _, err = shell(*DOWN, "--max-pixels", "126", "--verify")
+    assert status == 1
+    assert err.startswith("4 made, 1 skipped, 1 failed in ")
+    assert err.endswith("failed: in/large.png: 14x10 is more than 126 pixels: reduce it first\n")
+    Path("out/large.x2.png").write_bytes(small("in/large.png"))
+    status, _, err = shell("upscale", "out", "-o", "back", "-r", "--max-pixels", "126")
+    assert status == 1
+    assert err.startswith("4 made, 1 failed in ")
+    assert err.endswith("failed: out/large.x2.png: the photograph's 14x10 is more than 126 pixels\n")
+
+
 def test_results_do_not_share_a_name(shell, built_in):
     picture("in/a.jpg", 1)
     picture("in/a.png", 2)

@@ -19,6 +19,7 @@ from small_files import WEIGHTS, chunks, join, sealed, small
 
 from bdflow import container, images
 from bdflow.errors import BDFlowError
+from bdflow.smallfile.payload import varint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux tells it")
 
@@ -87,7 +88,7 @@ def gray_tiff(width: int, height: int, **changes: tuple[int, int, int]) -> dict[
 
 def bdflow_file(size: tuple[int, int], pixels: tuple[int, int] = (10, 12), boundary: bytes = b"") -> bytes:
     """A small file with a chunk that claims a photograph of this size, and a PNG header of these pixels."""
-    name, varint = b"portraits-x8", container._varint
+    name = b"portraits-x8"
     head = bytes([1, 3 | 1 << 3, len(name)]) + name + WEIGHTS + b"".join(map(varint, size)) + bytes(4)
     parts = dict(chunks(small().to_bytes()))
     parts[b"IHDR"] = struct.pack(">II", *pixels) + parts[b"IHDR"][8:]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bdflow import boundary
 from bdflow.errors import BDFlowError
+from bdflow.smallfile import boundary
 
 EMPTY, RAW, DEFLATE, CONTEXT = range(4)
 

@@ -198,6 +198,13 @@ def test_sigma_and_seed_draw(shell, small):
     assert (a != plain).any()
 
 
+def test_a_picture_within_the_limit_of_pixels_passes(shell, built_in, photo):
+    most = ("--max-pixels", "399")
+    assert shell("downscale", photo, "-x", "2", *most)[0] == 0
+    assert shell("upscale", "photo.x2.png", *most)[0] == 0
+    assert shell("info", "photo.x2.png", *most)[0] == 0
+
+
 def test_notes_are_said(shell, built_in):
     Path("print.jpg").write_bytes(file(Image.new("CMYK", (9, 9)), "JPEG"))
     assert shell("downscale", "print.jpg", "-x", "2")[2].startswith(

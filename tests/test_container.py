@@ -25,10 +25,14 @@ from small_files import (
     with_payload,
 )
 
-from bdflow import boundary, codecs, container
-from bdflow.container import Downscaled, byte_report, holds_chunk, read
+from bdflow import codecs, container
+from bdflow.container import NoChunkError, byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
+from bdflow.smallfile import boundary
+from bdflow.smallfile.downscaled import SCALES, Downscaled
+from bdflow.smallfile.payload import Version1, read_varint, varint
+from bdflow.smallfile.protocol import Parts
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -198,8 +202,8 @@ def test_layout_byte_by_byte():
 
 def test_varints():
     for value, coded in [(1, "01"), (127, "7f"), (128, "8001"), (300, "ac02"), (2**32 - 1, "ffffffff0f")]:
-        assert container._varint(value).hex() == coded
-        assert container._read_varint(io.BytesIO(bytes.fromhex(coded))) == value
+        assert varint(value).hex() == coded
+        assert read_varint(io.BytesIO(bytes.fromhex(coded))) == value
 
 
 # Golden files: written by version 1, and to be read for ever. BDFLOW_REGEN_GOLDEN=1 writes those that are
@@ -232,12 +236,12 @@ GOLDENS = {
 
 def test_the_goldens_cover_what_version_1_can_say():
     made = GOLDENS.values()
-    assert {each.scale for each in made} == set(container.SCALES)
+    assert {each.scale for each in made} == set(SCALES)
     assert {each.bits for each in made} == {0, 1, 2, 3}
     kinds = {(each.image.gray, each.image.alpha is not None) for each in made}
     assert kinds >= {(False, False), (True, True), (False, True), (True, False)}
     assert {(each.gray, bool(each.image.icc)) for each in made} == {(a, b) for a in (0, 1) for b in (0, 1)}
-    codes = [container._Payload.unpack(payload_of((GOLDEN / name).read_bytes())).boundary for name in GOLDENS]
+    codes = [Version1.unpack(payload_of((GOLDEN / name).read_bytes())).boundary for name in GOLDENS]
     assert {code[:1] for code in codes} == {b"", b"\0", b"\1", b"\2", b"\3"}
     assert sorted(path.name for path in GOLDEN.glob("v1-*")) == sorted(GOLDENS)
 
@@ -283,6 +287,57 @@ def test_levels_beyond_the_bits_are_refused():
     made = Downscaled(**{**vars(small()), "boundary": np.full((12, 10), 2, np.uint8)})
     with pytest.raises(BDFlowError, match=r"1 bits holds 0\.\.1, not 2"):
         made.to_bytes()
+
+
+# Another container
+
+
+class Bitmap:
+    """BMP as a container: the payload, and its length in 4 bytes, behind the pixels."""
+
+    NAME, ENDINGS = "BMP", (".bmp", ".dib")
+
+    @staticmethod
+    def begins(head):
+        return head.startswith(b"BM")
+
+    @staticmethod
+    def holds_payload(stream):
+        return Bitmap.parts(stream).payload is not None
+
+    @staticmethod
+    def parts(stream):
+        data = stream.read()
+        (length,) = struct.unpack("<I", data[2:6])
+        payload = data[length:-4] or None
+        return Parts(struct.unpack("<ii", data[18:26]), payload, int(bool(payload)), length - 54, 0)
+
+    @staticmethod
+    def write(made):
+        buffer = io.BytesIO()
+        made.image.to_pil().save(buffer, "BMP")
+        code = Version1.of(made).pack()
+        return buffer.getvalue() + code + struct.pack("<I", len(code))
+
+
+def test_another_container_is_one_module_and_its_registration(monkeypatch, tmp_path):
+    monkeypatch.setattr(container, "CONTAINERS", (*container.CONTAINERS, Bitmap))
+    made = small(bits=2)
+    made.save(tmp_path / "photo.dib")
+    data = (tmp_path / "photo.dib").read_bytes()
+    assert_same(read(tmp_path / "photo.dib"), made)
+    assert_same(read(made.to_bytes()), made)  # still a PNG
+    assert holds_chunk(io.BytesIO(data))
+    report = byte_report(data)
+    assert sum(report.values()) == len(data)
+    assert report["structure"] == 54 + 4
+    assert report["boundary"] == len(boundary.encode(made.boundary, 2))
+    with pytest.raises(BDFlowError, match="photograph's 77x89 is more than 6,852 pixels"):
+        read(data, max_pixels=77 * 89 - 1)
+    with pytest.raises(NoChunkError):
+        read(saved_again(data, "BMP"))
+    with pytest.raises(BDFlowError, match=r"is a PNG or BMP: end its name in \.png or \.bmp or \.dib$"):
+        made.save(tmp_path / "photo.jpg")
 
 
 # Where the bytes go

@@ -20,10 +20,11 @@ from small_files import (
     with_payload,
 )
 
-from bdflow import container
-from bdflow.container import Downscaled, NoChunkError, read
+from bdflow.container import NoChunkError, read
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
+from bdflow.smallfile.downscaled import Downscaled
+from bdflow.smallfile.payload import varint
 
 # Files that lost something
 
@@ -195,7 +196,7 @@ def test_pixel_limit():
 
 
 def test_absurd_size_is_refused_before_the_pixels_are_decoded():
-    absurd = HEADER[:13] + container._varint(2**32) + container._varint(2**32) + HEADER[15:]
+    absurd = HEADER[:13] + varint(2**32) + varint(2**32) + HEADER[15:]
     parts = [(k, b"\xff" if k == b"IDAT" else b) for k, b in chunks(small().to_bytes())]
     with pytest.raises(BDFlowError, match="4294967296x4294967296 is more than 400,000,000 pixels"):
         read(with_payload(join(parts), sealed(absurd)))

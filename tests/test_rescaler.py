@@ -170,7 +170,10 @@ def test_the_colour_profile_goes_both_ways(x2, mode):
 def test_16_bits_are_reduced_with_a_note(x2):
     samples = noise(9, 12, 1)[..., 0].astype(np.uint16) * 257
     small = x2.downscale(png(12, 9, 16, 0, rows16(samples)))
-    assert small.image.notes == ("16-bit samples reduced to 8 bits",)
+    assert small.notes == ("16-bit samples reduced to 8 bits",)
+    assert small.image.notes == ()  # the small picture itself was not read
+    assert container.read(small.to_bytes()).notes == ()
+    assert repr(small).endswith("Picture(6x5, RGB), 16-bit samples reduced to 8 bits)")
     np.testing.assert_array_equal(small.image.rgb, x2.downscale(noise(9, 12, 1)[..., 0]).image.rgb)
 
 
@@ -229,14 +232,33 @@ def test_a_draw_of_z_is_repeatable_and_its_spread_counts(model):
     assert 0 < np.abs(near).mean() < np.abs(far).mean()
 
 
-def test_pixels_alone_that_would_become_too_many_are_refused_before_the_work(x2, monkeypatch):
-    monkeypatch.setattr(rescaler, "MAX_PIXELS", 4 * 41 * 45 - 1)
-    x2.upscale(images.read(noise(41, 44)))
+def test_pixels_alone_that_would_become_too_many_are_refused_before_the_work(x2):
+    most = 4 * 41 * 45 - 1
+    x2.upscale(images.read(noise(41, 44)), max_pixels=most)
     for source in (images.read(noise()), file(Image.fromarray(noise()))):
         with pytest.raises(
             bdflow.BDFlowError, match="without a bdflow chunk would become 90x82, more than 7,379"
         ):
-            x2.upscale(source)
+            x2.upscale(source, max_pixels=most)
+
+
+def test_more_pixels_than_allowed_are_refused_before_they_are_decoded(x2):
+    photo, small = file(Image.fromarray(noise())), x2.downscale(noise()).to_bytes()
+    assert x2.downscale(photo, max_pixels=41 * 45).size == (45, 41)
+    with pytest.raises(bdflow.BDFlowError, match=r"^the data: 45x41 is more than 1,844 pixels: reduce it"):
+        x2.downscale(photo, max_pixels=41 * 45 - 1)
+    assert x2.upscale(small, max_pixels=41 * 45).size == (45, 41)
+    for restore in (x2.accept, x2.upscale):
+        with pytest.raises(
+            bdflow.BDFlowError, match=r"^the data: the photograph's 45x41 is more than 1,844 pixels$"
+        ):
+            restore(small, max_pixels=41 * 45 - 1)
+
+
+def test_what_memory_holds_already_is_not_refused(x2):
+    picture = images.read(noise())
+    small = x2.downscale(picture, max_pixels=1)
+    assert x2.upscale(small, max_pixels=1).size == (45, 41)
 
 
 def test_a_picture_that_was_read_is_shrunk_as_its_file(x2):

@@ -13,15 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bdflow.errors import BDFlowError
+from bdflow.limits import MAX_PIXELS
 
 if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflow --help` is quick
     from pathlib import Path
 
     from PIL import Image
 
-    from bdflow.container import Downscaled
     from bdflow.images import Source
     from bdflow.rescaler import Rescaler
+    from bdflow.smallfile.downscaled import Downscaled
 
 __version__ = "0.1.0"
 __all__ = ["BDFlowError", "__version__", "downscale", "list_models", "load", "upscale"]
@@ -56,6 +57,7 @@ def downscale(
     image: Source,
     *,
     refine: int = 0,
+    max_pixels: int = MAX_PIXELS,
     model: str | Path | None = None,
     scale: int | None = None,
     tile: int | None = None,
@@ -68,7 +70,7 @@ def downscale(
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
     )
-    return rescaler.downscale(image, refine=refine)
+    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels)
 
 
 def upscale(
@@ -77,6 +79,7 @@ def upscale(
     model: str | Path | None = None,
     sigma: float = 0.0,
     seed: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -88,14 +91,15 @@ def upscale(
     See :meth:`bdflow.rescaler.Rescaler.upscale`.
 
     Raises:
-        BDFlowError: The file cannot be read, names no built-in model, or was made by another than ``model``.
+        BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by another
+            than ``model``.
     """
     import warnings
 
     from bdflow.restorer import Restorer
 
     restorer = Restorer(model, tile=tile, threads=threads, device=device, backend=backend, trust=trust)
-    rescaler, accepted, remarks = restorer.accept(small)
+    rescaler, accepted, remarks = restorer.accept(small, max_pixels=max_pixels)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)
     return rescaler.restore(accepted, sigma=sigma, seed=seed)

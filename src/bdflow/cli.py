@@ -37,6 +37,7 @@ from bdflow.arguments import (
     say,
     small_stem,
 )
+from bdflow.limits import MAX_PIXELS
 from bdflow.reproduce.cli import reproduce
 from bdflow.train import cli as training
 
@@ -61,6 +62,7 @@ def downscale(
     scale: Scale = None,
     model: Model = None,
     refine: NonNegativeInt = 0,
+    max_pixels: PositiveInt = MAX_PIXELS,
     trust: Switch = False,
     force: Force = False,
     verify: Switch = False,
@@ -78,10 +80,12 @@ def downscale(
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
             and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[train].
+        max_pixels: Refuse larger pictures, before they are decoded.
         trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
         verify: Of several pictures: restore each small PNG, too, and report the mean PSNR-Y.
     """
+    from bdflow import container
     from bdflow.files import write_bytes
 
     scale = 8 if scale is None and model is None else scale
@@ -94,18 +98,16 @@ def downscale(
         jobs, threads = share(batch.jobs or (1 if refine else None), computing.threads)
         rescaler = _load(model, scale, replace(computing, threads=threads), trust)
         naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
-        return _run(
-            inputs, folder, naming, shrinking(rescaler, verify=verify, refine=refine), jobs, batch, force
-        )
+        work = shrinking(rescaler, verify=verify, refine=refine, max_pixels=max_pixels)
+        return _run(inputs, folder, naming, work, jobs, batch, force)
 
     rescaler = _load(model, scale, computing, trust)
     target = output or beside(image, f".x{rescaler.model.scale}.png")
     check_target(target, force, source=image)
-    if target != "-" and Path(target).suffix.lower() != ".png":
-        raise BDFlowError(f"{target}: the small file is a PNG: end its name in .png")
-    small = rescaler.downscale(read_input(image), refine=refine)
-    data = small.to_bytes()
-    for note in small.image.notes:
+    kind = None if target == "-" else container.of_ending(target)  # refuses others before the work
+    small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels)
+    data = kind.write(small) if kind else small.to_bytes()
+    for note in small.notes:
         say(f"note: {note}")
     if target == "-":
         sys.stdout.buffer.write(data)
@@ -127,6 +129,7 @@ def upscale(
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
     quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
+    max_pixels: PositiveInt = MAX_PIXELS,
     force: Force = False,
     computing: Computing = DEFAULT,
     batch: Batch = ONE,
@@ -143,6 +146,7 @@ def upscale(
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
         quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
+        max_pixels: Refuse files whose small or restored picture is larger, before the work.
         force: Overwrite existing files.
     """
     from bdflow import codecs
@@ -160,13 +164,14 @@ def upscale(
 
         jobs, threads = share(batch.jobs, computing.threads)
         restorer = Restorer(model, trust=trust, **asdict(replace(computing, threads=threads)))
-        work = restoring(restorer, sigma=sigma, seed=seed)
+        work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    rescaler, accepted, remarks = Restorer(model, trust=trust, **asdict(computing)).accept(read_input(small))
+    restorer = Restorer(model, trust=trust, **asdict(computing))
+    rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
     if target != "-":
         check_target(target, force, source=small)
         alpha = accepted.image.alpha is not None
@@ -196,29 +201,21 @@ def _run(
 
 
 @app.command
-def info(small: Input, /) -> None:
+def info(small: Input, /, *, max_pixels: PositiveInt = MAX_PIXELS) -> None:
     """Print what is inside a small PNG and where every byte of it goes.
 
     Args:
         small: A PNG that `bdflow downscale` made; "-" reads standard input.
+        max_pixels: Refuse a file whose small or restored picture is larger, before it is decoded.
     """
     from bdflow import container
     from bdflow.files import opened
+    from bdflow.report import small_file
 
     with opened(read_input(small)) as (stream, _):
-        parsed = container.read(stream)
+        parsed = container.read(stream, max_pixels=max_pixels)
         stream.seek(0)
-        data = stream.read()
-    width, height = parsed.size
-    print(f"model     {parsed.model} (weights {parsed.weights.hex()})")
-    print(f"restores  {width}x{height} from {parsed.image.width}x{parsed.image.height} (x{parsed.scale})")
-    bits = f"{parsed.bits} bit{'s' * (parsed.bits > 1)}"
-    print(f"boundary  {'none' if parsed.boundary is None else bits}")
-    print(f"pixels    {'changed since it was made' if parsed.pixels_changed else 'as they were made'}")
-    report = container.byte_report(data)
-    for part, size in report.items():
-        print(f"{size:9,} bytes  {part}")
-    print(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
+        print(small_file(parsed, stream.read()))
 
 
 @app.command

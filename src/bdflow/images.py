@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from bdflow.errors import BDFlowError
 from bdflow.files import FileSource, named, opened
+from bdflow.limits import MAX_PIXELS, MAX_PROFILE, MAX_SIDE
 
 __all__ = [
     "MAX_PIXELS",
@@ -31,10 +32,6 @@ __all__ = [
 
 Array: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
-
-MAX_PIXELS = 400_000_000
-MAX_PROFILE = 1 << 20  # bytes; Pillow refuses to read a larger one back from a PNG
-MAX_SIDE = 1_000_000  # of the large picture; a thinner one would be mostly padding in the network
 
 # A bomb is a small file of a huge picture, and takes its memory before it can be told from one that is cut
 # short. No photograph has so few bytes: a PNG of one colour has 344 pixels a byte, of one bit a pixel 8,256.

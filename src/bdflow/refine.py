@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from bdflow.backends import choose
-from bdflow.container import Downscaled
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
 from bdflow.images import Array, Picture
 from bdflow.resize import bicubic_down
+from bdflow.smallfile.downscaled import Downscaled
 from bdflow.tiles import cut, times
 from bdflow.train.export import load_model, to_levels
 from bdflow.train.losses import restore

@@ -11,9 +11,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from bdflow import zoo
+from bdflow import container, zoo
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
+from bdflow.smallfile.downscaled import Downscaled
 
 RESULTS, CARD = "evaluation.json", "card.md"
 _LABEL_HEIGHT, _GAP = 30, 8
@@ -213,3 +214,23 @@ def _looks(model: zoo.Model) -> list[str]:
     """The sheet of a built-in model, which lies in the repository alone."""
     sheet = f"../../../../docs/{model.name}.jpg"
     return ["## How it looks", "", f"![True, the small PNG enlarged, restored, bicubic]({sheet})", ""]
+
+
+def small_file(small: Downscaled, data: bytes) -> str:
+    """What a small file says, and where every byte of it goes; some lines.
+
+    Args:
+        small: What was read.
+        data: The file.
+    """
+    width, height = small.size
+    bits = f"{small.bits} bit{'s' * (small.bits > 1)}"
+    lines = [
+        f"model     {small.model} (weights {small.weights.hex()})",
+        f"restores  {width}x{height} from {small.image.width}x{small.image.height} (x{small.scale})",
+        f"boundary  {'none' if small.boundary is None else bits}",
+        f"pixels    {'changed since it was made' if small.pixels_changed else 'as they were made'}",
+    ]
+    lines += [f"{size:9,} bytes  {part}" for part, size in container.byte_report(data).items()]
+    lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
+    return "\n".join(lines)

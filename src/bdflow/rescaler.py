@@ -13,12 +13,14 @@ from PIL import Image
 
 from bdflow import backends
 from bdflow.backends import Network
-from bdflow.container import Downscaled, NoChunkError
+from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
-from bdflow.images import MAX_PIXELS, Picture, Source
+from bdflow.images import Picture, Source
 from bdflow.images import read as read_picture
+from bdflow.limits import MAX_PIXELS
 from bdflow.resize import bicubic_down, bicubic_up_rows
+from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
 from bdflow.zoo import Model
@@ -74,7 +76,9 @@ class Rescaler:
         self._lock = threading.Lock()
         self._networks: dict[str, Network] = {}
 
-    def downscale(self, image: Picture | Source, *, refine: int = 0) -> Downscaled:
+    def downscale(
+        self, image: Picture | Source, *, refine: int = 0, max_pixels: int = MAX_PIXELS
+    ) -> Downscaled:
         """Shrink a picture.
 
         Args:
@@ -82,19 +86,20 @@ class Rescaler:
                 picture that :func:`bdflow.images.read` read.
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
                 long as two or three restorations. Needs torch. See :class:`bdflow.refine.Refiner`.
+            max_pixels: A larger picture is refused before it is decoded; one that was read is not.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
             photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically.
 
         Raises:
-            BDFlowError: The picture cannot be read; or it is to be refined, and the steps are negative, torch
-                is not installed or cannot use the device.
+            BDFlowError: The picture cannot be read or is too large; or it is to be refined, and the steps are
+                negative, torch is not installed or cannot use the device.
         """
         if refine < 0:
             raise BDFlowError(f"steps of refinement must be 0 or more, not {refine}")
         refiner = self._refiner if refine else None
-        picture = image if isinstance(image, Picture) else read_picture(image)
+        picture = image if isinstance(image, Picture) else read_picture(image, max_pixels=max_pixels)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
         rgb = np.empty((*grid, 3), np.uint8)
@@ -106,8 +111,8 @@ class Rescaler:
             rgb[rows] = small
             if boundary is not None:
                 boundary[rows] = levels[0][..., 0]
-        made = Downscaled(
-            image=Picture(rgb, alpha, icc=picture.icc, notes=picture.notes),
+        downscaled = Downscaled(
+            image=Picture(rgb, alpha, icc=picture.icc),
             boundary=boundary,
             bits=self.model.bits,
             model=self.model.name,
@@ -115,11 +120,17 @@ class Rescaler:
             scale=scale,
             size=(picture.width, picture.height),
             gray=picture.gray,
+            notes=picture.notes,
         )
-        return refiner.refine(picture, made, refine) if refiner else made
+        return refiner.refine(picture, downscaled, refine) if refiner else downscaled
 
     def upscale(
-        self, small: Downscaled | Picture | Source, *, sigma: float = 0.0, seed: int | None = None
+        self,
+        small: Downscaled | Picture | Source,
+        *,
+        sigma: float = 0.0,
+        seed: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> Image.Image:
         """Restore a picture of exactly the original's size.
 
@@ -129,29 +140,38 @@ class Rescaler:
             sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture. A model
                 without a Z restores that one for any spread.
             seed: Makes a draw of Z repeatable; 0 or more.
+            max_pixels: As for :meth:`accept`.
 
         Raises:
             BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
         """
-        accepted, remarks = self.accept(small)
+        accepted, remarks = self.accept(small, max_pixels=max_pixels)
         for remark in remarks:
             warnings.warn(remark, stacklevel=2)
         return self.restore(accepted, sigma=sigma, seed=seed)
 
-    def accept(self, small: Downscaled | Picture | Source) -> tuple[Downscaled, list[str]]:
+    def accept(
+        self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS
+    ) -> tuple[Downscaled, list[str]]:
         """Whatever :meth:`upscale` takes, ready for :meth:`restore`, and what its user should know of it.
+
+        Args:
+            small: As for :meth:`upscale`.
+            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded;
+                pixels alone that would become larger, before they are restored. What :meth:`downscale`
+                returned is not refused.
 
         Raises:
             BDFlowError: The file cannot be read, was made by another model, or would become too large.
         """
         remarks = []
         if isinstance(small, Picture):
-            small = self._from_pixels(small)
+            small = self._from_pixels(small, max_pixels)
         elif not isinstance(small, Downscaled):
             try:
-                small = read_small(small)
+                small = read_small(small, max_pixels=max_pixels)
             except NoChunkError as stripped:
-                small = self._from_pixels(stripped.picture)
+                small = self._from_pixels(stripped.picture, max_pixels)
                 size = "{}x{}".format(*small.size)
                 remarks.append(f"{stripped} Restoring from the pixels alone, at {size}")
         if small.weights != self._fingerprint:
@@ -208,13 +228,13 @@ class Rescaler:
     def _fingerprint(self) -> bytes:
         return bytes.fromhex(self.model.weights_sha256)[:8]
 
-    def _from_pixels(self, picture: Picture) -> Downscaled:
+    def _from_pixels(self, picture: Picture, max_pixels: int) -> Downscaled:
         scale = self.model.scale
         size = (picture.width * scale, picture.height * scale)
-        if size[0] * size[1] > MAX_PIXELS:
+        if size[0] * size[1] > max_pixels:
             raise BDFlowError(
                 f"a picture of {picture.width}x{picture.height} without a bdflow chunk would become"
-                f" {size[0]}x{size[1]}, more than {MAX_PIXELS:,} pixels: reduce or cut it first"
+                f" {size[0]}x{size[1]}, more than {max_pixels:,} pixels: reduce or cut it first"
             )
         return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
 

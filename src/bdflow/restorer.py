@@ -4,9 +4,11 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from bdflow.container import Downscaled, NoChunkError, read
+from bdflow.container import NoChunkError, read
 from bdflow.images import Source
+from bdflow.limits import MAX_PIXELS
 from bdflow.rescaler import Rescaler
+from bdflow.smallfile.downscaled import Downscaled
 from bdflow.zoo import find, find_maker
 
 
@@ -41,20 +43,26 @@ class Restorer:
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
 
-    def accept(self, small: Downscaled | Source) -> tuple[Rescaler, Downscaled, list[str]]:
+    def accept(
+        self, small: Downscaled | Source, *, max_pixels: int = MAX_PIXELS
+    ) -> tuple[Rescaler, Downscaled, list[str]]:
         """What restores a small file: ``rescaler.restore(small)``.
+
+        Args:
+            small: As for :func:`bdflow.upscale`.
+            max_pixels: As for :meth:`bdflow.rescaler.Rescaler.accept`.
 
         Returns:
             The model, the small picture, and remarks that the user should see.
 
         Raises:
-            BDFlowError: The file cannot be read, names no built-in model, or was made by another than
-                ``model``.
+            BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by
+                another than ``model``.
         """
         if self._only:
-            return self._only, *self._only.accept(small)
+            return self._only, *self._only.accept(small, max_pixels=max_pixels)
         try:
-            small = small if isinstance(small, Downscaled) else read(small)
+            small = small if isinstance(small, Downscaled) else read(small, max_pixels=max_pixels)
         except NoChunkError as stripped:
             how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
             raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
@@ -63,4 +71,4 @@ class Restorer:
                 maker = find_maker(small.model, small.weights)
                 self._makers[small.model] = self._made_with(maker)
             rescaler = self._makers[small.model]
-        return rescaler, *rescaler.accept(small)
+        return rescaler, *rescaler.accept(small, max_pixels=max_pixels)

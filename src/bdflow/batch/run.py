@@ -20,6 +20,7 @@ from bdflow.container import holds_chunk
 from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, opened, reason, writing
+from bdflow.limits import MAX_PIXELS
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
@@ -55,38 +56,41 @@ class Made(NamedTuple):
 Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
 
 
-def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0) -> Work:
+def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: int = MAX_PIXELS) -> Work:
     """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
         rescaler: The model.
         verify: Restore each small file, too, and measure PSNR-Y.
         refine: Steps by which each small picture is refined.
+        max_pixels: Larger pictures fail before they are decoded.
     """
 
     def shrink(path: Path) -> Made | None:
         with opened(path) as (stream, name):
             if holds_chunk(stream):
                 return None
-            picture = images.decode(stream, name)
-        data = rescaler.downscale(picture, refine=refine).to_bytes()
+            picture = images.decode(stream, name, max_pixels)
+        small = rescaler.downscale(picture, refine=refine)
+        data = small.to_bytes()
         quality = None
         if verify:
+            accepted, _ = rescaler.accept(data, max_pixels=max_pixels)
             restored, top = np.empty_like(picture.rgb), 0
-            for strip in rescaler.restore_strips(rescaler.accept(data)[0]).strips:
+            for strip in rescaler.restore_strips(accepted).strips:
                 restored[top : top + len(strip)] = strip[..., :1] if picture.gray else strip[..., :3]
                 top += len(strip)
             quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
-        return Made(data, picture.width, picture.height, quality, picture.notes)
+        return Made(data, picture.width, picture.height, quality, small.notes)
 
     return shrink
 
 
-def restoring(restorer: Restorer, *, sigma: float, seed: int | None) -> Work:
-    """The work of ``upscale``; results are PNG."""
+def restoring(restorer: Restorer, *, sigma: float, seed: int | None, max_pixels: int = MAX_PIXELS) -> Work:
+    """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
 
     def restore(path: Path) -> Made:
-        rescaler, small, remarks = restorer.accept(path)
+        rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
         notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
         return Made(rescaler.restore_strips(small, sigma=sigma, seed=seed), *small.size, None, notes)
 

@@ -36,6 +36,8 @@ from bdflow.reproduce.harm import CHUNK_LOST, harm
 from bdflow.reproduce.results import Values
 from bdflow.reproduce.sets import Sample
 from bdflow.rescaler import Rescaler
+from bdflow.smallfile.downscaled import Downscaled
+from bdflow.smallfile.payload import VERSION
 
 BYTES = "bytes.csv"
 PCA_SIDE = 128
@@ -94,14 +96,14 @@ class Ours:
             "model": model.name,
             "weights": model.weights_sha256[:16],
             "scale": model.scale,
-            "format": container.VERSION,
+            "format": VERSION,
             "onnxruntime": version("onnxruntime"),
         }
         if model.folder.parent != zoo.BUILT_IN:  # nobody else has its card
             self.facts["command"] = model.metadata["training"]["command"]
         self._rgb: Pixels | None = None
 
-    def small(self, rgb: Pixels) -> container.Downscaled:
+    def small(self, rgb: Pixels) -> Downscaled:
         """What `bdflow downscale` makes of a picture."""
         if self._rgb is not rgb:
             self._rgb, self._file = rgb, b""

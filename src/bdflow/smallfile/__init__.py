@@ -1,0 +1,1 @@
+"""The small file: an ordinary picture, and what restores the photograph; see docs/format.md."""
