@@ -247,7 +247,7 @@ def test_figures_are_those_of_the_metrics():
 
 
 def test_a_learned_distance_reads_a_true_picture_once(monkeypatch):
-    from bdflow.train import lpips
+    from bdflow.quality import lpips
 
     seen = []
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from tiny_models import CONFIGS
 
 from bdflow import backends, zoo
+from bdflow.networks.build import build, count_multiply_adds
 from bdflow.train import speed
-from bdflow.train.model import build, count_multiply_adds
 
 OF_128 = count_multiply_adds(build(CONFIGS["tiny-x4"]))
 

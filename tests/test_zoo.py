@@ -10,9 +10,10 @@ from invertible import stir
 from tiny_models import CONFIGS, metadata
 
 from bdflow import BDFlowError, zoo
+from bdflow.networks.build import build
+from bdflow.networks.config import ModelConfig
 from bdflow.rescaler import Rescaler
-from bdflow.train.config import ModelConfig, to_dict
-from bdflow.train.model import build
+from bdflow.train.config import to_dict
 
 FILES = ["down.onnx", "sample.onnx", "up.onnx", "weights.safetensors"]
 
@@ -107,7 +108,7 @@ def test_a_small_file_can_name_built_in_models_only(built_in, folder, monkeypatc
 )
 def test_a_model_tells_its_network_and_the_channels_of_z(tiny, name, network):
     model = zoo.find(tiny(name), trust=True)
-    assert model.network == network
+    assert model.title == network
     assert model.latent_channels == build(CONFIGS[name]).latent_channels
     model.metadata["model"].pop("network")  # as exported before there were others
     assert model.network == "bdflow"

@@ -79,6 +79,8 @@ def load(model: Model, graph: str, device: str, backend: str, threads: int | Non
     Raises:
         BDFlowError: It cannot be loaded, or the device does not work; of the network itself: it failed.
     """
+    if graph not in model.graphs:
+        raise BDFlowError(f"model {model.name} has no {graph}.onnx: {model.title} does not do that")
     try:
         run, accelerated = BACKENDS[backend](model, graph, device, threads)
     except BDFlowError:
@@ -138,7 +140,8 @@ def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tup
 def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
     import torch
 
-    from bdflow.train.export import Down, Up, load_model
+    from bdflow.networks.build import load_model
+    from bdflow.networks.network import Down, Up
 
     if threads:
         torch.set_num_threads(threads)

@@ -145,14 +145,14 @@ def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], 
 
 
 def _lpips(data: Path | None) -> Learned:
-    from bdflow.train import lpips
+    from bdflow.quality import lpips
 
     network = lpips.LPIPS(lpips.find_weights(data))
     return Learned(_distance(network), lpips.LEAST, of_luma=_distance(network, _gray))
 
 
 def _dists(data: Path | None) -> Learned:
-    from bdflow.train import dists
+    from bdflow.quality import dists
 
     return Learned(_distance(dists.DISTS(dists.find_weights(data))), dists.LEAST)
 
