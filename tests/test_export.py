@@ -17,9 +17,10 @@ from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
 from bdflow import BDFlowError, zoo
 from bdflow.networks.build import count_multiply_adds, count_parameters, load_model, load_weights
+from bdflow.networks.config import ModelConfig
 from bdflow.networks.network import Down, Up, restore
 from bdflow.train import export as exporting
-from bdflow.train.config import ModelConfig, OptimConfig, TrainConfig, to_dict
+from bdflow.train.config import OptimConfig, TrainConfig, to_dict
 from bdflow.train.export import check_parity, export, export_run
 from bdflow.train.green import network_of
 from bdflow.train.trainer import LAST

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 import skimage.data
@@ -247,7 +246,7 @@ def test_sampling_z_depends_on_the_generator_alone():
 
 def test_sampled_z_has_the_spread_asked_for():
     """Untrained, what Z adds to the restored picture is its Haar synthesis: 3 details, one sigma each."""
-    model = BDFlow(msgspec.structs.replace(SMALL, boundary_bits=0))
+    model = BDFlow(replace(SMALL, boundary_bits=0))
     y = torch.full((1, 3, 64, 64), 0.6)
     restored = restore(model, y, None, 0.1, torch.Generator().manual_seed(0)) - 0.6
     assert restored.std().item() == pytest.approx(0.1 * math.sqrt(3), rel=0.02)

@@ -11,7 +11,7 @@ Activation = Literal["leaky_relu", "silu", "gelu"]
 _RETIRED = {"extra": "boundary"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # without slots, msgspec would leave defaults unset
 class ModelConfig:
     """The network. The defaults are the paper's; ``scale`` and ``blocks`` tell its four models apart.
 
