@@ -589,7 +589,7 @@ def test_what_the_user_can_mend_is_one_line(shell, arguments, message):
 
 
 def test_a_missing_package_is_one_line(shell, monkeypatch):
-    find = "importlib.util.find_spec"
+    find = "bdflow.extras.find_spec"
     monkeypatch.setattr(find, lambda name: None if name == "matplotlib" else object())
     assert shell("reproduce", "table1")[2] == ('bdflow: this needs matplotlib: pip install "bdflow[bench]"\n')
 

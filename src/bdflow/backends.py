@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.files import reason
 from bdflow.zoo import Model
 
@@ -45,9 +45,8 @@ def choose(device: str, backend: str = "onnxruntime") -> str:
         raise BDFlowError(f"no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     if device not in DEVICES:
         raise BDFlowError(f"no device {device!r}: choose one of {', '.join(DEVICES)}")
-    if extra := _EXTRA.get(backend):
-        if not find_spec(backend):
-            raise BDFlowError(f'{backend} is not installed: pip install "bdflow[{extra}]"')
+    if backend != "onnxruntime":
+        needs(backend, what=f"backend {backend}")
         usable = _devices_of_torch() if backend == "torch" else ["cpu"]
         if device not in ("auto", *usable):
             raise BDFlowError(f"{backend} cannot use {device} here: choose {' or '.join(usable)}")
@@ -166,5 +165,4 @@ def _devices_of_torch() -> list[str]:
 
 
 BACKENDS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "torch": _torch}
-_EXTRA = {"openvino": "openvino", "torch": "train"}
 _NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "torch"}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bdflow.encoding import smallest_png
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.files import encoded
 from bdflow.methods.protocol import Method, Pixels
 from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, luma, psnr, psnr_y, ssim, ssim_y
@@ -136,15 +137,13 @@ def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], 
     for name in names:
         try:
             found[name] = makers[name](data)
-        except ImportError:
-            half, extra = ("measuring", "bench") if name == "niqe" else ("training", "train")
-            missing[name] = f'it needs the {half} half: pip install "bdflow[{extra}]"'
         except BDFlowError as error:
             missing[name] = str(error)
     return found, missing
 
 
 def _lpips(data: Path | None) -> Learned:
+    needs("torch", "torch", what="it")
     from bdflow.quality import lpips
 
     network = lpips.LPIPS(lpips.find_weights(data))
@@ -152,12 +151,14 @@ def _lpips(data: Path | None) -> Learned:
 
 
 def _dists(data: Path | None) -> Learned:
+    needs("torch", "torch", what="it")
     from bdflow.quality import dists
 
     return Learned(_distance(dists.DISTS(dists.find_weights(data))), dists.LEAST)
 
 
 def _niqe(data: Path | None) -> Learned:
+    needs("bench", "scipy", what="it")
     from bdflow import niqe
 
     natural = niqe.load(data)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.metrics import psnr
 from bdflow.resize import resize
@@ -250,10 +251,9 @@ class JpegXL(Codec):
 
 
 def _imagecodecs() -> Any:
-    try:
-        import imagecodecs
-    except ImportError:
-        raise BDFlowError('JPEG XL needs the package imagecodecs: pip install "bdflow[bench]"') from None
+    needs("bench", "imagecodecs", what="JPEG XL")
+    import imagecodecs
+
     return imagecodecs
 
 
