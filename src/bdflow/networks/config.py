@@ -9,6 +9,7 @@ Activation = Literal["leaky_relu", "silu", "gelu"]
 
 # Settings that weights of earlier releases name, each with the one value that networks of today have.
 _RETIRED = {"extra": "boundary"}
+_NAMED = ("scale", "blocks", "features")  # by weights of every release: a default would be another network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)  # without slots, msgspec would leave defaults unset
@@ -59,8 +60,12 @@ class ModelConfig:
         """The configuration that the metadata of weights hold, in dictionaries, lists and numbers.
 
         Raises:
-            ValueError: A setting is not known, or its value is of a wrong type; or there is no such network.
+            ValueError: A setting is not known or left out, or its value is of a wrong type; or there is no
+                such network.
         """
+        for name in _NAMED:
+            if name not in settings:
+                raise ValueError(f"it names no {name}")
         kinds, values = get_type_hints(cls), {}
         for name, value in settings.items():
             if name in _RETIRED and value == _RETIRED[name]:
