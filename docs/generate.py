@@ -16,11 +16,11 @@ import refined
 import studies
 
 from bdflow import zoo
+from bdflow.networks.build import paper_sizes
 from bdflow.report import CARD, card, results
 from bdflow.reproduce import page
 from bdflow.reproduce.tables import published
 from bdflow.rescaler import Rescaler
-from bdflow.train.model import paper_sizes
 
 ROOT = Path(__file__).parent.parent
 

@@ -22,7 +22,7 @@ import torch
 from bdflow import niqe
 from bdflow.files import make_folder, write_bytes
 from bdflow.metric_weights import cache
-from bdflow.train import dists, lpips
+from bdflow.quality import dists, lpips
 
 # torchvision's AlexNet and VGG16, the heads of LPIPS's authors (BSD); the alpha and beta of DISTS's authors
 # (MIT); the pristine model of NIQE's authors, from a package under Apache 2.0.

@@ -155,7 +155,7 @@ assert "torch" not in sys.modules
     said = python(code, tiny("tiny-x2"), tmp_path / "photo.png").splitlines()
     assert said == [
         "(21, 19) (21, 19)",
-        'without LPIPS: it needs the training half: pip install "bdflow[train]"',
+        'without LPIPS: it needs torch: pip install "bdflow[torch]"',
     ]
 
 

@@ -65,11 +65,10 @@ def test_openvino_costs_next_to_nothing(name, crop, tmp_path):
 
 
 def test_a_backend_that_is_not_there(tiny, monkeypatch):
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    for backend, extra in (("openvino", "openvino"), ("torch", "train")):
-        with pytest.raises(
-            bdflow.BDFlowError, match=rf'^{backend} is not installed: pip install "bdflow\[{extra}\]"$'
-        ):
+    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
+    for backend, packages in (("openvino", "openvino"), ("torch", "torch and safetensors")):
+        line = rf'^backend {backend} needs {packages}: pip install "bdflow\[{backend}\]"$'
+        with pytest.raises(bdflow.BDFlowError, match=line):
             load(tiny("tiny-x2"), backend=backend)
     with pytest.raises(
         bdflow.BDFlowError, match=r"^no backend 'mlx': choose one of onnxruntime, openvino, torch$"
@@ -83,7 +82,7 @@ def test_the_command_line_offers_what_there_is():
 
 
 def test_a_device_that_the_backend_cannot_use(tiny, monkeypatch):
-    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: name)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(bdflow.BDFlowError, match=r"^openvino cannot use cuda here: choose cpu$"):
         load(tiny("tiny-x2"), backend="openvino", device="cuda")

@@ -363,11 +363,10 @@ def test_a_model_is_trained_exported_and_used(shell, tiny, photo, pictures, monk
 
 
 def test_the_training_half_is_asked_for_where_it_is_missing(shell, photo, monkeypatch):
-    from importlib import util
-
-    real = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "msgspec" else real(name))
-    commands = [("mask", photo), ("train", "--data", ".", "--out", "run"), ("export", ".", "-o", "m")]
-    for command in [*commands, ("models", "--paper")]:
-        message = 'bdflow: this needs the training half: pip install "bdflow[train]"\n'
+    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None if name in ("msgspec", "onnx") else name)
+    for command in [("mask", photo), ("train", "--data", ".", "--out", "run"), ("export", ".", "-o", "m")]:
+        message = 'bdflow: this needs msgspec and onnx: pip install "bdflow[train]"\n'
         assert shell(*command) == (1, b"", message)
+    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
+    message = 'bdflow: --paper needs torch and safetensors: pip install "bdflow[torch]"\n'
+    assert shell("models", "--paper") == (1, b"", message)

@@ -189,7 +189,7 @@ def test_a_gray_picture_is_stored_as_gray(codec: Codec, photo: Picture):
 
 def test_without_imagecodecs_one_line_says_how_to_get_jpeg_xl(photo: Picture, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    with pytest.raises(BDFlowError, match=r'needs the package imagecodecs: pip install "bdflow\[bench\]"$'):
+    with pytest.raises(BDFlowError, match=r'^JPEG XL needs imagecodecs: pip install "bdflow\[bench\]"$'):
         Within(JPEG_XL, 1000).encode(photo)
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from bdflow.errors import BDFlowError
+from bdflow.networks.bdflow import BDFlow
 from bdflow.train.config import (
     DataConfig,
     LossConfig,
@@ -15,7 +16,6 @@ from bdflow.train.config import (
     load_config,
     to_dict,
 )
-from bdflow.train.model import BDFlow
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 RIVAL = {"network": "hcflow", "scale": 4, "boundary_bits": 0}

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bdflow.errors import BDFlowError
-from bdflow.train.dists import DISTS, FILE, LEAST, find_weights
+from bdflow.quality.dists import DISTS, FILE, LEAST, find_weights
 
 PHOTO = skimage.data.astronaut()
 HEADS = torch.load(Path(oracle.__file__).parent / "dists_models" / "weights.pt", "cpu")  # DISTS's own

@@ -14,13 +14,15 @@ from onnx import TensorProto
 from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
-from bdflow import BDFlowError
+from bdflow import BDFlowError, zoo
+from bdflow.networks.build import count_multiply_adds, count_parameters, load_model, load_weights
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.network import Down, Up, restore
 from bdflow.offline import onnxruntime
 from bdflow.train import export as exporting
-from bdflow.train.config import ModelConfig, OptimConfig, TrainConfig, to_dict
-from bdflow.train.export import Down, Up, check_parity, export, export_run, load_model
-from bdflow.train.losses import restore
-from bdflow.train.model import build, count_multiply_adds, count_parameters
+from bdflow.train.config import OptimConfig, TrainConfig, to_dict
+from bdflow.train.export import check_parity, export, export_run
+from bdflow.train.green import network_of
 from bdflow.train.trainer import LAST
 
 GRAPHS = ["down.onnx", "sample.onnx", "up.onnx"]
@@ -117,7 +119,7 @@ def test_weights_of_before_there_were_rivals_are_bdflows(tiny, tmp_path, name):
     if name == "tiny-x2":
         assert load_model(copy).config == CONFIGS[name]
     else:
-        with pytest.raises(RuntimeError, match="Missing key"):
+        with pytest.raises(BDFlowError, match=r"it has 0 channels of Z, and the network that torch .* 45: "):
             load_model(copy)
 
 
@@ -200,11 +202,17 @@ def test_sample_gives_a_photograph_back_exactly_where_nothing_was_rounded(tiny):
 
 def test_further_bits_of_green_are_stored_in_place_of_the_boundary_map(tmp_path):
     """The control of the boundary study: what the graphs store and restore is what training sees."""
-    green = ModelConfig(scale=2, features=4, blocks=1, boundary_bits=2, extra="green")
-    model = stir(build(green)).eval()
-    parity = export(TrainConfig(name="green", model=green), model.state_dict(), tmp_path / "green", TRAINING)
+    green = TrainConfig(
+        name="green", model=ModelConfig(scale=2, features=4, blocks=1, boundary_bits=2), plane="green"
+    )
+    model = stir(network_of(green)).eval()
+    parity = export(green, model.state_dict(), tmp_path / "green", TRAINING)
     assert max(parity.values()) <= 1
-    model = load_model(tmp_path / "green")
+    folder = zoo.find(tmp_path / "green", trust=True)
+    assert (folder.bits, folder.latent_channels) == (2, 9)
+    with pytest.raises(BDFlowError, match="it has 9 channels of Z, and the network that torch "):
+        load_model(folder.folder)
+    model = load_weights(network_of(green), folder.folder / zoo.WEIGHTS)
     image = torch.randint(0, 256, (1, 3, 16, 24), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         y, boundary, _ = model(image / 255)
@@ -250,13 +258,13 @@ def test_an_export_that_fails_leaves_the_older_one(quick, tmp_path, monkeypatch)
     export(config("tiny-x2"), weights, out, TRAINING)
     before = {name: (out / name).read_bytes() for name in FILES}
 
-    def other(folder):
-        model = load_model(folder)
+    def other(model, weights):
+        load_weights(model, weights)
         with torch.no_grad():
             model.levels[0].blocks[0].eta.tail.bias += 1
         return model
 
-    monkeypatch.setattr(exporting, "load_model", other)
+    monkeypatch.setattr(exporting, "load_weights", other)
     for folder in (out, tmp_path / "new"):
         with pytest.raises(BDFlowError, match="not exported"):
             export(config("tiny-x2"), weights, folder, {"steps": 99})

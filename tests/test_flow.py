@@ -7,7 +7,7 @@ import torch
 from invertible import check_invertible, picture, stir
 from torch import Tensor, nn
 
-from bdflow.train.flow import DenseBlock, InvBlock, ResidualBlock
+from bdflow.networks.flow import DenseBlock, InvBlock, ResidualBlock
 
 couplings = pytest.mark.parametrize("coupling", ["additive", "affine"])
 kinds = pytest.mark.parametrize("kind", [ResidualBlock, DenseBlock], ids=["residual", "dense"])

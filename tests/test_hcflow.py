@@ -9,9 +9,9 @@ from invertible import check_invertible, picture, stir
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
-from bdflow.train.config import ModelConfig
-from bdflow.train.hcflow import ActNorm, ConditionalStep, FlowStep, HCFlow, Mix, Prior
-from bdflow.train.model import count_multiply_adds, count_parameters
+from bdflow.networks.build import count_multiply_adds, count_parameters
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.hcflow import ActNorm, ConditionalStep, FlowStep, HCFlow, Mix, Prior
 
 Tiny = partial(ModelConfig, network="hcflow", features=4, blocks=2, boundary_bits=0)
 

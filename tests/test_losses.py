@@ -1,8 +1,8 @@
 """The five terms, each by hand or against a named oracle, and their schedules."""
 
 import math
+from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 import skimage.data
@@ -11,7 +11,10 @@ from invertible import stir
 from PIL import Image
 from torch import Tensor, nn
 
-from bdflow.train.config import LossConfig, MaskConfig, ModelConfig
+from bdflow.networks.bdflow import BDFlow
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.network import restore
+from bdflow.train.config import LossConfig, MaskConfig
 from bdflow.train.losses import (
     Objective,
     backward_loss,
@@ -19,11 +22,9 @@ from bdflow.train.losses import (
     boundary_loss,
     forward_loss,
     latent_loss,
-    restore,
     squared_loss,
 )
 from bdflow.train.mask import boundary_mask, boundary_steps, normalise
-from bdflow.train.model import BDFlow
 
 SMALL = ModelConfig(scale=2, features=4, blocks=1)
 PHOTO = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None]
@@ -110,7 +111,7 @@ def test_all_terms_of_an_untrained_network_by_hand(bits, progress):
     """Untrained it is the Haar transform: Y the mean of 2x2, B the horizontal detail of red, Z the rest."""
     noise = torch.Generator().manual_seed(0)
     images = torch.randint(64, (2, 3, 16, 16), generator=noise).byte() * 4  # so that Y lies on whole levels
-    terms = objective(BDFlow(msgspec.structs.replace(SMALL, boundary_bits=bits)))(images, progress)
+    terms = objective(BDFlow(replace(SMALL, boundary_bits=bits)))(images, progress)
     x = images.double() / 255
     a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
     y, h, v, diagonal = (a + b + c + d) / 4, (a - b + c - d) / 4, (a + b - c - d) / 4, (a - b - c + d) / 4
@@ -202,7 +203,7 @@ def test_lpips_sees_both_pictures_on_a_grid_that_moves():
 @pytest.mark.parametrize("bits", [0, 1])
 def test_the_weight_of_boundaries_works_without_the_boundary_map(weights, bits):
     """BAW is a thing apart from BAM: no B, or no weight on B, leaves Eq. 4 as it is."""
-    model = stir(BDFlow(msgspec.structs.replace(SMALL, boundary_bits=bits)))
+    model = stir(BDFlow(replace(SMALL, boundary_bits=bits)))
     early, late = (objective(model, **weights)(batch(), p) for p in (0.0, 0.3))
     assert ("boundary" in early) == ("boundary" in late) == bool(bits and weights["boundary"])
     y, boundary, _ = model(batch().float() / 255)
@@ -245,7 +246,7 @@ def test_sampling_z_depends_on_the_generator_alone():
 
 def test_sampled_z_has_the_spread_asked_for():
     """Untrained, what Z adds to the restored picture is its Haar synthesis: 3 details, one sigma each."""
-    model = BDFlow(msgspec.structs.replace(SMALL, boundary_bits=0))
+    model = BDFlow(replace(SMALL, boundary_bits=0))
     y = torch.full((1, 3, 64, 64), 0.6)
     restored = restore(model, y, None, 0.1, torch.Generator().manual_seed(0)) - 0.6
     assert restored.std().item() == pytest.approx(0.1 * math.sqrt(3), rel=0.02)

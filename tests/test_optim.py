@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from bdflow.train.config import ModelConfig, OptimConfig
-from bdflow.train.model import BDFlow
+from bdflow.networks.bdflow import BDFlow
+from bdflow.networks.config import ModelConfig
+from bdflow.train.config import OptimConfig
 from bdflow.train.optim import Muon, make_optimizers, orthogonalize
 
 

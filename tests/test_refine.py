@@ -100,6 +100,8 @@ def test_what_cannot_be_is_told_in_a_line(x4, face, monkeypatch):
     monkeypatch.setattr("bdflow.refine.restore", without_memory)
     with pytest.raises(bdflow.BDFlowError, match=r"^torch failed: out of memory$"):
         x4.downscale(face, refine=1)
-    monkeypatch.setattr("bdflow.backends.find_spec", lambda name: None)
-    with pytest.raises(bdflow.BDFlowError, match=r'^torch is not installed: pip install "bdflow\[train\]"$'):
+    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: name != "safetensors" or None)
+    with pytest.raises(
+        bdflow.BDFlowError, match=r'^refining needs safetensors: pip install "bdflow\[torch\]"$'
+    ):
         bdflow.load("photos-x4").downscale(face, refine=1)

@@ -160,7 +160,7 @@ def test_the_card_counts_the_bits(tiny, name, bits):
 
 def test_the_paper_table_holds_the_figures_of_table_2(monkeypatch):
     sizes = [("BDFlow", 8, 3156228, 3439900000), ("IRN", 64, 471719808, 15580200000)]
-    monkeypatch.setattr("bdflow.train.model.paper_sizes", lambda: sizes)
+    monkeypatch.setattr("bdflow.networks.build.paper_sizes", lambda: sizes)
     text = printed(report.paper_table())
     assert "│ BDFlow  │    x8 │   3,156,228 │      3.4399 G │" in text
     assert "│ IRN     │   x64 │ 471,719,808 │     15.5802 G │" in text

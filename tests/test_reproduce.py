@@ -248,7 +248,7 @@ def test_figures_are_those_of_the_metrics():
 
 
 def test_a_learned_distance_reads_a_true_picture_once(monkeypatch):
-    from bdflow.train import lpips
+    from bdflow.quality import lpips
 
     seen = []
 
@@ -590,7 +590,7 @@ def test_what_the_user_can_mend_is_one_line(shell, arguments, message):
 
 
 def test_a_missing_package_is_one_line(shell, monkeypatch):
-    find = "importlib.util.find_spec"
+    find = "bdflow.extras.find_spec"
     monkeypatch.setattr(find, lambda name: None if name == "matplotlib" else object())
     assert shell("reproduce", "table1")[2] == ('bdflow: this needs matplotlib: pip install "bdflow[bench]"\n')
 

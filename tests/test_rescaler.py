@@ -15,8 +15,9 @@ from tiny_models import CONFIGS
 
 import bdflow
 from bdflow import backends, container, images, rescaler
+from bdflow.networks.build import load_model
+from bdflow.networks.network import Down, Up
 from bdflow.resize import bicubic_down
-from bdflow.train.export import Down, Up, load_model
 
 SIZES = [(1, 1), (1, 7), (7, 1), (3, 5), (8, 8), (9, 15), (17, 40), (41, 23)]  # height, width
 NOISE = np.random.default_rng(0).integers(0, 256, (41, 45, 4), np.uint8)

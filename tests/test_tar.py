@@ -9,10 +9,10 @@ from invertible import picture, stir
 from tiny_run import rows, state, trainer_of
 from torch.nn.functional import avg_pool2d, interpolate
 
-from bdflow.train.config import ModelConfig
+from bdflow.networks.build import build, count_multiply_adds, count_parameters
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.tar import TAR
 from bdflow.train.losses import latent_loss
-from bdflow.train.model import build, count_multiply_adds, count_parameters
-from bdflow.train.tar import TAR
 from bdflow.train.trainer import LAST
 
 

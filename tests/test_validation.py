@@ -43,7 +43,7 @@ def test_validation_scores_the_moving_average_and_leaves_training_alone(pictures
     run = trainer_of(pictures, tmp_path / "1")
     scores = {}
     for name, weights in (("ema", run.ema), ("raw", run.raw.state_dict())):
-        model = trainer.build(run.config.model)
+        model = trainer.network_of(run.config)
         model.load_state_dict(weights)
         scores[name] = trainer.validate(model, run.held_out)[0]["psnr_y"]
     last = next(value for step, name, value in rows(tmp_path / "1") if (step, name) == (STEPS, "psnr_y"))

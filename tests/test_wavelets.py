@@ -6,7 +6,7 @@ import pywt
 import torch
 from numpy.typing import NDArray
 
-from bdflow.train.wavelets import CDF53, Haar
+from bdflow.networks.wavelets import CDF53, Haar
 
 SHAPES = [(1, 1, 2, 2), (1, 3, 2, 8), (2, 3, 6, 4), (1, 5, 10, 2), (3, 7, 14, 22), (1, 48, 4, 4)]
 wavelets = pytest.mark.parametrize("wavelet", [Haar(), CDF53()], ids=["haar", "cdf53"])

@@ -3,16 +3,19 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
 from invertible import stir
+from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, metadata
 
 from bdflow import BDFlowError, zoo
+from bdflow.networks.build import build
+from bdflow.networks.config import ModelConfig
 from bdflow.rescaler import Rescaler
-from bdflow.train.config import ModelConfig, to_dict
-from bdflow.train.model import build
+from bdflow.train.config import to_dict
 
 FILES = ["down.onnx", "sample.onnx", "up.onnx", "weights.safetensors"]
 
@@ -103,14 +106,55 @@ def test_a_small_file_can_name_built_in_models_only(built_in, folder, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("name", "network"), [("tiny-x2", "bdflow"), ("tiny-hcflow", "hcflow"), ("tiny-tar", "tar")]
+    ("name", "title"), [("tiny-x2", "BDFlow"), ("tiny-hcflow", "HCFlow"), ("tiny-tar", "TAR")]
 )
-def test_a_model_tells_its_network_and_the_channels_of_z(tiny, name, network):
+def test_a_model_tells_what_its_network_declares(tiny, name, title):
     model = zoo.find(tiny(name), trust=True)
-    assert model.network == network
-    assert model.latent_channels == build(CONFIGS[name]).latent_channels
-    model.metadata["model"].pop("network")  # as exported before there were others
-    assert model.network == "bdflow"
+    declared = build(CONFIGS[name]).facts
+    assert model.title == title
+    assert model.facts == declared
+    assert model.metadata["facts"] == json.loads(json.dumps(asdict(declared)))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_weights_of_before_networks_declared_themselves_tell_the_same(tiny, name):
+    model = zoo.find(tiny(name), trust=True)
+    settings = model.metadata["model"] | {"extra": "boundary"}  # a setting of that time
+    earlier = zoo.Model(model.folder, {"name": "a", "model": settings}, "")
+    assert earlier.facts == model.facts
+    if model.title == "BDFlow":  # as exported before there were others
+        settings.pop("network")
+        assert zoo.Model(model.folder, {"name": "a", "model": settings}, "").facts == model.facts
+
+
+def test_irn_is_a_network_of_its_own():
+    irn = ModelConfig(scale=2, features=4, blocks=1, block="dense", boundary_bits=0)
+    assert build(irn).facts.title == "IRN"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"title": "two\nlines"}, {"title": 3}, {"reach": -1}, {"reach": "far"}, {"latent_channels": 1.5},
+        {"graphs": ["down"]}, {"graphs": ["up", "sideways"]}, {"graphs": 3},
+    ],
+)  # fmt: skip
+def test_facts_that_are_none_are_refused(folder, wrong):
+    told = metadata(folder)
+    told["facts"] |= wrong
+    save_file(load_file(folder / zoo.WEIGHTS), folder / zoo.WEIGHTS, {"bdflow": json.dumps(told)})
+    refused(resealed(folder), "weights.safetensors: not weights of a bdflow model")
+
+
+def test_a_network_that_only_restores_needs_no_other_graph(folder):
+    told = metadata(folder)
+    told["facts"]["graphs"] = ["up"]
+    save_file(load_file(folder / zoo.WEIGHTS), folder / zoo.WEIGHTS, {"bdflow": json.dumps(told)})
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES[2:]]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    rescaler = Rescaler(zoo.find(folder, trust=True))
+    with pytest.raises(BDFlowError, match=r"^model tiny-x2 has no down\.onnx: BDFlow does not do that$"):
+        rescaler.downscale(b"P5 1 1 255 x")
 
 
 def test_a_model_describes_itself(tiny):

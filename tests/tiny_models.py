@@ -8,9 +8,11 @@ import onnx
 import torch
 from invertible import stir
 
-from bdflow.train.config import CardConfig, ModelConfig, TrainConfig
+from bdflow.networks.build import build
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.network import Network
+from bdflow.train.config import CardConfig, TrainConfig
 from bdflow.train.export import export
-from bdflow.train.model import Network, build
 
 CONFIGS = {
     "tiny-x2": ModelConfig(scale=2, features=4, blocks=1),

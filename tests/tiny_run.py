@@ -1,13 +1,15 @@
 """Training runs of a second: a few thousand numbers, pictures of a few hundred pixels."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import torch
 from torch import Tensor
 
-from bdflow.train.config import DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
+from bdflow.networks.config import ModelConfig
+from bdflow.train.config import DataConfig, LossConfig, OptimConfig, TrainConfig, to_dict
 from bdflow.train.trainer import LAST, LOG, Trainer
 
 STEPS = 6
@@ -22,8 +24,8 @@ def config(steps: int = STEPS, **changes) -> TrainConfig:
         "optim": OptimConfig(steps=steps, learning_rate=2e-3, ema=0.9, seed=3),
     }
     for name, part in parts.items():
-        own = {key: changes.pop(key) for key in list(changes) if key in part.__struct_fields__}
-        parts[name] = msgspec.structs.replace(part, **own)
+        own = {key: changes.pop(key) for key in list(changes) if key in to_dict(part)}
+        parts[name] = (replace if name == "model" else msgspec.structs.replace)(part, **own)
     return TrainConfig(name="tiny", **parts, **{"validate_every": 100, "save_every": 100} | changes)
 
 

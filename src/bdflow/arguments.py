@@ -80,7 +80,7 @@ class Computing:
         threads: Processor threads; default: all cores.
         device: Where it is computed. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
         backend: What computes. openvino (bdflow[openvino]) is about twice as fast where the processor has
-            bfloat16, for a few levels' difference; torch (bdflow[train]) uses its own CUDA.
+            bfloat16, for a few levels' difference; torch (bdflow[torch]) uses its own CUDA.
     """
 
     tile: Annotated[int | None, Parameter(validator=Number(gt=0))] = None
@@ -166,11 +166,3 @@ def deliver(picture: Strips, target: str, force: bool, quality: int | None = Non
 def say(text: str) -> None:
     """Tell the user; standard output is for results."""
     print(text, file=sys.stderr)
-
-
-def needs_torch() -> None:
-    """Refuse a verb of the training half where it is missing."""
-    from importlib.util import find_spec
-
-    if not all(find_spec(name) for name in ("torch", "msgspec", "safetensors", "lightning_fabric", "onnx")):
-        raise BDFlowError('this needs the training half: pip install "bdflow[train]"')

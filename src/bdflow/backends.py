@@ -3,13 +3,13 @@
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.files import reason
 from bdflow.offline import hidden, onnxruntime
 from bdflow.zoo import Model
@@ -45,9 +45,8 @@ def choose(device: str, backend: str = "onnxruntime") -> str:
         raise BDFlowError(f"no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     if device not in DEVICES:
         raise BDFlowError(f"no device {device!r}: choose one of {', '.join(DEVICES)}")
-    if extra := _EXTRA.get(backend):
-        if not find_spec(backend):
-            raise BDFlowError(f'{backend} is not installed: pip install "bdflow[{extra}]"')
+    if backend != "onnxruntime":
+        needs(backend, what=f"backend {backend}")
         usable = _devices_of_torch() if backend == "torch" else ["cpu"]
         if device not in ("auto", *usable):
             raise BDFlowError(f"{backend} cannot use {device} here: choose {' or '.join(usable)}")
@@ -79,6 +78,8 @@ def load(model: Model, graph: str, device: str, backend: str, threads: int | Non
     Raises:
         BDFlowError: It cannot be loaded, or the device does not work; of the network itself: it failed.
     """
+    if graph not in model.graphs:
+        raise BDFlowError(f"model {model.name} has no {graph}.onnx: {model.title} does not do that")
     try:
         run, accelerated = BACKENDS[backend](model, graph, device, threads)
     except BDFlowError:
@@ -139,7 +140,8 @@ def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tup
 def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
     import torch
 
-    from bdflow.train.export import Down, Up, load_model
+    from bdflow.networks.build import load_model
+    from bdflow.networks.network import Down, Up
 
     if threads:
         torch.set_num_threads(threads)
@@ -164,5 +166,4 @@ def _devices_of_torch() -> list[str]:
 
 
 BACKENDS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "torch": _torch}
-_EXTRA = {"openvino": "openvino", "torch": "train"}
 _NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "torch"}

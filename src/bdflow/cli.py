@@ -31,12 +31,12 @@ from bdflow.arguments import (
     beside,
     check_target,
     deliver,
-    needs_torch,
     read_input,
     results_folder,
     say,
     small_stem,
 )
+from bdflow.extras import needs
 from bdflow.limits import MAX_PIXELS
 from bdflow.reproduce.cli import reproduce
 from bdflow.train import cli as training
@@ -79,7 +79,7 @@ def downscale(
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
-            and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[train].
+            and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[torch].
         max_pixels: Refuse larger pictures, before they are decoded.
         trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
@@ -223,14 +223,14 @@ def models(*, paper: Switch = False) -> None:
     """List the built-in models.
 
     Args:
-        paper: Instead, count the paper's four networks and IRN's (Table 2). Needs bdflow[train].
+        paper: Instead, count the paper's four networks and IRN's (Table 2). Needs bdflow[torch].
     """
     from rich.console import Console
 
     from bdflow.report import models_table, paper_table
 
     if paper:
-        needs_torch()
+        needs("torch", what="--paper")
     Console().print(paper_table() if paper else models_table())
 
 

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.files import reason
 from bdflow.images import Picture
 
@@ -304,8 +305,7 @@ def _decode_jpeg_xl(data: bytes) -> Samples:
 
 
 def _imagecodecs() -> Any:
-    try:
-        import imagecodecs
-    except ImportError:
-        raise BDFlowError('JPEG XL needs the package imagecodecs: pip install "bdflow[bench]"') from None
+    needs("bench", "imagecodecs", what="JPEG XL")
+    import imagecodecs
+
     return imagecodecs

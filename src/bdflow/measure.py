@@ -12,6 +12,7 @@ from PIL import Image
 
 from bdflow.codecs import JPEG, WEBP_LOSSLESS, smallest_png
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.methods.protocol import Method, Pixels
 from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.resize import bicubic_down
@@ -136,28 +137,28 @@ def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], 
     for name in names:
         try:
             found[name] = makers[name](data)
-        except ImportError:
-            half, extra = ("measuring", "bench") if name == "niqe" else ("training", "train")
-            missing[name] = f'it needs the {half} half: pip install "bdflow[{extra}]"'
         except BDFlowError as error:
             missing[name] = str(error)
     return found, missing
 
 
 def _lpips(data: Path | None) -> Learned:
-    from bdflow.train import lpips
+    needs("torch", "torch", what="it")
+    from bdflow.quality import lpips
 
     network = lpips.LPIPS(lpips.find_weights(data))
     return Learned(_distance(network), lpips.LEAST, of_luma=_distance(network, _gray))
 
 
 def _dists(data: Path | None) -> Learned:
-    from bdflow.train import dists
+    needs("torch", "torch", what="it")
+    from bdflow.quality import dists
 
     return Learned(_distance(dists.DISTS(dists.find_weights(data))), dists.LEAST)
 
 
 def _niqe(data: Path | None) -> Learned:
+    needs("bench", "scipy", what="it")
     from bdflow import niqe
 
     natural = niqe.load(data)

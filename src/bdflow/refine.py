@@ -17,17 +17,17 @@ from bdflow.backends import choose
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
 from bdflow.images import Array, Picture
+from bdflow.networks.build import load_model
+from bdflow.networks.network import restore
+from bdflow.networks.stored import TOP
 from bdflow.resize import bicubic_down
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.tiles import cut, times
-from bdflow.train.export import load_model, to_levels
-from bdflow.train.losses import restore
-from bdflow.train.model import quantize
 from bdflow.zoo import Model
 
 KEPT = 512  # pixels of a tile, each way, beside what it must see around them; up to 4 GiB with the gradients
 GUIDE = 0.1  # weight of the small picture's distance to the bicubic one: enough that it does not grow
-ROUNDING = 1 / 12 / 255**2  # mean square of what rounding to 8 bits adds
+ROUNDING = 1 / 12 / TOP**2  # mean square of what rounding to 8 bits adds
 LEARNING_RATE = {"y": 1.0, "boundary": 0.5}  # levels that a step may move a sample by
 BETAS = 0.5, 0.9  # of Adam; shorter memories than usual, for there are few steps
 
@@ -41,7 +41,7 @@ class Refiner:
         threads: Of the processor, for all of torch; None leaves them as they are.
 
     Raises:
-        BDFlowError: torch is not installed, cannot use the device, or the model stores more bits of green.
+        BDFlowError: torch cannot use the device, or does not know the model's network.
     """
 
     def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
@@ -49,10 +49,8 @@ class Refiner:
             torch.set_num_threads(threads)
         self._device = torch.device(choose(device, "torch"))
         network = load_model(model.folder).requires_grad_(False)
-        if network.config.extra == "green":
-            raise BDFlowError(f"{model.name} stores more bits of green: it cannot be refined")
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._scale, self._halo = model.scale, model.halo
+        self._scale, self._halo, self._storage = model.scale, model.halo, network.storage
 
     def refine(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
         """The best small picture that so many steps of Adam pass; never a worse one.
@@ -75,13 +73,14 @@ class Refiner:
             raise BDFlowError(f"torch failed: {reason(error)}") from error
 
     def _search(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
-        count = 2**small.bits - 1
-        plain = self._tensor(bicubic_down(picture.rgb, self._scale)) / 255
-        parts = {"y": self._tensor(small.image.rgb) / 255}
-        levels = {"y": 255}
-        if small.boundary is not None:
-            parts["boundary"] = self._tensor(small.boundary[..., None]) / count
-            levels["boundary"] = count
+        storage = self._storage
+        plain = self._tensor(bicubic_down(picture.rgb, self._scale)) / TOP
+        y, boundary = storage.samples(
+            self._tensor(small.image.rgb),
+            None if small.boundary is None else self._tensor(small.boundary[..., None]),
+        )
+        parts = {"y": y} if boundary is None else {"y": y, "boundary": boundary}
+        tops = {"y": TOP, "boundary": storage.boundary_top}
         groups = [{"params": [part.requires_grad_()], "lr": 0.0} for part in parts.values()]
         optimizer = torch.optim.Adam(groups, betas=BETAS)
 
@@ -96,7 +95,7 @@ class Refiner:
                     error += summand.item()
                     if not last:  # at once, or what all tiles computed would lie in memory
                         summand.backward()  # type: ignore[no-untyped-call]
-                distance = (quantize(parts["y"], 256) - plain).square().mean()
+                distance = (storage.rounded(parts["y"], None)[0] - plain).square().mean()
                 if step == 0:
                     first, weight = error, GUIDE * error / max(distance.item(), ROUNDING)
                 guide = weight * distance
@@ -107,16 +106,16 @@ class Refiner:
                 best = {name: part.detach().clone() for name, part in parts.items()}
             if not last:
                 for group, name in zip(optimizer.param_groups, parts, strict=True):
-                    group["lr"] = LEARNING_RATE[name] / levels[name] * (1 - step / steps)
+                    group["lr"] = LEARNING_RATE[name] / tops[name] * (1 - step / steps)
                 optimizer.step()
-        stored = {
-            name: np.ascontiguousarray(to_levels(part, levels[name])[0].permute(1, 2, 0).cpu().numpy())
-            for name, part in best.items()
-        }
+        rgb, *planes = (
+            np.ascontiguousarray(levels[0].permute(1, 2, 0).cpu().numpy())
+            for levels in storage.levels(best["y"], best.get("boundary"))
+        )
         return replace(
             small,
-            image=replace(small.image, rgb=stored["y"]),
-            boundary=stored["boundary"][..., 0] if "boundary" in stored else None,
+            image=replace(small.image, rgb=rgb),
+            boundary=planes[0][..., 0] if planes else None,
         )
 
     def _errors(self, rgb: Array, y: Tensor, boundary: Tensor | None) -> Iterator[Tensor]:
@@ -127,7 +126,7 @@ class Refiner:
         for down, across in product(rows, columns):
             seen = ..., down.seen, across.seen
             part = restore(self._network, y[seen], None if boundary is None else boundary[seen])
-            true = self._tensor(rgb[times(down.kept, scale), times(across.kept, scale)]) / 255
+            true = self._tensor(rgb[times(down.kept, scale), times(across.kept, scale)]) / TOP
             part = part[..., times(down.inner, scale), times(across.inner, scale)]
             # Beyond the photograph's edge, in the last cells, nobody looks.
             yield (part[..., : true.shape[-2], : true.shape[-1]] - true).square().sum() / rgb.size

@@ -18,7 +18,6 @@ from bdflow.smallfile.downscaled import Downscaled
 
 RESULTS, CARD = "evaluation.json", "card.md"
 _LABEL_HEIGHT, _GAP = 30, 8
-_NETWORKS = {"bdflow": "BDFlow", "hcflow": "HCFlow", "tar": "TAR"}
 
 
 def contact_sheet(panels: Mapping[str, NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
@@ -111,7 +110,7 @@ def models_table() -> Table:
 
 def paper_table() -> Table:
     """What ``bdflow models --paper`` prints; needs torch."""
-    from bdflow.train.model import paper_sizes
+    from bdflow.networks.build import paper_sizes
 
     table = Table(title="Table 2, counted (one direction at 128x128)", title_justify="left")
     for heading in ("network", "scale", "parameters", "multiply-adds"):
@@ -161,7 +160,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     lines = [
         f"# {model.name}",
         "",
-        f"{_NETWORKS[model.network]} for {model.scale} times smaller each way:"
+        f"{model.title} for {model.scale} times smaller each way:"
         f" {training['parameters']:,} parameters,"
         f" {training['multiply_adds'] / 1e9:.4f} G multiply-adds at 128x128 in one direction,"
         f" {boundary}. Licence: Apache-2.0.",

@@ -16,6 +16,7 @@ from bdflow.backends import Network
 from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.images import Picture, Source
 from bdflow.images import read as read_picture
 from bdflow.limits import MAX_PIXELS
@@ -219,7 +220,7 @@ class Rescaler:
 
     @cached_property
     def _refiner(self) -> "Refiner":
-        backends.choose(self._device, "torch")  # says what to install, where an import would only fail
+        needs("torch", what="refining")
         from bdflow.refine import Refiner
 
         return Refiner(self.model, self._device, self._threads)

@@ -1,9 +1,9 @@
 """Model folders: find, verify, describe.
 
 A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
-in its metadata), the graphs ``down.onnx``, ``up.onnx`` and ``sample.onnx`` (``up`` with a drawn Z), whose
-initialisers point into that file, ``card.md``, perhaps ``halo.json``, and ``SHA256SUMS`` over all that is
-executed or loaded.
+in its metadata), the graphs ``down.onnx``, ``up.onnx`` and ``sample.onnx`` (``up`` with a drawn Z), or those
+of them that the network has, whose initialisers point into that file, ``card.md``, perhaps ``halo.json``,
+and ``SHA256SUMS`` over all that is executed or loaded.
 
 Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
 their own, ``models/SHA256SUMS``; others are loaded only for a caller who says that he trusts them.
@@ -23,10 +23,11 @@ from typing import Any
 from bdflow import graphs
 from bdflow.errors import BDFlowError
 from bdflow.files import named, reason
+from bdflow.networks.facts import Facts
+from bdflow.networks.facts import read as read_facts
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
-GRAPHS = ("down.onnx", "sample.onnx", "up.onnx")
 HALO = "halo.json"  # beside the weights: their digest, which small files name, must not hang on tiling
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
@@ -40,7 +41,7 @@ class Model:
     Attributes:
         folder: Where it lies.
         metadata: What training and export recorded: ``name``, ``model`` (the network's configuration),
-            ``training`` and more.
+            ``facts`` (what the network declares of itself) and ``training``.
         weights_sha256: Hex digest of the weights file; its first 8 bytes go into every small file.
         measured_halo: A halo that was found to be enough; None where none was looked for.
     """
@@ -64,27 +65,30 @@ class Model:
         """Bits of a sample of the boundary map; 0 where the model has none."""
         return int(self.metadata["model"]["boundary_bits"])
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What the network declares of itself."""
+        return read_facts(self.metadata)
+
     @property
-    def network(self) -> str:
-        """``bdflow``, or its rivals ``hcflow`` and ``tar``. Older weights do not tell: they are BDFlow's."""
-        return str(self.metadata["model"].get("network", "bdflow"))
+    def title(self) -> str:
+        """What tables and cards call the network, such as BDFlow."""
+        return self.facts.title
 
     @property
     def latent_channels(self) -> int:
         """Channels of Z, on the grid of the small picture."""
-        if self.network == "tar":
-            return 0
-        has_boundary = self.bits and self.metadata["model"].get("extra", "boundary") == "boundary"
-        return 3 * self.scale**2 - 3 - bool(has_boundary)
+        return self.facts.latent_channels
 
     @property
     def reach(self) -> int:
         """How far, in the photograph's pixels, a pixel can be from what it depends on, either way."""
-        blocks, levels = self.metadata["model"]["blocks"], self.scale.bit_length() - 1
-        counts: list[int] = blocks if isinstance(blocks, list) else [blocks] * levels
-        cells = sum(self._cells(count) << level + 1 for level, count in enumerate(counts))
-        # TAR has besides a convolution a level on the grid twice as fine, and one on the small picture's.
-        return cells + (2 * self.scale - 1 if self.network == "tar" else 0)
+        return self.facts.reach
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Which of ``down``, ``sample`` and ``up`` there are."""
+        return self.facts.graphs
 
     @property
     def halo(self) -> int:
@@ -95,16 +99,6 @@ class Model:
         :mod:`bdflow.train.halo`.
         """
         return self.reach if self.measured_halo is None else min(self.reach, self.measured_halo)
-
-    def _cells(self, blocks: int) -> int:
-        """How far one level of so many blocks reaches, on its own grid: its 3x3 convolutions in a row."""
-        if self.network == "hcflow":  # flow steps of 5, a condition of 15 an RRDB, conditional steps of 2
-            return 5 * blocks + 3 + 15 * max(1, 3 * blocks // 8) + 2 * max(1, 3 * blocks // 4)
-        if self.network == "tar":
-            return 2 * blocks + 1
-        # An InvBlock's inner networks follow on each other; CDF 5/3 adds one pixel, Haar none.
-        block = 2 * (5 if self.metadata["model"]["block"] == "dense" else 3)
-        return blocks * block + int(self.metadata["model"]["wavelet"] == "cdf53")
 
     @cached_property
     def size(self) -> int:
@@ -187,9 +181,8 @@ def _verify(folder: Path, *, trust: bool = False) -> Model:
     for name, digest in digests.items():
         if digest != sums[name]:
             raise BDFlowError(f"{folder / name} is damaged or was changed; export or install the model again")
-    for name in (WEIGHTS, *GRAPHS):
-        if name not in sums:
-            raise BDFlowError(f"{folder / SUMS} does not name {name}; export the model again")
+    if WEIGHTS not in sums:
+        raise _not_named(folder, WEIGHTS)
     if digests not in _known().values():
         if not trust:
             raise BDFlowError(
@@ -202,10 +195,17 @@ def _verify(folder: Path, *, trust: bool = False) -> Model:
                     graphs.check(_read(folder / name, graphs.MAX_GRAPH), WEIGHTS)
     model = Model(folder, read_metadata(folder / WEIGHTS), digests[WEIGHTS], _read_halo(folder, sums))
     try:
-        _ = model.reach, model.latent_channels
+        needed = [f"{graph}.onnx" for graph in model.graphs]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BDFlowError(f"{folder / WEIGHTS}: not weights of a bdflow model ({error!r:.80})") from None
+    for name in needed:
+        if name not in sums:
+            raise _not_named(folder, name)
     return model
+
+
+def _not_named(folder: Path, name: str) -> BDFlowError:
+    return BDFlowError(f"{folder / SUMS} does not name {name}; export the model again")
 
 
 def _read_halo(folder: Path, sums: Container[str]) -> int | None:

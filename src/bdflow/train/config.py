@@ -1,5 +1,6 @@
 """Every hyper-parameter, in frozen structures: read from TOML, saved in run folders and in the weights."""
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from bdflow.errors import BDFlowError
-
-Activation = Literal["leaky_relu", "silu", "gelu"]
+from bdflow.networks.config import ModelConfig
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,91 +17,6 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 Kind = TypeVar("Kind", bound=Frozen)
-
-
-class ModelConfig(Frozen, frozen=True):
-    """The network. The defaults are the paper's; ``scale`` and ``blocks`` tell its four models apart.
-
-    The rivals take ``scale``, ``blocks``, ``features`` and, where they have a Z, ``latent_variance``; what
-    else is set for them is refused, and ``boundary_bits`` must be 0.
-
-    Attributes:
-        network: BDFlow (IRN is one, of dense blocks); HCFlow and TAR are its rivals, in files of their names.
-        scale: How many times smaller each way, a power of two.
-        blocks: InvBlocks a level; one number for all levels or one for each, finest level first. Of HCFlow:
-            unconditional flow steps; of TAR: residual blocks each way.
-        features: Width of phi, rho and eta; likewise. With dense blocks, their growth. Of HCFlow: channels
-            of its condition; of TAR: channels. Both divide it by 4.
-        kept: Channels that go on after each level but the last, finest first; the others join Z.
-            Empty: all go on, as in the paper.
-        split: Channels of u1 in every InvBlock: the 3 of the image (paper), or all that are kept.
-        block: Residual blocks of three convolutions (paper) or IRN's dense blocks of five.
-        activation: Between the convolutions; leaky ReLU (slope 0.2) is IRN's.
-        coupling: ``additive``: u1 + phi(u2), Eq. 1 and IRN; ``affine``: as printed in Eq. 6.
-        wavelet: What halves the picture at each level.
-        clamp: Scales are exp(clamp * (2 sigmoid(r) - 1)), so they are never zero.
-        boundary_bits: Bits of a sample of B, 1 to 3; 0 drops B (its channel joins Z).
-        extra: What the plane of ``boundary_bits`` holds: B, or (a control) so many further bits of Y's green.
-        latent_variance: sigma^2 of the prior of Z.
-    """
-
-    network: Literal["bdflow", "hcflow", "tar"] = "bdflow"
-    scale: int = 8
-    blocks: int | tuple[int, ...] = 2
-    features: int | tuple[int, ...] = 64
-    kept: tuple[int, ...] = ()
-    split: Literal["image", "kept"] = "image"
-    block: Literal["residual", "dense"] = "residual"
-    activation: Activation = "leaky_relu"
-    coupling: Literal["additive", "affine"] = "additive"
-    wavelet: Literal["haar", "cdf53"] = "haar"
-    clamp: float = 1.0
-    boundary_bits: int = 1
-    extra: Literal["boundary", "green"] = "boundary"
-    latent_variance: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.network != "bdflow":
-            self._check_rival()
-        if self.scale < 2 or self.scale & (self.scale - 1):
-            raise ValueError(f"scale must be a power of two from 2 on, not {self.scale}")
-        if not 0 <= self.boundary_bits <= 3:
-            raise ValueError(f"boundary_bits must be 0 to 3, not {self.boundary_bits}")
-        if self.extra == "green" and not self.boundary_bits:
-            raise ValueError("extra green needs boundary_bits of 1 to 3")
-        for name in ("blocks", "features"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != self.levels:
-                raise ValueError(f"{name} needs one number for each of the {self.levels} levels")
-        if self.kept and len(self.kept) != self.levels - 1:
-            raise ValueError(f"kept needs {self.levels - 1} numbers: one for each level but the last")
-        channels = 3
-        for level, kept in enumerate(self.kept):
-            if not 3 <= kept <= 4 * channels:
-                raise ValueError(f"level {level} can keep 3 to {4 * channels} channels, not {kept}")
-            channels = kept
-
-    def _check_rival(self) -> None:
-        if self.boundary_bits:
-            raise ValueError(f"network {self.network} has no boundary map: boundary_bits must be 0")
-        foreign = {"kept", "split", "block", "activation", "coupling", "wavelet", "clamp"}
-        foreign |= {"latent_variance"} if self.network == "tar" else set()
-        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
-            if name in foreign and getattr(self, name) != default:
-                raise ValueError(f"network {self.network} has no {name}: leave it out")
-        widths = self.features if isinstance(self.features, tuple) else (self.features,)
-        if any(width < 4 or width % 4 for width in widths):
-            raise ValueError(f"network {self.network} needs features that are multiples of 4")
-
-    @property
-    def levels(self) -> int:
-        """n of scale = 2^n."""
-        return self.scale.bit_length() - 1
-
-    def of_level(self, index: int) -> tuple[int, int]:
-        """``blocks`` and ``features`` of a level; 0 is the finest."""
-        blocks = self.blocks if isinstance(self.blocks, int) else self.blocks[index]
-        return blocks, self.features if isinstance(self.features, int) else self.features[index]
 
 
 class MaskConfig(Frozen, frozen=True):
@@ -186,7 +101,11 @@ class CardConfig(Frozen, frozen=True):
 
 
 class TrainConfig(Frozen, frozen=True):
-    """One training run."""
+    """One training run.
+
+    ``plane``: what the plane of ``model.boundary_bits`` holds: B, or, in a control of the boundary study,
+    further bits of Y's green (:mod:`bdflow.train.green`).
+    """
 
     name: str
     card: CardConfig = CardConfig()
@@ -195,6 +114,7 @@ class TrainConfig(Frozen, frozen=True):
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
+    plane: Literal["boundary", "green"] = "boundary"
     validate_every: int = 500
     save_every: int = 250
 
@@ -205,6 +125,8 @@ class TrainConfig(Frozen, frozen=True):
             raise ValueError(f"sides must be two numbers in order, the crop {self.data.crop} or more")
         if self.model.network == "tar" and self.loss.sample_sigma:
             raise ValueError("network tar has no Z to draw: sample_sigma must be 0")
+        if self.plane == "green" and not self.model.boundary_bits:
+            raise ValueError("plane green needs boundary_bits of 1 to 3")
 
 
 def load_config(path: str | Path) -> TrainConfig:
@@ -215,11 +137,34 @@ def load_config(path: str | Path) -> TrainConfig:
 def read_toml(path: Path, kind: type[Kind]) -> Kind:
     """Read any of the frozen structures; a fault gives one line that names it."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), kind)
+        return _convert(tomllib.loads(path.read_text()), kind)
     except OSError as error:
         raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BDFlowError(f"{path}: {error}") from None
+
+
+def read_saved(tree: Mapping[str, Any]) -> TrainConfig:
+    """The configuration in a run folder, in weights or in results, of this release or an earlier one.
+
+    Raises:
+        BDFlowError: It has settings that this release does not know.
+    """
+    model = dict(tree["model"])
+    # Until the network was apart from the control of one study, the model's ``extra`` said it.
+    plane = tree.get("plane") or model.pop("extra", "boundary")
+    try:
+        return _convert({**tree, "model": model, "plane": plane}, TrainConfig)
+    except msgspec.ValidationError as error:
+        raise BDFlowError(f"a configuration that this release of bdflow cannot read: {error}") from None
+
+
+def _convert(tree: Any, kind: type[Kind]) -> Kind:
+    """Plain dictionaries as a structure; msgspec alone would pass over unknown names of the model's."""
+    if issubclass(kind, TrainConfig) and isinstance(model := tree.get("model"), Mapping):
+        for name in model.keys() - {setting.name for setting in dataclasses.fields(ModelConfig)}:
+            raise msgspec.ValidationError(f"Object contains unknown field `{name}` - at `$.model`")
+    return msgspec.convert(tree, kind)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -252,12 +197,12 @@ def override(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
             raise BDFlowError(f"{name}: there is no such setting; see configs/ for their names")
         node[last] = value
     try:
-        return msgspec.convert(tree, TrainConfig)
+        return _convert(tree, TrainConfig)
     except msgspec.ValidationError as error:
         raise BDFlowError(f"{', '.join(changes)}: {error}") from None
 
 
-def to_dict(config: Frozen) -> dict[str, Any]:
+def to_dict(config: Frozen | ModelConfig) -> dict[str, Any]:
     """Plain dictionaries, lists and numbers, ready for JSON."""
     result: dict[str, Any] = msgspec.to_builtins(config)
     return result

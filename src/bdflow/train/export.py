@@ -1,5 +1,6 @@
 """Training state to a model folder: weights, graphs that point into them, and the proof that they agree."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -9,76 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from onnx import TensorProto, helper
 from onnxscript.optimizer import remove_unused_nodes
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from bdflow import zoo
 from bdflow.errors import BDFlowError
-from bdflow.train.config import ModelConfig, TrainConfig, to_dict
-from bdflow.train.model import Network, build, count_multiply_adds, count_parameters
+from bdflow.networks.build import count_multiply_adds, count_parameters, load_weights
+from bdflow.networks.facts import DOWN, SAMPLE, UP
+from bdflow.networks.network import Down, Network, Up
+from bdflow.train.config import TrainConfig, read_saved, to_dict
+from bdflow.train.green import network_of
 from bdflow.train.trainer import LAST
-from bdflow.zoo import GRAPHS, SUMS, WEIGHTS, read_header, read_metadata
+from bdflow.zoo import SUMS, WEIGHTS, read_header
 
 OPSET = 20
-
-
-class Down(nn.Module):
-    """What ``down.onnx`` computes: uint8 picture to uint8 Y and the levels of B (or green's further bits)."""
-
-    def __init__(self, model: Network) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        y, boundary, _ = self.model(image.float() / 255)
-        config = self.model.config
-        if config.extra == "green":
-            fine = (y[:, 1:2].clamp(0, 1) * (255 << config.boundary_bits)).round().int()
-            coarse = fine >> config.boundary_bits
-            small = torch.cat(
-                (to_levels(y[:, :1], 255), coarse.to(torch.uint8), to_levels(y[:, 2:], 255)), dim=1
-            )
-            return small, (fine - (coarse << config.boundary_bits)).to(torch.uint8)
-        small = to_levels(y, 255)
-        if boundary is None:
-            return (small,)
-        return small, to_levels(boundary, 2**config.boundary_bits - 1)
-
-
-class Up(nn.Module):
-    """What ``up.onnx`` computes: uint8 Y, the levels of B, and for ``sample.onnx`` Z, to a uint8 picture."""
-
-    def __init__(self, model: Network) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, small: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        config, y = self.model.config, small.float() / 255
-        if boundary is not None and config.extra == "green":
-            further = boundary.float() / (255 << config.boundary_bits)
-            y, boundary = torch.cat((y[:, :1], y[:, 1:2] + further, y[:, 2:]), dim=1), None
-        if boundary is not None:
-            boundary = boundary.float() / (2**config.boundary_bits - 1)
-        return to_levels(self.model.inverse(y, boundary, latent), 255)
-
-
-def to_levels(x: Tensor, top: int) -> Tensor:
-    """What is stored of samples in [0, 1]: uint8 levels 0..``top``."""
-    return (x.clamp(0, 1) * top).round().to(torch.uint8)
-
-
-def load_model(weights: str | Path) -> Network:
-    """The torch network of a model folder or a weights file, in float32."""
-    weights = Path(weights)
-    weights = weights / WEIGHTS if weights.is_dir() else weights
-    model = build(msgspec.convert(read_metadata(weights)["model"], ModelConfig))
-    model.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
-    return model.eval()
 
 
 def export_run(run: Path, out: Path) -> dict[str, float]:
@@ -90,7 +39,7 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
     if not (run / LAST).is_file():
         raise BDFlowError(f"{run}: no {LAST} in it; give the folder that `bdflow train` wrote")
     state = torch.load(run / LAST, map_location="cpu", weights_only=True)
-    config = msgspec.convert(state["config"], TrainConfig)
+    config = read_saved(state["config"])
     origin = state["origin"] or {}
     training = {
         "steps": state["step"] + origin.get("steps", 0),
@@ -132,11 +81,12 @@ def export(
     if out.exists() and not (out / WEIGHTS).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
     with torch.device("meta"):
-        empty = build(config.model)
+        empty = network_of(config)
     sizes = {"parameters": count_parameters(empty), "multiply_adds": count_multiply_adds(empty)}
     metadata = {
         "name": config.name,
         "model": to_dict(config.model),
+        "facts": dataclasses.asdict(empty.facts),
         "training": {**training, **sizes, "config": to_dict(config)},
     }
     stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
@@ -144,10 +94,10 @@ def export(
     with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as temporary:
         folder = Path(temporary)
         (folder / WEIGHTS).write_bytes(save(stored, {"bdflow": json.dumps(metadata)}))
-        model = load_model(folder)
-        for graph in GRAPHS:
-            write_graph(model, graph.removesuffix(".onnx"), folder)
-        files = [WEIGHTS, *GRAPHS]
+        model = load_weights(network_of(config), folder / WEIGHTS)
+        for graph in model.facts.graphs:
+            write_graph(model, graph, folder)
+        files = [WEIGHTS, *(f"{graph}.onnx" for graph in model.facts.graphs)]
         sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
         (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
         parity = check_parity(model, folder)
@@ -160,7 +110,7 @@ def export(
 
 def write_graph(model: Network, graph: str, out: Path) -> None:
     """Write ``down``, ``up`` or ``sample`` into a folder that holds the weights."""
-    scale, bits = model.config.scale, model.config.boundary_bits
+    scale, bits = model.config.scale, model.storage.bits
     n, h, w = 1, torch.export.Dim("h", min=1), torch.export.Dim("w", min=1)
     grid = {2: h, 3: w}
     image = torch.zeros(n, 3, 3 * scale, 5 * scale, dtype=torch.uint8)
@@ -170,10 +120,10 @@ def write_graph(model: Network, graph: str, out: Path) -> None:
     lr_names = ["small", "boundary"] if bits else ["small"]
     lr = (small, boundary) if bits else (small,)
     path = out / f"{graph}.onnx"
-    if graph == "down":
+    if graph == DOWN:
         _trace(Down(model), {"image": image}, {"image": full}, lr_names, path, out)
         return
-    inputs = dict(zip(lr_names, lr, strict=True)) | ({"latent": latent} if graph == "sample" else {})
+    inputs = dict(zip(lr_names, lr, strict=True)) | ({"latent": latent} if graph == SAMPLE else {})
     _trace(Up(model), inputs, dict.fromkeys(inputs, grid), ["image"], path, out)
 
 
@@ -245,25 +195,23 @@ def check_parity(model: Network, folder: Path) -> dict[str, float]:
     coarse = torch.from_numpy(rng.random((1, 3, 6, 9), dtype=np.float32))
     picture = nn.functional.interpolate(coarse, (5 * scale, 7 * scale), mode="bicubic").clamp(0, 1)
     image = (picture * 255).round().to(torch.uint8)
+    graphs = model.facts.graphs
     with torch.no_grad():
-        small, *boundary = Down(model)(image)
+        small, *boundary = Down(model)(image) if DOWN in graphs else (image[..., ::scale, ::scale],)
         restored = Up(model)(small, *boundary)
     names = ["small", "boundary"][: 1 + len(boundary)]
     lr = dict(zip(names, (t.numpy() for t in (small, *boundary)), strict=True))
-    run = {n: onnxruntime.InferenceSession(folder / f"{n}.onnx") for n in ("down", "up", "sample")}
     zeros = np.zeros((1, model.latent_channels, *small.shape[-2:]), np.float32)
-    down, *levels = run["down"].run(None, {"image": image.numpy()})
-    for got, expected in zip(levels, boundary, strict=True):
-        if (got != expected.numpy()).mean() > 0.05:  # one may fall on the other side of a rounding
-            raise BDFlowError("the exported graph's boundary map differs from torch's: not exported")
-    results = {
-        "down": np.abs(down.astype(int) - lr["small"]).max(),
-        "up": np.abs(run["up"].run(None, lr)[0].astype(int) - restored.numpy()).max(),
-        "sample": np.abs(
-            run["sample"].run(None, lr | {"latent": zeros})[0].astype(int) - restored.numpy()
-        ).max(),
-    }
-    parity = {name: float(value) for name, value in results.items()}
+    inputs = {DOWN: {"image": image.numpy()}, UP: lr, SAMPLE: lr | {"latent": zeros}}
+    parity = {}
+    for graph in graphs:
+        session = onnxruntime.InferenceSession(folder / f"{graph}.onnx")
+        pixels, *levels = session.run(None, inputs[graph])
+        for plane, expected in zip(levels, boundary if graph == DOWN else (), strict=True):
+            if (plane != expected.numpy()).mean() > 0.05:  # one may fall on the other side of a rounding
+                raise BDFlowError("the exported graph's boundary map differs from torch's: not exported")
+        by_torch = small if graph == DOWN else restored
+        parity[graph] = float(np.abs(pixels.astype(int) - by_torch.numpy()).max())
     if max(parity.values()) > 1:
         raise BDFlowError(
             f"the exported graphs differ from torch by {max(parity.values()):.0f} levels: not exported"

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from bdflow.networks.network import Network, restore
+from bdflow.quality.lpips import GRID, LEAST
 from bdflow.train.config import LossConfig, MaskConfig
-from bdflow.train.lpips import GRID, LEAST
 from bdflow.train.mask import boundary_mask, boundary_steps, boundary_weight
-from bdflow.train.model import Network, levels_of_y, quantize
 
 DEFAULT_MASK = MaskConfig()
 
@@ -51,23 +51,6 @@ def latent_loss(latent: Tensor, variance: float) -> Tensor:
     if not latent.numel():
         return latent.sum()
     return 0.5 * (latent.square().mean() / variance + math.log(2 * math.pi * variance))
-
-
-def restore(
-    model: Network,
-    y: Tensor,
-    boundary: Tensor | None,
-    sigma: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Round Y and B as they are stored, then invert with Z = 0 or Z drawn from N(0, sigma^2)."""
-    if boundary is not None:
-        boundary = quantize(boundary, 2**model.config.boundary_bits)
-    latent = None
-    if sigma:
-        shape = (y.shape[0], model.latent_channels, *y.shape[-2:])
-        latent = sigma * torch.randn(shape, generator=generator, device=y.device)
-    return model.inverse(quantize(y, levels_of_y(model.config)), boundary, latent)
 
 
 def _shifted(a: Tensor, b: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

@@ -2,17 +2,19 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from bdflow.errors import BDFlowError
-from bdflow.train.config import CardConfig, TrainConfig, load_config, override, parse_setting
-from bdflow.train.model import extends, graft
+from bdflow.networks.config import ModelConfig
+from bdflow.train.config import CardConfig, load_config, override, parse_setting, read_saved
 from bdflow.train.trainer import Precision, Trainer
 from bdflow.zoo import WEIGHTS, find
 
@@ -61,7 +63,7 @@ def run(
             "seconds": before["seconds"],
         }
         weights = {key: value.float() for key, value in load_file(model.folder / WEIGHTS).items()}
-        trained = msgspec.convert(before["config"], TrainConfig)
+        trained = read_saved(before["config"])
         # The card of those weights tells of other pictures than the ones at hand.
         card = CardConfig(
             data=f"not described; before that: {trained.card.data}",
@@ -84,3 +86,24 @@ def run(
         chosen, data, out, start=weights, origin=origin, precision=precision, accelerator=device
     )
     trainer.fit(math.inf if max_time is None else max_time)
+
+
+def extends(config: ModelConfig, coarse: ModelConfig) -> bool:
+    """Whether a network is that of ``coarse`` behind finer levels, the last of which hands on 3 channels."""
+    more = config.levels - coarse.levels
+    if config.network != "bdflow" or more <= 0 or len(config.kept) < more or config.kept[more - 1] != 3:
+        return False
+    same = all(config.of_level(more + index) == coarse.of_level(index) for index in range(coarse.levels))
+    return same and coarse == replace(
+        config, scale=coarse.scale, blocks=coarse.blocks, features=coarse.features, kept=config.kept[more:]
+    )
+
+
+def graft(weights: Mapping[str, Tensor], more: int) -> dict[str, Tensor]:
+    """Name the weights of a network as those of the coarse levels of one that :func:`extends` it.
+
+    An untrained level is a bare wavelet, so the larger network begins as the smaller one on pictures that are
+    shrunk by averaging.
+    """
+    split = ((key.split(".", 2), value) for key, value in weights.items())
+    return {f"levels.{int(level) + more}.{rest}": value for (_, level, rest), value in split}

@@ -32,13 +32,13 @@ from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
 from bdflow.metrics import psnr_y
+from bdflow.networks.build import build, count_multiply_adds, load_model
+from bdflow.networks.config import ModelConfig
 from bdflow.offline import onnxruntime
 from bdflow.rescaler import Rescaler
 from bdflow.resize import resize
 from bdflow.strips import Strips
-from bdflow.train.config import ModelConfig
-from bdflow.train.export import OPSET, load_model, write_graph
-from bdflow.train.model import build, count_multiply_adds
+from bdflow.train.export import OPSET, write_graph
 from bdflow.zoo import WEIGHTS, Model
 
 AVIF_QUALITY = JPEG_XL_QUALITY = 60  # what web pages use; the time hardly depends on it

@@ -20,7 +20,15 @@ from bdflow.files import write_bytes
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
 from bdflow.rescaler import Rescaler
-from bdflow.train.config import CardConfig, Frozen, TrainConfig, load_config, override, read_toml
+from bdflow.train.config import (
+    CardConfig,
+    Frozen,
+    TrainConfig,
+    load_config,
+    override,
+    read_saved,
+    read_toml,
+)
 from bdflow.train.data import shrink
 from bdflow.train.export import export_run
 from bdflow.train.trainer import Trainer
@@ -204,8 +212,8 @@ def _digest(config: TrainConfig) -> str:
 def _describes(stored: dict[str, Any], config: TrainConfig) -> bool:
     """Whether a row's configuration is this one; settings that are newer than the row have their defaults."""
     try:
-        return msgspec.convert({**stored, "card": {}}, TrainConfig) == config
-    except msgspec.ValidationError:
+        return read_saved({**stored, "card": {}}) == config
+    except BDFlowError:
         return False
 
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import torch
 from PIL import Image
@@ -23,17 +22,16 @@ from torch import Tensor
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
+from bdflow.networks.build import count_parameters
+from bdflow.networks.network import Network, restore
+from bdflow.networks.stored import quantize
 from bdflow.offline import hidden
-from bdflow.train.config import (
-    ModelConfig,
-    TrainConfig,
-    to_dict,
-)
+from bdflow.quality.lpips import LPIPS
+from bdflow.train.config import TrainConfig, read_saved, to_dict
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
-from bdflow.train.losses import Objective, bicubic_down, restore
-from bdflow.train.lpips import LPIPS
+from bdflow.train.green import network_of
+from bdflow.train.losses import Objective, bicubic_down
 from bdflow.train.mask import luma
-from bdflow.train.model import Network, build, count_parameters, quantize
 from bdflow.train.optim import learning_rate, make_optimizers
 
 # It looks for torchmetrics, which is slow and loads matplotlib, which writes below the home folder.
@@ -71,7 +69,7 @@ def validate(model: Network, pictures: list[Tensor]) -> tuple[dict[str, float], 
     for x in pictures:
         y, boundary, _ = model(x)
         restored = restore(model, y, boundary).clamp(0, 1)
-        small, target = quantize(y, 256), bicubic_down(x, model.config.scale)
+        (small, _), target = model.storage.rounded(y, None), bicubic_down(x, model.config.scale)
         up = torch.nn.functional.interpolate(
             quantize(target, 256), x.shape[-2:], mode="bicubic", antialias=True, align_corners=False
         )
@@ -129,7 +127,7 @@ class Trainer:
         self.crops = Crops(pictures, config.data, config.optim.seed)
 
         seed_everything(config.optim.seed, verbose=False)
-        self.raw = build(config.model)
+        self.raw = network_of(config)
         if start is not None:
             self.raw.load_state_dict({**self.raw.state_dict(), **start})
         objective = Objective(self.raw, config.loss, config.mask, LPIPS() if config.loss.lpips else None)
@@ -313,7 +311,8 @@ class Trainer:
 
     def _load(self) -> None:
         state = torch.load(self.out / LAST, map_location="cpu", weights_only=True)
-        if msgspec.convert(state["config"]["model"], ModelConfig) != self.config.model:
+        saved = read_saved(state["config"])
+        if (saved.model, saved.plane) != (self.config.model, self.config.plane):
             raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
         self.raw.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

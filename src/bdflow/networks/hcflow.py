@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuffle
 
-from bdflow.train.config import ModelConfig
-from bdflow.train.flow import DenseBlock, conv3x3, zero
-from bdflow.train.wavelets import Haar
+from bdflow.networks import facts
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.flow import DenseBlock, conv3x3, zero
+from bdflow.networks.network import Network
+from bdflow.networks.wavelets import Haar
 
 _TERMS, _SQUARINGS = 8, 5  # of exp(A): within 1e-13 for a norm of pi, 1e-8 for one of 10
 
@@ -173,8 +175,8 @@ class Prior(nn.Module):
         self.head = conv3x3(inputs, features)
         trunk = [*(ResidualInResidual(features) for _ in range(depth)), conv3x3(features, features)]
         self.trunk = nn.Sequential(*trunk)
-        made = (ConditionalStep(dropped, features) for _ in range(steps))
-        self.steps = cast("Sequence[ConditionalStep]", nn.ModuleList(made))
+        flow = (ConditionalStep(dropped, features) for _ in range(steps))
+        self.steps = cast("Sequence[ConditionalStep]", nn.ModuleList(flow))
         self.moments = zero(conv3x3(features, 2 * dropped))
 
     def condition(self, x: Tensor) -> Tensor:
@@ -203,8 +205,8 @@ class Level(nn.Module):
     def __init__(self, channels: int, growth: int, steps: int) -> None:
         super().__init__()
         self.wavelet = Haar()
-        made = (FlowStep(channels, growth, moves_image=bool(i % 2)) for i in range(steps))
-        self.steps = cast("Sequence[FlowStep]", nn.ModuleList(made))
+        flow = (FlowStep(channels, growth, moves_image=bool(i % 2)) for i in range(steps))
+        self.steps = cast("Sequence[FlowStep]", nn.ModuleList(flow))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.wavelet(x)
@@ -218,7 +220,7 @@ class Level(nn.Module):
         return self.wavelet.inverse(u)
 
 
-class HCFlow(nn.Module):
+class HCFlow(Network):
     """``n`` levels for a scale of ``2^n``, invertible as a whole.
 
     The last level keeps 3 channels, which are Y; the others keep half of theirs. ``blocks`` = 8 and
@@ -230,11 +232,9 @@ class HCFlow(nn.Module):
     levels: Sequence[Level]
     priors: Sequence[Prior]
 
-    has_boundary = False
-
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.facts = config, facts.hcflow(config)
         self.sizes: list[list[int]] = []  # channels that a level keeps and drops
         levels, priors, channels = [], [], 3
         for index in range(config.levels):
@@ -250,13 +250,8 @@ class HCFlow(nn.Module):
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.priors = cast("Sequence[Prior]", nn.ModuleList(priors))
 
-    @property
-    def latent_channels(self) -> int:
-        """Channels of Z: 3 * 4^n less those of Y."""
-        return 3 * self.config.scale**2 - 3
-
     def forward(self, x: Tensor) -> tuple[Tensor, None, Tensor]:
-        """Downscale, as :meth:`bdflow.train.model.BDFlow.forward`. Z is folded to Y's grid, finest first."""
+        """Downscale, as :meth:`Network.forward`. Z is folded to Y's grid, finest first."""
         kept, dropped = [], []
         for level, sizes in zip(self.levels, self.sizes, strict=True):
             x, rest = torch.split(level(x), sizes, dim=1)
@@ -272,7 +267,7 @@ class HCFlow(nn.Module):
         return x, None, torch.cat(latent, dim=1)
 
     def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        """Restore; None stands for Z = 0, its mean given Y. See :meth:`bdflow.train.model.BDFlow.inverse`."""
+        """Restore; None stands for Z = 0, its mean given Y. See :meth:`Network.inverse`."""
         if latent is None:
             latent = y.new_zeros(y.shape[0], self.latent_channels, *y.shape[-2:])
         folded = [dropped * self._fold(index) ** 2 for index, (_, dropped) in enumerate(self.sizes)]

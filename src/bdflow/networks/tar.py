@@ -7,8 +7,10 @@ depth and doublings by depth to space. What Y lost is guessed by the decoder; th
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from bdflow.train.config import ModelConfig
-from bdflow.train.flow import conv3x3, zero
+from bdflow.networks import facts
+from bdflow.networks.config import ModelConfig
+from bdflow.networks.flow import conv3x3, zero
+from bdflow.networks.network import Network
 
 
 class ResidualBlock(nn.Module):
@@ -36,7 +38,7 @@ class Body(nn.Module):
         return out
 
 
-class TAR(nn.Module):
+class TAR(Network):
     """One halving of each network a level, with ``blocks`` residual blocks of ``features`` channels after it
     (encoder) or before its doubling (decoder). The paper trains x2 and goes on to larger scales by recursion;
     here all levels are trained together, and between them go features, not pictures.
@@ -45,12 +47,9 @@ class TAR(nn.Module):
     networks of a comparison start as the same picture. (This is ours, and saves training.)
     """
 
-    has_boundary = False
-    latent_channels = 0
-
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.facts = config, facts.tar(config)
         levels = [config.of_level(index) for index in range(config.levels)]
         encoder: list[nn.Module] = []
         decoder: list[nn.Module] = []

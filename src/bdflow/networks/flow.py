@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from bdflow.train.config import Activation
+from bdflow.networks.config import Activation
 
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:

@@ -1,0 +1,1 @@
+"""Learned measures of quality: LPIPS and DISTS (they need torch)."""
