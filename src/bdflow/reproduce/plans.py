@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG, JPEG_XL, WEBP
+from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.methods import CODECS, ESRGAN, RealESRGAN
 from bdflow.reproduce.entries import (
     Entry,
@@ -26,27 +26,28 @@ PAPER_JPEG = (1, 5, 10, 40)  # Table 5's qualities
 SIGMAS, SEEDS = (0.25, 0.5, 0.75, 1.0), (0, 1, 2)
 
 # Quality by the factor that a picture is shrunk by first. Together 0.005 to 5 bits a pixel.
-GRID: Mapping[str, Mapping[float, Sequence[int]]] = {
-    "JPEG": {
-        1: (1, 5, 10, 20, 35, 50, 70, 85, 95), 1.5: (10, 40, 80), 2: (5, 15, 30, 50, 75, 90), 3: (20, 60),
-        4: (10, 30, 55, 80, 92), 6: (30, 75), 8: (15, 40, 70, 90), 12: (60,), 16: (30, 80),
+GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
+    JPEG: {
+        1: (1, 5, 10, 20, 35, 50, 70, 85, 95), 1.5: (40,), 2: (5, 15, 30, 50, 75, 90), 3: (50,),
+        4: (10, 30, 55, 80, 92), 6: (60,), 8: (15, 40, 70, 90), 16: (30, 80),
     },
-    "WebP": {
-        1: (0, 10, 30, 50, 70, 85, 95), 1.5: (5, 40, 75), 2: (0, 15, 40, 65, 85), 3: (10, 55),
-        4: (5, 30, 60, 85), 6: (20, 70), 8: (10, 50, 85), 12: (50,), 16: (20, 80),
+    WEBP: {
+        1: (0, 10, 30, 50, 70, 85, 95), 1.5: (40,), 2: (0, 15, 40, 65, 85), 3: (40,), 4: (5, 30, 60, 85),
+        6: (50,), 8: (10, 50, 85), 16: (20, 80),
     },
-    "AVIF": {
-        1: (10, 22, 36, 55, 80), 1.5: (12, 28, 45, 70), 2: (14, 28, 45, 68), 3: (20, 40, 65), 4: (25, 48, 75),
+    AVIF: {
+        1: (12, 30, 50, 75), 1.5: (15, 35, 60), 2: (15, 30, 50, 72), 3: (20, 40, 65), 4: (25, 48, 75),
         6: (30, 60), 8: (35, 70), 12: (50,), 16: (60,),
     },
-    "JPEG XL": {
-        1: (0, 64, 128, 192, 256, 320, 384, 448), 1.5: (64, 192), 2: (0, 64, 128, 192), 3: (64, 192),
-        4: (64, 128, 192), 6: (128,), 8: (128, 224), 12: (192,), 16: (192,),
+    AVIF_FOR_EYE: {1: (10, 36, 70), 1.5: (25,), 2: (14, 40), 3: (30,), 4: (40,), 8: (50,)},
+    JPEG_XL: {
+        1: (0, 64, 128, 192, 256, 320, 384, 448), 1.5: (128,), 2: (0, 64, 128, 192), 3: (128,),
+        4: (64, 128, 192), 6: (160,), 8: (128, 224), 16: (192,),
     },
 }  # fmt: skip
-_QUICK_GRID: Mapping[str, Mapping[float, Sequence[int]]] = {
-    "JPEG": {1: (5, 30, 80), 4: (40,)}, "WebP": {1: (0, 40, 80), 4: (40,)}, "AVIF": {1: (10, 35, 60)},
-    "JPEG XL": {1: (64, 192, 300)},
+_QUICK_GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
+    JPEG: {1: (5, 30, 80), 4: (40,)}, WEBP: {1: (0, 40, 80), 4: (40,)}, AVIF: {1: (10, 35, 60)},
+    JPEG_XL: {1: (64, 192, 300)},
 }  # fmt: skip
 _COMPONENTS = (24, 48, 96, 192, 384, 768)
 
@@ -125,8 +126,8 @@ def _table6(sets: Chosen, party: Party) -> Plan:
 def _curves(sets: Chosen, party: Party) -> Plan:
     grid = _QUICK_GRID if party.quick else GRID
     entries = [model.entry() for model in party.models]
-    for codec in (JPEG, WEBP, AVIF, AVIF_FOR_EYE, JPEG_XL):
-        entries += [codec_at(codec, q, factor) for factor, qs in grid[codec.name].items() for q in qs]
+    for codec, factors in grid.items():
+        entries += [codec_at(codec, quality, factor) for factor, each in factors.items() for quality in each]
     for scale in sorted({2, 4, *party.scales}):
         entries += [resampled("bicubic", scale), resampled("Lanczos", scale)]
     entries += [] if party.quick else superresolved([ESRGAN, RealESRGAN], PAPER_SCALES)
