@@ -6,6 +6,10 @@ model = bdflow.load("portraits-x8")
 small = model.downscale("photo.jpg")
 small.save("photo.x8.png")
 restored = bdflow.upscale("photo.x8.png")
+
+small = bdflow.fit("photo.jpg", max_bytes=3000)
+small.save("photo.bd.avif")
+restored = bdflow.upscale("photo.bd.avif")
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
     from bdflow.images import Source
     from bdflow.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
+    from bdflow.smallfile.thumbnail import Domain, Thumbnail
 
 __version__ = "0.1.0"
-__all__ = ["BDFlowError", "__version__", "downscale", "list_models", "load", "upscale"]
+__all__ = ["BDFlowError", "__version__", "downscale", "fit", "list_models", "load", "upscale"]
 
 
 def load(
@@ -66,17 +71,62 @@ def downscale(
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Downscaled:
-    """Shrink one picture; see :meth:`bdflow.rescaler.Rescaler.downscale`. For several, :func:`load` once."""
+    """Shrink one picture into a PNG; see :meth:`bdflow.rescaler.Rescaler.downscale`.
+
+    For several, :func:`load` once. For an ordinary codec and a number of bytes, see :func:`fit`.
+    """
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
     )
     return rescaler.downscale(image, refine=refine, max_pixels=max_pixels)
 
 
+def fit(
+    image: Source,
+    *,
+    max_bytes: int | None = None,
+    bits_per_pixel: float | None = None,
+    quality: int | None = None,
+    format: str = "AVIF",
+    domain: Domain | None = None,
+    max_pixels: int = MAX_PIXELS,
+    tile: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    backend: str = "onnxruntime",
+) -> Thumbnail:
+    """Shrink one picture into an ordinary AVIF, WebP or JPEG that :func:`upscale` restores.
+
+    Args:
+        image: A path, bytes, a PIL image or an array; see :func:`bdflow.images.read`.
+        max_bytes: The file's bytes at most, everything counted.
+        bits_per_pixel: The same in bits for each pixel of the photograph.
+        quality: In place of both: the codec's quality, at full size.
+        format, domain: See :func:`bdflow.fitting.fit`.
+        max_pixels: A larger picture is refused before it is decoded.
+        tile, threads, device, backend: Those of :class:`bdflow.enhancer.Enhancer`.
+
+    Raises:
+        BDFlowError: The picture cannot be read, or the format cannot hold it in so few bytes.
+    """
+    from bdflow import fitting, images
+    from bdflow.enhancer import Enhancer
+    from bdflow.zoo import find_restoration
+
+    picture = images.read(image, max_pixels=max_pixels)
+    if bits_per_pixel is not None:
+        max_bytes = int(bits_per_pixel * picture.width * picture.height / 8)
+    enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)
+    return fitting.fit(
+        picture, enhancer, budget=max_bytes, quality=quality, format=format, domain=domain
+    ).small
+
+
 def upscale(
-    small: Downscaled | Source,
+    small: Downscaled | Thumbnail | Source,
     *,
     model: str | Path | None = None,
+    scale: float | None = None,
     sigma: float = 0.0,
     seed: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -88,6 +138,8 @@ def upscale(
 ) -> Image.Image:
     """Restore one picture with the built-in model that its file names, or with ``model``.
 
+    ``scale`` is for an ordinary thumbnail that lost what bdflow added: how many times smaller it is.
+
     See :meth:`bdflow.rescaler.Rescaler.upscale`.
 
     Raises:
@@ -98,7 +150,9 @@ def upscale(
 
     from bdflow.restorer import Restorer
 
-    restorer = Restorer(model, tile=tile, threads=threads, device=device, backend=backend, trust=trust)
+    restorer = Restorer(
+        model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
+    )
     rescaler, accepted, remarks = restorer.accept(small, max_pixels=max_pixels)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)

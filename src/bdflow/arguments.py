@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.types import PositiveInt
 from cyclopts.validators import Number
 
@@ -46,6 +46,43 @@ Model = Annotated[str | None, Parameter(("--model", "-m"))]
 Force = Annotated[bool, Parameter(("--force", "-f"), negative=())]
 Switch = Annotated[bool, Parameter(negative=())]
 Threads = Annotated[int | None, Parameter(validator=Number(gt=0, lte=1024))]
+
+
+def _count(_: object, tokens: Sequence[Token]) -> int:
+    """Bytes as people write them: 3000, 3k, 1.5M."""
+    text = tokens[0].value
+    number, times = (text[:-1], {"k": 1e3, "m": 1e6}[text[-1].lower()]) if text[-1:] in "kKmM" else (text, 1)
+    try:
+        count = float(number) * times
+    except ValueError:
+        raise ValueError(f"{text!r} is no number of bytes: write 3000, 3k or 1.5M") from None
+    if not 1 <= count <= 1e12:  # not so of nan
+        raise ValueError(f"{text} bytes: write a number from 1 on")
+    return int(count)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Coding:
+    """Options for an ordinary AVIF, WebP or JPEG in place of a PNG; the ending of the output names it.
+
+    Attributes:
+        bytes: Bytes that the file may have, everything counted, such as 3000 or 3k. Factor and quality are
+            those that restore best.
+        bpp: The same, in bits for each pixel of the photograph.
+        quality: The format's own quality, at full size, 0 to 100.
+        domain: What the photograph is restored as; auto tries all and keeps the best. plain: no network.
+    """
+
+    bytes: Annotated[int | None, Parameter(converter=_count)] = None
+    bpp: Annotated[float | None, Parameter(validator=within(1e-6, 1000))] = None
+    quality: Annotated[int | None, Parameter(validator=Number(gte=0, lte=100))] = None
+    domain: Literal["auto", "portraits", "photos", "plain"] = "auto"
+
+    @property
+    def asked(self) -> bool:
+        """Whether an ordinary codec was asked for."""
+        return (self.bytes, self.bpp, self.quality) != (None, None, None)
 
 
 @Parameter(name="*")
@@ -90,6 +127,7 @@ class Computing:
 
 
 DEFAULT = Computing()
+LOSSLESS = Coding()  # nothing asked for: a PNG
 ONE = Batch()  # nothing asked for: a single picture, unless the input is several
 
 
@@ -125,10 +163,11 @@ def read_input(path: str) -> str | bytes:
 
 
 def small_stem(path: str) -> str:
-    """``photo`` of ``photo.x8.png``, and of ``photo.jpg``."""
+    """``photo`` of ``photo.x8.png``, of ``photo.bd.avif`` and of ``photo.jpg``."""
     stem = Path(path).with_suffix("")
-    scale = stem.suffix
-    return str(stem.with_suffix("") if scale.startswith(".x") and scale[2:].isdigit() else stem)
+    kind = stem.suffix
+    ours = kind == ".bd" or (kind.startswith(".x") and kind[2:].isdigit())
+    return str(stem.with_suffix("") if ours else stem)
 
 
 def beside(path: str, ending: str) -> str:

@@ -140,13 +140,12 @@ def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tup
 def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
     import torch
 
-    from bdflow.networks.build import load_model
-    from bdflow.networks.network import Down, Up
+    from bdflow.networks.build import load_graph
 
     if threads:
         torch.set_num_threads(threads)
     where = torch.device(choose(device, "torch"))
-    network = (Down if graph == "down" else Up)(load_model(model.folder))
+    network = load_graph(model.folder, graph)
     network = network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -18,8 +18,10 @@ from cyclopts.validators import Number
 from bdflow import BDFlowError, __version__
 from bdflow.arguments import (
     DEFAULT,
+    LOSSLESS,
     ONE,
     Batch,
+    Coding,
     Computing,
     Force,
     Input,
@@ -35,6 +37,7 @@ from bdflow.arguments import (
     results_folder,
     say,
     small_stem,
+    within,
 )
 from bdflow.extras import needs
 from bdflow.limits import MAX_PIXELS
@@ -66,16 +69,19 @@ def downscale(
     trust: Switch = False,
     force: Force = False,
     verify: Switch = False,
+    coding: Coding = LOSSLESS,
     computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
-    """Shrink pictures, each into one ordinary small PNG that can be restored.
+    """Shrink pictures, each into one ordinary small picture file that can be restored.
+
+    It is a PNG by the model of a scale; or, with --bytes, --bpp or --quality, an AVIF, WebP or JPEG.
 
     Args:
         image: A picture file, or a folder of pictures; "-" reads standard input.
         more: More of them.
-        output: The small PNG; "-" writes to standard output. Default: photo.x8.png beside photo.jpg.
-            For several pictures: the folder for the small PNGs.
+        output: The small file; "-" writes to standard output. Default: photo.x8.png or photo.bd.avif
+            beside photo.jpg. For several pictures: the folder for the small files.
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
@@ -88,9 +94,18 @@ def downscale(
     from bdflow import container
     from bdflow.files import write_bytes
 
-    scale = 8 if scale is None and model is None else scale
     inputs = [image, *more]
     folder = results_folder(inputs, output, verify or batch != ONE)
+    if coding.asked:
+        if scale or model or refine or trust:
+            raise BDFlowError(
+                "a scale, a model and --refine are for the PNG: leave out --bytes, --bpp, --quality"
+            )
+        if folder is not None:
+            raise BDFlowError("--bytes, --bpp and --quality take one picture at a time for now")
+        _fit(image, output, coding, computing, force, max_pixels)
+        return None
+    scale = 8 if scale is None and model is None else scale
     if folder is not None:
         from bdflow.batch.run import share, shrinking
         from bdflow.batch.tree import Naming
@@ -104,9 +119,10 @@ def downscale(
     rescaler = _load(model, scale, computing, trust)
     target = output or beside(image, f".x{rescaler.model.scale}.png")
     check_target(target, force, source=image)
-    kind = None if target == "-" else container.of_ending(target)  # refuses others before the work
+    if target != "-":  # refused before the work
+        container.check_ending(target, "PNG")
     small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels)
-    data = kind.write(small) if kind else small.to_bytes()
+    data = small.to_bytes()
     for note in small.notes:
         say(f"note: {note}")
     if target == "-":
@@ -118,6 +134,40 @@ def downscale(
     return None
 
 
+def _fit(
+    image: str, output: str | None, coding: Coding, computing: Computing, force: bool, max_pixels: int
+) -> None:
+    """Shrink one picture into an ordinary codec's file."""
+    import bdflow
+    from bdflow import container
+    from bdflow.files import write_bytes
+
+    target = output or beside(image, ".bd.avif")
+    check_target(target, force, source=image)
+    format = "AVIF" if target == "-" else container.of_ending(target).NAME
+    if format == "PNG":
+        raise BDFlowError(f"{target}: a PNG takes no --bytes, --bpp or --quality: end the name in .avif")
+    small = bdflow.fit(
+        read_input(image),
+        max_bytes=coding.bytes,
+        bits_per_pixel=coding.bpp,
+        quality=coding.quality,
+        format=format,
+        domain=None if coding.domain == "auto" else coding.domain,
+        max_pixels=max_pixels,
+        **asdict(computing),
+    )
+    for note in small.notes:
+        say(f"note: {note}")
+    if target == "-":
+        sys.stdout.buffer.write(small.data)
+        return
+    write_bytes(target, small.data, overwrite=force)
+    width, height = small.size
+    sizes = f"{width}x{height} to {small.image.width}x{small.image.height}"
+    say(f"{target}: {sizes}, {len(small.data):,} bytes, restored as {small.domain}")
+
+
 @app.command
 def upscale(
     small: Input,
@@ -125,6 +175,7 @@ def upscale(
     *more: str,
     output: Output = None,
     model: Model = None,
+    scale: Annotated[float | None, Parameter(("--scale", "-x"), validator=within(1, 16))] = None,
     trust: Switch = False,
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
@@ -134,14 +185,15 @@ def upscale(
     computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
-    """Restore pictures from the small PNGs that `bdflow downscale` made.
+    """Restore pictures from the small files that `bdflow downscale` made.
 
     Args:
-        small: The small PNG, or a folder of them; "-" reads standard input.
+        small: The small file, or a folder of them; "-" reads standard input.
         more: More of them.
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
             Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
-        model: For a file that lost its bdflow chunk, or was made by a model that is not built in.
+        model: For a PNG that lost its bdflow chunk, or was made by a model that is not built in.
+        scale: For an AVIF, WebP or JPEG that lost what bdflow added: how many times smaller it is.
         trust: Take a model folder that did not come with bdflow.
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
@@ -163,14 +215,14 @@ def upscale(
         from bdflow.batch.tree import Naming
 
         jobs, threads = share(batch.jobs, computing.threads)
-        restorer = Restorer(model, trust=trust, **asdict(replace(computing, threads=threads)))
+        restorer = Restorer(model, scale=scale, trust=trust, **asdict(replace(computing, threads=threads)))
         work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    restorer = Restorer(model, trust=trust, **asdict(computing))
+    restorer = Restorer(model, scale=scale, trust=trust, **asdict(computing))
     rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
     if target != "-":
         check_target(target, force, source=small)
@@ -202,7 +254,7 @@ def _run(
 
 @app.command
 def info(small: Input, /, *, max_pixels: PositiveInt = MAX_PIXELS) -> None:
-    """Print what is inside a small PNG and where every byte of it goes.
+    """Print what is inside a small file and where every byte of it goes.
 
     Args:
         small: A PNG that `bdflow downscale` made; "-" reads standard input.

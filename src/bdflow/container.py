@@ -17,13 +17,26 @@ from bdflow.errors import BDFlowError
 from bdflow.files import named, opened
 from bdflow.images import Picture, Source
 from bdflow.limits import MAX_PIXELS
-from bdflow.smallfile import payload, png
+from bdflow.smallfile import avif, jpeg, payload, png, webp
 from bdflow.smallfile.downscaled import Downscaled
+from bdflow.smallfile.payload import SmallFile
 from bdflow.smallfile.protocol import Container, Parts
+from bdflow.smallfile.quantizer import quality
+from bdflow.smallfile.thumbnail import Thumbnail
 
-__all__ = ["CONTAINERS", "Downscaled", "NoChunkError", "byte_report", "holds_chunk", "of_ending", "read"]
+__all__ = [
+    "CONTAINERS",
+    "Downscaled",
+    "NoChunkError",
+    "Thumbnail",
+    "byte_report",
+    "check_ending",
+    "holds_chunk",
+    "of_ending",
+    "read",
+]
 
-CONTAINERS: tuple[Container, ...] = (png,)
+CONTAINERS: tuple[Container, ...] = (png, avif, webp, jpeg)
 _HEAD = 12  # bytes by which a file is recognised
 
 
@@ -32,11 +45,15 @@ class NoChunkError(BDFlowError):
 
     Attributes:
         picture: its pixels, from which a caller who knows the model can still restore.
+        format: the container's name, such as "PNG"; None of other files.
+        quality: of a lossy format, by its quantiser, 0 to 100; None where that is not known.
     """
 
-    def __init__(self, message: str, picture: Picture) -> None:
+    def __init__(
+        self, message: str, picture: Picture, format: str | None = None, quality: float | None = None
+    ) -> None:
         super().__init__(message)
-        self.picture = picture
+        self.picture, self.format, self.quality = picture, format, quality
 
 
 def of_ending(path: str | os.PathLike[str]) -> Container:
@@ -49,11 +66,23 @@ def of_ending(path: str | os.PathLike[str]) -> Container:
     for container in CONTAINERS:
         if ending in container.ENDINGS:
             return container
-    endings = " or ".join(ending for each in CONTAINERS for ending in each.ENDINGS)
-    raise BDFlowError(f"{os.fspath(path)}: the small file is a {_names()}: end its name in {endings}")
+    endings = ", ".join(ending for each in CONTAINERS for ending in each.ENDINGS)
+    raise BDFlowError(f"{os.fspath(path)}: a small file ends in one of {endings}")
 
 
-def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:
+def check_ending(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse a path that a container of this name should not have.
+
+    Raises:
+        BDFlowError: its ending is none of the container's.
+    """
+    container = next(each for each in CONTAINERS if name == each.NAME)
+    if Path(path).suffix.lower() not in container.ENDINGS:
+        endings = " or ".join(container.ENDINGS)
+        raise BDFlowError(f"{os.fspath(path)}: the small file is a {name}: end its name in {endings}")
+
+
+def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
     """Read a small file.
 
     Args:
@@ -68,18 +97,25 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Downscaled:
     if isinstance(source, np.ndarray | Image.Image):
         raise NoChunkError("Pixels alone hold no bdflow chunk.", images.read(source, max_pixels=max_pixels))
     with opened(source) as (stream, name):
-        restoring = None
-        if container := _recognised(stream):
+        restoring, container = None, _recognised(stream)
+        if container:
             with named(name):
                 parts = container.parts(stream)
                 if restoring := _unpacked(parts):
                     restoring.check(parts.size, max_pixels)
         picture = images.decode(stream, name, max_pixels)
-        if restoring is None:
+        if restoring is None or container is None:
             why = "it was re-saved or converted, or never made by bdflow."
-            raise NoChunkError(f"{name}: no bdflow chunk in this file: {why}", picture)
+            what = f"{name}: no bdflow chunk in this file: {why}"
+            if container is None:
+                raise NoChunkError(what, picture)
+            stream.seek(0)
+            coded = b"" if container is png else stream.read()
+            raise NoChunkError(what, picture, container.NAME, quality(coded))
         with named(name):
-            return restoring.with_picture(picture)
+            stream.seek(0)
+            data = b"" if container is png else stream.read()
+            return restoring.with_picture(picture, data, container.NAME)
 
 
 def holds_chunk(stream: BinaryIO) -> bool:

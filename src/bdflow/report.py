@@ -14,7 +14,8 @@ from rich.table import Table
 from bdflow import container, zoo
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
-from bdflow.smallfile.downscaled import Downscaled
+from bdflow.smallfile.payload import SmallFile
+from bdflow.smallfile.thumbnail import Thumbnail
 
 RESULTS, CARD = "evaluation.json", "card.md"
 _LABEL_HEIGHT, _GAP = 30, 8
@@ -215,7 +216,7 @@ def _looks(model: zoo.Model) -> list[str]:
     return ["## How it looks", "", f"![True, the small PNG enlarged, restored, bicubic]({sheet})", ""]
 
 
-def small_file(small: Downscaled, data: bytes) -> str:
+def small_file(small: SmallFile, data: bytes) -> str:
     """What a small file says, and where every byte of it goes; some lines.
 
     Args:
@@ -223,13 +224,22 @@ def small_file(small: Downscaled, data: bytes) -> str:
         data: The file.
     """
     width, height = small.size
-    bits = f"{small.bits} bit{'s' * (small.bits > 1)}"
-    lines = [
-        f"model     {small.model} (weights {small.weights.hex()})",
-        f"restores  {width}x{height} from {small.image.width}x{small.image.height} (x{small.scale})",
-        f"boundary  {'none' if small.boundary is None else bits}",
-        f"pixels    {'changed since it was made' if small.pixels_changed else 'as they were made'}",
-    ]
+    sizes = f"{width}x{height} from {small.image.width}x{small.image.height}"
+    if isinstance(small, Thumbnail):
+        quality = "unknown" if small.quality is None else f"{small.quality:.0f} of 100, by its quantiser"
+        lines = [
+            f"codec     {small.format}, quality {quality}",
+            f"restores  {sizes} (x{small.factor:g})",
+            f"domain    {small.domain}",
+        ]
+    else:
+        bits = f"{small.bits} bit{'s' * (small.bits > 1)}"
+        lines = [
+            f"model     {small.model} (weights {small.weights.hex()})",
+            f"restores  {sizes} (x{small.scale})",
+            f"boundary  {'none' if small.boundary is None else bits}",
+            f"pixels    {'changed since it was made' if small.pixels_changed else 'as they were made'}",
+        ]
     lines += [f"{size:9,} bytes  {part}" for part, size in container.byte_report(data).items()]
     lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
     return "\n".join(lines)

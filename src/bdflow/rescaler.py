@@ -170,11 +170,18 @@ class Rescaler:
             small = self._from_pixels(small, max_pixels)
         elif not isinstance(small, Downscaled):
             try:
-                small = read_small(small, max_pixels=max_pixels)
+                found = read_small(small, max_pixels=max_pixels)
             except NoChunkError as stripped:
                 small = self._from_pixels(stripped.picture, max_pixels)
                 size = "{}x{}".format(*small.size)
                 remarks.append(f"{stripped} Restoring from the pixels alone, at {size}")
+            else:
+                if not isinstance(found, Downscaled):
+                    raise BDFlowError(
+                        f"a thumbnail in {found.format}, which model {self.model.name} does not restore:"
+                        " leave the model out (in Python: bdflow.upscale)"
+                    )
+                small = found
         if small.weights != self._fingerprint:
             raise BDFlowError(
                 f"made by model {small.model!r} (weights {small.weights.hex()}), not by this"

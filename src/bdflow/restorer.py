@@ -1,15 +1,32 @@
 """Restore small files, each with the model that made it."""
 
 import threading
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
 
 from bdflow.container import NoChunkError, read
+from bdflow.enhancer import Enhancer
 from bdflow.images import Source
 from bdflow.limits import MAX_PIXELS
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
-from bdflow.zoo import find, find_maker
+from bdflow.smallfile.payload import SmallFile
+from bdflow.smallfile.thumbnail import FORMATS, Thumbnail
+from bdflow.strips import Strips
+from bdflow.zoo import find, find_maker, find_restoration
+
+
+class Restores(Protocol):
+    """What restores a small file: a flow that made it, or a network behind an ordinary codec."""
+
+    def restore_strips(self, small: Any, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
+        """The photograph, one row of tiles at a time."""
+
+    def restore(self, small: Any, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
+        """The photograph."""
 
 
 class Restorer:
@@ -18,6 +35,8 @@ class Restorer:
     Args:
         model: Restores every file, those that lost their chunk too; None takes the built-in models that the
             files name.
+        scale: How many times smaller a picture in an ordinary codec is that lost its payload; None takes it
+            for one at its full size.
         tile: As for :class:`bdflow.rescaler.Rescaler`.
         threads: Processor threads for one picture; None takes all cores.
         device, backend: As for :class:`bdflow.rescaler.Rescaler`.
@@ -32,20 +51,23 @@ class Restorer:
         self,
         model: str | Path | None = None,
         *,
+        scale: float | None = None,
         tile: int | None = None,
         threads: int | None = None,
         device: str = "auto",
         backend: str = "onnxruntime",
         trust: bool = False,
     ) -> None:
+        self._enhanced_with = partial(Enhancer, tile=tile, threads=threads, device=device, backend=backend)
         self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
         self._only = None if model is None else self._made_with(find(model, trust=trust))
+        self._scale = scale
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
 
     def accept(
-        self, small: Downscaled | Source, *, max_pixels: int = MAX_PIXELS
-    ) -> tuple[Rescaler, Downscaled, list[str]]:
+        self, small: SmallFile | Source, *, max_pixels: int = MAX_PIXELS
+    ) -> tuple[Restores, SmallFile, list[str]]:
         """What restores a small file: ``rescaler.restore(small)``.
 
         Args:
@@ -59,16 +81,40 @@ class Restorer:
             BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by
                 another than ``model``.
         """
-        if self._only:
+        if self._only and not isinstance(small, Thumbnail):
             return self._only, *self._only.accept(small, max_pixels=max_pixels)
         try:
-            small = small if isinstance(small, Downscaled) else read(small, max_pixels=max_pixels)
+            found = small if isinstance(small, Downscaled | Thumbnail) else read(small, max_pixels=max_pixels)
         except NoChunkError as stripped:
+            if stripped.format in FORMATS or self._scale:
+                return self._without_payload(stripped)
             how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
             raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
+        if isinstance(found, Thumbnail):
+            return self._enhancer, found, []
         with self._lock:
-            if small.model not in self._makers:
-                maker = find_maker(small.model, small.weights)
-                self._makers[small.model] = self._made_with(maker)
-            rescaler = self._makers[small.model]
-        return rescaler, *rescaler.accept(small, max_pixels=max_pixels)
+            if found.model not in self._makers:
+                maker = find_maker(found.model, found.weights)
+                self._makers[found.model] = self._made_with(maker)
+            rescaler = self._makers[found.model]
+        return rescaler, *rescaler.accept(found, max_pixels=max_pixels)
+
+    def _without_payload(self, stripped: NoChunkError) -> tuple[Restores, Thumbnail, list[str]]:
+        """A picture that lost its payload, taken for a thumbnail of the scale that was named; or as it is."""
+        picture, factor = stripped.picture, self._scale or 1
+        size = int(picture.width * factor), int(picture.height * factor)
+        thumbnail = Thumbnail(
+            image=picture,
+            format=next((name for name in FORMATS if name == stripped.format), FORMATS[0]),
+            data=b"",
+            factor=factor,
+            domain="photos" if self._scale else "plain",
+            size=size,
+            quality=stripped.quality,
+        )
+        how = "Restoring from the pixels alone, at" if self._scale else "Taken as it is (or name --scale), at"
+        return self._enhancer, thumbnail, [f"{stripped} {how} {thumbnail.size[0]}x{thumbnail.size[1]}"]
+
+    @cached_property
+    def _enhancer(self) -> Enhancer:
+        return self._enhanced_with(find_restoration())

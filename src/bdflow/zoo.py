@@ -28,6 +28,7 @@ from bdflow.networks.facts import read as read_facts
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
+RESTORATION = "restoration"  # a kind of network, and what the names of its built-in models begin with
 HALO = "halo.json"  # beside the weights: their digest, which small files name, must not hang on tiling
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
@@ -157,13 +158,29 @@ def find_maker(name: str, weights: bytes) -> Model:
     return _verify(BUILT_IN / name)
 
 
+def find_restoration(purpose: str = "fidelity") -> Model:
+    """The built-in network that restores thumbnails in ordinary codecs.
+
+    Args:
+        purpose: ``fidelity``, for the highest PSNR.
+
+    Raises:
+        BDFlowError: There is none for it, or its files are damaged.
+    """
+    folder = BUILT_IN / f"{RESTORATION}-{purpose}"
+    if folder not in _folders():
+        raise BDFlowError(f"this bdflow comes without a network that restores thumbnails for {purpose}")
+    return _verify(folder)
+
+
 def _folders() -> list[Path]:
     return sorted(weights.parent for weights in BUILT_IN.glob(f"*/{WEIGHTS}"))
 
 
 def _scales() -> list[tuple[int, str]]:
-    """Scale and name of the built-in models, in that order."""
-    return sorted((int(read_metadata(f / WEIGHTS)["model"]["scale"]), f.name) for f in _folders())
+    """Scale and name of the built-in models that shrink, in that order."""
+    models = ((read_metadata(folder / WEIGHTS)["model"], folder.name) for folder in _folders())
+    return sorted((model["scale"], name) for model, name in models if "scale" in model)
 
 
 def built_in() -> Iterator[Model]:
@@ -283,9 +300,11 @@ def read_metadata(weights: Path) -> dict[str, Any]:
     try:
         metadata: dict[str, Any] = json.loads(read_header(weights)["__metadata__"]["bdflow"])
         name, model = metadata["name"], metadata["model"]
-        scale, bits = model["scale"], model["boundary_bits"]
         if not isinstance(name, str) or not name.isprintable():
             raise ValueError("it has no name")
+        if model.get("network") == RESTORATION:  # it does not shrink: no scale, no boundary map
+            return metadata
+        scale, bits = model["scale"], model["boundary_bits"]
         if not isinstance(scale, int) or scale not in (2, 4, 8, 16, 32, 64):
             raise ValueError(f"scale {scale!r:.40}")
         if not isinstance(bits, int) or not 0 <= bits <= 3:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -11,10 +12,14 @@ from bdflow.errors import BDFlowError
 from bdflow.networks import facts
 from bdflow.networks.bdflow import BDFlow
 from bdflow.networks.config import ModelConfig
+from bdflow.networks.facts import DOWN
 from bdflow.networks.hcflow import HCFlow
-from bdflow.networks.network import Network
+from bdflow.networks.network import Down, Network, Up
+from bdflow.networks.restoration import Restoration, RestorationConfig, Restore
 from bdflow.networks.tar import TAR
-from bdflow.zoo import WEIGHTS, read_metadata
+from bdflow.zoo import RESTORATION, WEIGHTS, read_metadata
+
+Weighted = TypeVar("Weighted", bound=nn.Module)
 
 
 def build(config: ModelConfig) -> Network:
@@ -44,7 +49,20 @@ def load_model(weights: str | Path) -> Network:
     return load_weights(network, path)
 
 
-def load_weights(network: Network, path: Path) -> Network:
+def load_graph(folder: Path, graph: str) -> nn.Module:
+    """What ``down.onnx``, ``up.onnx`` or ``sample.onnx`` of a model folder computes, in torch.
+
+    Raises:
+        BDFlowError: As :func:`load_model`.
+    """
+    settings = read_metadata(folder / WEIGHTS)["model"]
+    if settings.get("network") == RESTORATION:
+        restoration = Restoration(RestorationConfig(**settings))
+        return Restore(load_weights(restoration, folder / WEIGHTS))
+    return (Down if graph == DOWN else Up)(load_model(folder))
+
+
+def load_weights(network: Weighted, path: Path) -> Weighted:
     """A network with the numbers of a weights file, in float32, ready to run."""
     network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     return network.eval()

@@ -100,7 +100,8 @@ class Downscaled:
         """
         from bdflow import container  # reads what this module describes
 
-        write_bytes(path, container.of_ending(path).write(self), overwrite=overwrite)
+        container.check_ending(path, "PNG")
+        write_bytes(path, self.to_bytes(), overwrite=overwrite)
 
 
 def check_fits(small: tuple[int, int], size: tuple[int, int], scale: int) -> None:

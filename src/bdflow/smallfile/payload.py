@@ -14,25 +14,36 @@ The first byte is the version. Version 1, which goes into PNG, has
     any       the boundary map as `bdflow.smallfile.boundary` codes it; nothing if there is none
     4 bytes   CRC-32 of all the above
 
-with whole numbers big-endian. Another version is one more class with the methods of `Payload`, and one more
-case of `unpack`.
+with whole numbers big-endian. Version 2, which goes into AVIF, WebP and JPEG, has
+
+    1 byte    version, 2
+    1 byte    number of the factor in `FACTORS` in bits 0..3, of the domain in `DOMAINS` in bits 4..7
+    1 byte    pixels that the thumbnail stands for beyond the photograph's right edge in bits 0..3, and beyond
+              its lower edge in bits 4..7
+    1 byte    the low 8 bits of the CRC-32 of the other three
+
+It names no weights: any network that knows the domain and the codec restores the thumbnail. Another version
+is one more class with the methods of `Payload`, and one more case of `unpack`.
 """
 
 import io
 import zlib
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture, too_large
 from bdflow.limits import MAX_PIXELS, MAX_PROFILE
 from bdflow.smallfile import boundary as boundary_code
 from bdflow.smallfile.downscaled import Downscaled, check_fits
+from bdflow.smallfile.quantizer import quality
+from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, Domain, Thumbnail, check_grid, grid
 
-VERSION = 1  # the latest
+VERSION = 2  # the latest
 
 # Bytes: a header with a profile, and at worst 3 raw bits for every 2x2 pixels of the largest photograph.
 MAX_PAYLOAD = MAX_PROFILE + (1 << 12) + 3 * MAX_PIXELS // 4 // 8
+SmallFile: TypeAlias = Downscaled | Thumbnail
 DAMAGED = "its bdflow chunk is damaged: get the file again"
 
 
@@ -50,8 +61,13 @@ class Payload(Protocol):
             BDFlowError: the photograph is too large, or the LR image is not that of it.
         """
 
-    def with_picture(self, picture: Picture) -> Downscaled:
+    def with_picture(self, picture: Picture, data: bytes, format: str) -> SmallFile:
         """The small file: this, and the LR image that stood beside it.
+
+        Args:
+            picture: the LR image.
+            data: the file, where its format is a lossy one.
+            format: the container's name.
 
         Raises:
             BDFlowError: they do not fit, or a part of the payload is damaged.
@@ -69,7 +85,7 @@ def unpack(data: bytes) -> Payload:
     """
     if data[:1] > bytes([VERSION]):
         raise BDFlowError(f"made by a newer bdflow (format {data[0]}): upgrade bdflow")
-    return Version1.unpack(data)
+    return Version2.unpack(data) if data[:1] == b"\2" else Version1.unpack(data)
 
 
 class Version1(NamedTuple):
@@ -117,7 +133,7 @@ class Version1(NamedTuple):
         packed = self.gray << 5 | self.bits << 3 | self.scale.bit_length() - 1
         body = b"".join(
             (
-                bytes([VERSION, packed, len(name)]),
+                bytes([1, packed, len(name)]),
                 name,
                 self.weights,
                 *map(varint, self.size),
@@ -136,7 +152,7 @@ class Version1(NamedTuple):
             BDFlowError: it is damaged.
         """
         body, crc = data[:-4], data[-4:]
-        if body[:1] != bytes([VERSION]) or zlib.crc32(body).to_bytes(4) != crc:
+        if body[:1] != b"\1" or zlib.crc32(body).to_bytes(4) != crc:
             raise BDFlowError(DAMAGED)
         stream = io.BytesIO(body[1:])
         packed, name_length = _take(stream, 2)
@@ -165,7 +181,7 @@ class Version1(NamedTuple):
         if small:
             check_fits(small, self.size, self.scale)
 
-    def with_picture(self, picture: Picture) -> Downscaled:
+    def with_picture(self, picture: Picture, data: bytes, format: str) -> Downscaled:
         """See `Payload`. Now the profile and the boundary map are decoded, too."""
         changed = _crc(picture) != self.pixels_crc
         if self.gray:
@@ -190,6 +206,80 @@ class Version1(NamedTuple):
     def shares(self) -> dict[str, int]:
         """See `Payload`."""
         return {"boundary": len(self.boundary), "profile": len(self.profile)}
+
+
+class Version2(NamedTuple):
+    """The fields of version 2.
+
+    Attributes:
+        factor, domain: those of `Thumbnail`.
+        beyond: pixels that the thumbnail stands for beyond the photograph's right and its lower edge.
+    """
+
+    factor: float
+    domain: Domain
+    beyond: tuple[int, int]
+
+    @classmethod
+    def of(cls, size: tuple[int, int], factor: float, domain: Domain) -> "Version2":
+        """What restores the thumbnail of a photograph of this width and height."""
+        across, down = _enlarged(grid(size, factor), factor)
+        return cls(factor, domain, (across - size[0], down - size[1]))
+
+    def pack(self) -> bytes:
+        """The payload's bytes."""
+        kind = DOMAINS.index(self.domain) << 4 | FACTORS.index(self.factor)
+        body = bytes([2, kind, self.beyond[1] << 4 | self.beyond[0]])
+        return body + bytes([zlib.crc32(body) & 255])
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Version2":
+        """What `pack` wrote.
+
+        Raises:
+            BDFlowError: it is damaged, or names a factor or a domain that only a newer bdflow knows.
+        """
+        if len(data) != 4 or zlib.crc32(data[:3]) & 255 != data[3]:
+            raise BDFlowError(DAMAGED)
+        factor, domain = data[1] & 15, data[1] >> 4
+        if factor >= len(FACTORS) or domain >= len(DOMAINS):
+            raise BDFlowError("made by a newer bdflow: upgrade bdflow")
+        return cls(FACTORS[factor], DOMAINS[domain], (data[2] & 15, data[2] >> 4))
+
+    def check(self, small: tuple[int, int] | None, max_pixels: int) -> None:
+        """See `Payload`."""
+        if small is None:
+            return
+        size = self._size(small)
+        if why := too_large(*size, max_pixels):
+            raise BDFlowError(f"the photograph's {why}")
+        check_grid(small, size, self.factor)
+
+    def with_picture(self, picture: Picture, data: bytes, format: str) -> Thumbnail:
+        """See `Payload`."""
+        small = picture.width, picture.height
+        return Thumbnail(
+            image=picture,
+            format=format,
+            data=data,
+            factor=self.factor,
+            domain=self.domain,
+            size=self._size(small),
+            quality=quality(data),
+        )
+
+    def shares(self) -> dict[str, int]:
+        """See `Payload`."""
+        return {}
+
+    def _size(self, small: tuple[int, int]) -> tuple[int, int]:
+        across, down = _enlarged(small, self.factor)
+        return across - self.beyond[0], down - self.beyond[1]
+
+
+def _enlarged(small: tuple[int, int], factor: float) -> tuple[int, int]:
+    """What a thumbnail of so many pixels stands for."""
+    return int(small[0] * factor), int(small[1] * factor)
 
 
 def _crc(picture: Picture) -> int:

@@ -2,8 +2,6 @@
 
 from typing import BinaryIO, NamedTuple, Protocol
 
-from bdflow.smallfile.downscaled import Downscaled
-
 
 class Parts(NamedTuple):
     """What a file holds, as far as it is known before pixels are decoded.
@@ -24,7 +22,10 @@ class Parts(NamedTuple):
 
 
 class Container(Protocol):
-    """A module that puts a payload into files of one format, and finds it there.
+    """A module that finds the payload in files of one format.
+
+    How a payload is put there differs: PNG is written whole (`png.write`), the lossy codecs' files are given
+    it (`insert`).
 
     Streams are seekable, and stand at the file's start. A file may be larger than memory: of what is not the
     payload, a block at a time is read, and nothing is decoded.
@@ -53,11 +54,4 @@ class Container(Protocol):
 
         Raises:
             BDFlowError: the file is damaged, or claims a payload larger than any.
-        """
-
-    def write(self, small: Downscaled) -> bytes:
-        """The file.
-
-        Raises:
-            BDFlowError: the boundary map holds levels beyond its bits, or the format cannot hold it.
         """

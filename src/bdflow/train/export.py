@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from bdflow.errors import BDFlowError
 from bdflow.networks.build import count_multiply_adds, count_parameters, load_weights
 from bdflow.networks.facts import DOWN, SAMPLE, UP
 from bdflow.networks.network import Down, Network, Up
+from bdflow.networks.restoration import GRID, Restoration, Restore, multiply_adds
+from bdflow.networks.stored import TOP, to_levels
+from bdflow.offline import onnxruntime
 from bdflow.train.config import TrainConfig, read_saved, to_dict
 from bdflow.train.green import network_of
 from bdflow.train.trainer import LAST
@@ -78,8 +81,6 @@ def export(
     Raises:
         BDFlowError: ``out`` holds other files, or the graphs do not compute what torch does.
     """
-    if out.exists() and not (out / WEIGHTS).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
     with torch.device("meta"):
         empty = network_of(config)
     sizes = {"parameters": count_parameters(empty), "multiply_adds": count_multiply_adds(empty)}
@@ -89,18 +90,75 @@ def export(
         "facts": dataclasses.asdict(empty.facts),
         "training": {**training, **sizes, "config": to_dict(config)},
     }
+
+    def write_graphs(folder: Path) -> dict[str, float]:
+        model = load_weights(network_of(config), folder / WEIGHTS)
+        for graph in model.facts.graphs:
+            write_graph(model, graph, folder)
+        return check_parity(model, folder)
+
+    return publish(out, weights, metadata, write_graphs, dtype)
+
+
+def export_restoration(
+    name: str, model: Restoration, out: Path, training: Mapping[str, Any], dtype: torch.dtype = torch.float16
+) -> dict[str, float]:
+    """:func:`export` for a network that restores thumbnails in ordinary codecs."""
+    config = dataclasses.asdict(model.config)
+    sizes = {"parameters": count_parameters(model), "multiply_adds_per_pixel": multiply_adds(model.config)}
+    facts = dataclasses.asdict(model.facts)
+    metadata = {"name": name, "model": config, "facts": facts, "training": {**training, **sizes}}
+
+    def write_graphs(folder: Path) -> dict[str, float]:
+        stored = Restore(load_weights(Restoration(model.config), folder / WEIGHTS))
+        rng = np.random.default_rng(0)
+        coarse = torch.from_numpy(rng.random((1, 3, 6, 9), dtype=np.float32))
+        sides = 5 * GRID, 7 * GRID
+        picture = nn.functional.interpolate(coarse, sides, mode="bicubic").clamp(0, 1)
+        plain, known = to_levels(picture, TOP), torch.full((1, model.config.facts), 0.5)
+        down, across = torch.export.Dim("down", min=1), torch.export.Dim("across", min=1)
+        shapes = {"plain": {2: GRID * down, 3: GRID * across}, "known": {}}
+        inputs = {"plain": plain, "known": known}
+        _trace(stored, inputs, shapes, ["image"], folder / f"{UP}.onnx", folder)
+        session = onnxruntime.InferenceSession(folder / f"{UP}.onnx")
+        (pixels,) = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+        with torch.no_grad():
+            by_torch = stored(plain, known)
+        parity = float(np.abs(pixels.astype(int) - by_torch.numpy()).max())
+        if parity > 1:
+            raise BDFlowError(f"the exported graph differs from torch by {parity:.0f} levels: not exported")
+        return {UP: parity}
+
+    return publish(out, model.state_dict(), metadata, write_graphs, dtype)
+
+
+def publish(
+    out: Path,
+    weights: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    write_graphs: Callable[[Path], dict[str, float]],
+    dtype: torch.dtype,
+) -> dict[str, float]:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        out: The model folder; see :func:`export`.
+        weights: What is stored.
+        metadata: What is said of it.
+        write_graphs: Writes the graphs into a folder that holds the weights; gives their parity with torch.
+        dtype: How the numbers are stored.
+    """
+    if out.exists() and not (out / WEIGHTS).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BDFlowError(f"{out}: holds other files; choose a new folder or that of an older export")
     stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as temporary:
         folder = Path(temporary)
         (folder / WEIGHTS).write_bytes(save(stored, {"bdflow": json.dumps(metadata)}))
-        model = load_weights(network_of(config), folder / WEIGHTS)
-        for graph in model.facts.graphs:
-            write_graph(model, graph, folder)
-        files = [WEIGHTS, *(f"{graph}.onnx" for graph in model.facts.graphs)]
+        parity = write_graphs(folder)
+        files = [WEIGHTS, *sorted(path.name for path in folder.glob("*.onnx"))]
         sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
         (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-        parity = check_parity(model, folder)
         for name in (*files, SUMS):
             (folder / name).replace(out / name)
     if out.resolve().parent == zoo.BUILT_IN.resolve():
@@ -188,7 +246,6 @@ def _trace(
 
 def check_parity(model: Network, folder: Path) -> dict[str, float]:
     """Largest difference in 8-bit levels between torch and ONNX Runtime on a random smooth picture."""
-    from bdflow.offline import onnxruntime
 
     scale = model.config.scale
     rng = np.random.default_rng(0)

@@ -1,0 +1,173 @@
+"""Restore thumbnails in ordinary codecs: enlarged, and a network adds what the codec left out."""
+
+import math
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bdflow import backends
+from bdflow.backends import Network
+from bdflow.errors import BDFlowError
+from bdflow.images import Array, Picture
+from bdflow.smallfile.thumbnail import FORMATS, Thumbnail, multiples
+from bdflow.strips import Strips
+from bdflow.tiles import cut, times
+from bdflow.zoo import Model
+
+TILE = 1280  # pixels each way that are computed at once, unless told otherwise
+_GRID = 8  # the network takes sides that are multiples of it
+
+
+class Enhancer:
+    """A restoration network that restores thumbnails. Safe to share between threads.
+
+    Args:
+        model: Of `bdflow.zoo.find_restoration`.
+        tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
+        threads: Processor threads; None takes all cores.
+        device, backend: As for :class:`bdflow.rescaler.Rescaler`.
+
+    Raises:
+        BDFlowError: The tile is too small, or the device or the backend cannot be used here.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        tile: int | None = None,
+        threads: int | None = None,
+        device: str = "auto",
+        backend: str = "onnxruntime",
+    ) -> None:
+        backends.choose(device, backend)
+        self.model = model
+        self.tile = TILE if tile is None else tile
+        if self.tile <= 2 * model.halo + _GRID * 6:
+            raise BDFlowError(
+                f"model {model.name} needs tiles of more than {2 * model.halo + 48} pixels, not {self.tile}"
+            )
+        self._device, self._backend, self._threads = device, backend, threads
+        self._lock = threading.Lock()
+        self._network: Network | None = None
+
+    def restore(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
+        """The photograph, at exactly its size; gray where the thumbnail is, and with its transparency.
+
+        Raises:
+            BDFlowError: As :meth:`restore_strips`.
+        """
+        return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
+
+    def restore_strips(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
+        """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time.
+
+        Raises:
+            BDFlowError: A latent Z is to be drawn (``sigma`` above 0): there is none.
+        """
+        if sigma:
+            raise BDFlowError(f"a {small.format} has no latent Z to draw: leave out --sigma")
+        mode = ("L" if small.image.gray else "RGB") + "A" * (small.image.alpha is not None)
+        return Strips(small.size, mode, small.image.icc, self._strips(small))
+
+    def rgb(self, small: Thumbnail) -> Array:
+        """The photograph's colours, uint8 (H, W, 3)."""
+        strips = [strip[..., :1] if small.image.gray else strip[..., :3] for strip in self._strips(small)]
+        return np.ascontiguousarray(np.broadcast_to(np.concatenate(strips), (*small.size[::-1], 3)))
+
+    def _strips(self, small: Thumbnail) -> Iterator[Array]:
+        """Strips of the restored picture, (rows, W, 1 to 4)."""
+        (width, height), (large, _) = small.size, multiples(small.factor)
+        cell = math.lcm(_GRID, large)  # of which a tile has whole numbers: its pixels are those of the whole
+        grid = -(-height // cell), -(-width // cell)
+        if small.domain == "plain":
+            down, across = cut(*grid, max(1, self.tile // cell), 0)
+        else:
+            down, across = cut(*grid, max(3, self.tile // cell), -(-self.model.halo // cell))
+        colours = Image.fromarray(small.image.rgb)
+        alpha = None if small.image.alpha is None else Image.fromarray(small.image.alpha)
+        known = describe(small)
+        for rows in down:
+            strip = np.empty(((rows.kept.stop - rows.kept.start) * cell, grid[1] * cell, 3), np.uint8)
+            for columns in across:
+                seen = times(rows.seen, cell), times(columns.seen, cell)
+                pixels = enlarged(colours, small.factor, *seen)
+                if small.domain != "plain":
+                    plain = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+                    pixels = self._loaded()({"plain": plain, "known": known})[0][0].transpose(1, 2, 0)
+                inner = times(rows.inner, cell), times(columns.inner, cell)
+                strip[:, times(columns.kept, cell)] = pixels[inner]
+            kept = strip[: height - rows.kept.start * cell, :width]
+            if small.image.gray:
+                kept = np.asarray(Image.fromarray(np.ascontiguousarray(kept)).convert("L"))[..., None]
+            if alpha is not None:
+                whole = enlarged(alpha, small.factor, times(rows.kept, cell), slice(0, grid[1] * cell))
+                kept = np.dstack([kept, whole[: len(kept), :width]])
+            yield kept
+
+    def _loaded(self) -> Network:
+        with self._lock:
+            if self._network is None:
+                self._network = backends.load(self.model, "up", self._device, self._backend, self._threads)
+            return self._network
+
+
+def describe(small: Thumbnail) -> NDArray[np.float32]:
+    """What a network is told of a file, (1, 9).
+
+    The codec (one of three is 1); the factor, by its logarithm (0 of 1, 1 of 16); the quality over 100, its
+    square, and whether it is known; the domain (portraits, photos).
+    """
+    quality = small.quality
+    told = (0.0, 0.0, 0.0) if quality is None else (quality / 100, (quality / 100) ** 2, 1.0)
+    codec = [float(small.format == name) for name in FORMATS]
+    domain = [float(small.domain == name) for name in ("portraits", "photos")]
+    return np.array([[*codec, math.log2(small.factor) / 4, *told, *domain]], np.float32)
+
+
+def enlarged(image: Image.Image, factor: float, rows: slice, columns: slice) -> NDArray[Any]:
+    """Some rows and columns of a thumbnail's enlargement by Lanczos, the same however it is cut into parts.
+
+    Args:
+        image: A thumbnail, mode RGB or L.
+        factor: How many times larger.
+        rows, columns: Of the enlargement, from multiples of the factor's numerator on; beyond the thumbnail's
+            end its edge is repeated.
+
+    Returns:
+        uint8 (rows, columns[, 3]).
+    """
+    size = int(image.width * factor), int(image.height * factor)
+    right, bottom = min(columns.stop, size[0]), min(rows.stop, size[1])
+    shape = right - columns.start, bottom - rows.start
+    box = columns.start / factor, rows.start / factor, right / factor, bottom / factor
+    if factor == 1:
+        part = np.asarray(image.crop((columns.start, rows.start, right, bottom)))
+    else:
+        part = np.asarray(image.resize(shape, Image.Resampling.LANCZOS, box=box))
+    missing = (0, rows.stop - bottom), (0, columns.stop - right)
+    return np.pad(part, [*missing, (0, 0)][: part.ndim], mode="edge") if any(map(any, missing)) else part
+
+
+def shrunk(picture: Picture, factor: float) -> Picture:
+    """The thumbnail's pixels, before they are coded: by Lanczos, antialiased.
+
+    A side that is no multiple of the factor goes on with its last row or column; see
+    `bdflow.smallfile.thumbnail.grid`.
+    """
+    if factor == 1:
+        return picture
+    large, small = multiples(factor)
+    missing = (0, -picture.height % large), (0, -picture.width % large)
+
+    def down(samples: Array) -> Array:
+        padded = np.pad(samples, [*missing, (0, 0)][: samples.ndim], mode="edge")
+        size = padded.shape[1] // large * small, padded.shape[0] // large * small
+        return np.array(Image.fromarray(padded).resize(size, Image.Resampling.LANCZOS))
+
+    alpha = None if picture.alpha is None else down(picture.alpha)
+    return Picture(down(picture.rgb), alpha, picture.gray, picture.icc)

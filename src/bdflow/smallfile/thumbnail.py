@@ -1,0 +1,103 @@
+"""A photograph as an ordinary thumbnail in a lossy codec, and the little that restores it."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from bdflow.errors import BDFlowError
+from bdflow.files import write_bytes
+from bdflow.images import Picture
+
+FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)
+FORMATS = ("AVIF", "WebP", "JPEG")
+
+Domain = Literal["plain", "photos", "portraits"]  # plain: enlarged by Lanczos, without a network
+DOMAINS: tuple[Domain, ...] = ("plain", "photos", "portraits")
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnail:
+    """A photograph, shrunk by a factor and coded: any network that knows the codec restores it.
+
+    Attributes:
+        image: the thumbnail as its codec gives it back, of `grid(size, factor)` pixels.
+        format: "AVIF", "WebP" or "JPEG".
+        data: the file, with all that bdflow adds.
+        factor: how many times smaller each way, one of `FACTORS`.
+        domain: what the network shall take the picture for, one of `DOMAINS`.
+        size: width and height of the photograph.
+        quality: by the file's own quantiser, 0 to 100; None where that is not known.
+        notes: what reading and coding the photograph changed, a short line each; no file keeps them.
+
+    Raises:
+        BDFlowError: the parts do not fit together.
+    """
+
+    image: Picture
+    format: str
+    data: bytes
+    factor: float
+    domain: Domain
+    size: tuple[int, int]
+    quality: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.domain not in DOMAINS:
+            raise BDFlowError(f"a domain is one of {', '.join(DOMAINS)}, not {self.domain!r}")
+        if self.format not in FORMATS:
+            raise BDFlowError(f"a thumbnail is {', '.join(FORMATS)}, not {self.format!r}")
+        check_grid((self.image.width, self.image.height), self.size, self.factor)
+
+    def __repr__(self) -> str:
+        (width, height), known = self.size, "" if self.quality is None else f" of quality {self.quality:.0f}"
+        parts = [f"{width}x{height}, {self.format}{known} 1/{self.factor:g} each way, {self.domain}"]
+        return f"Thumbnail({', '.join([*parts, repr(self.image), *self.notes])})"
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        return self.data
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the file, whole or not at all; see `bdflow.files.write_bytes`.
+
+        Raises:
+            BDFlowError: the path's ending is of another format, or the file exists already or cannot be
+                written.
+        """
+        from bdflow import container  # reads what this module describes
+
+        container.check_ending(path, self.format)
+        write_bytes(path, self.data, overwrite=overwrite)
+
+
+def multiples(factor: float) -> tuple[int, int]:
+    """The smallest whole numbers of pixels, of the photograph and of the thumbnail, that a factor relates."""
+    step = Fraction(factor)
+    return step.numerator, step.denominator
+
+
+def grid(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Width and height of the thumbnail of a photograph of so many pixels.
+
+    The photograph is taken to go on with its last row and column up to a multiple of the factor (for 1.5: of
+    3), so that a thumbnail's pixel always stands for exactly so much of it.
+    """
+    large, small = multiples(factor)
+    return -(-size[0] // large) * small, -(-size[1] // large) * small
+
+
+def check_grid(small: tuple[int, int], size: tuple[int, int], factor: float) -> None:
+    """Refuse a thumbnail that cannot be the one of a photograph of this size.
+
+    Raises:
+        BDFlowError: the factor is none of `FACTORS`, or `small` is not `grid(size, factor)`.
+    """
+    if factor not in FACTORS:
+        raise BDFlowError(f"a factor is one of {', '.join(f'{each:g}' for each in FACTORS)}, not {factor:g}")
+    if min(size) < 1 or grid(size, factor) != small:
+        raise BDFlowError(
+            f"a thumbnail of {small[0]}x{small[1]} cannot be that of a photograph of"
+            f" {size[0]}x{size[1]}, 1/{factor:g} each way: it was cropped or resized"
+        )

@@ -1,0 +1,86 @@
+"""WebP as a container: the payload is a chunk of its own in the extended format, behind the picture.
+
+The extended format begins with a chunk `VP8X`; readers ignore chunks that they do not know. A file without
+`VP8X` is given one: 18 bytes, and 12 for the payload.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from bdflow.errors import BDFlowError
+from bdflow.smallfile.payload import MAX_PAYLOAD
+from bdflow.smallfile.protocol import Parts
+
+NAME = "WebP"
+ENDINGS = (".webp",)
+CHUNK = b"bdFW"
+
+_PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
+_BEGINNING = 16  # bytes of other chunks that are looked at
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file that begins so is a WebP."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def insert(coded: bytes, payload: bytes) -> bytes:
+    """The codec's file in the extended format, with the payload at its end."""
+    chunks = coded[12:]
+    if chunks.startswith(b"VP8 "):  # the simple format: a frame that says its size, and has no transparency
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", chunks, 14))
+        sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        chunks = struct.pack("<4sI4x", b"VP8X", 10) + sides + chunks
+    chunks += struct.pack("<4sI", CHUNK, len(payload)) + payload
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(chunks), b"WEBP") + chunks
+
+
+def holds_payload(stream: BinaryIO) -> bool:
+    """Whether bdflow's chunk is there.
+
+    Raises:
+        BDFlowError: the file is damaged before it.
+    """
+    return any(kind == CHUNK for kind, _, _ in _chunks(stream))
+
+
+def parts(stream: BinaryIO) -> Parts:
+    """All of the file's chunks; WebP has no checksums.
+
+    Raises:
+        BDFlowError: it is cut short, or bdflow's chunk is longer than any.
+    """
+    size, payload, payloads, pixels, profile = None, None, 0, 0, 0
+    for kind, length, content in _chunks(stream):
+        if kind == CHUNK:
+            payload, payloads = payload or content, payloads + 1
+        elif kind == b"VP8X" and len(content) >= 10:
+            width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (4, 7))
+            size = width, height
+        elif kind in _PIXELS:
+            pixels += length
+        elif kind == b"ICCP":
+            profile += length
+    return Parts(size, payload, payloads, pixels, profile)
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
+    """Name and length of each chunk, and its content, of other chunks than bdflow's its beginning."""
+    head = stream.read(12)
+    end = 8 + struct.unpack_from("<I", head, 4)[0] if len(head) == 12 else 0
+    stream.seek(0, 2)
+    if stream.tell() < end or end < 12:
+        raise _cut_short()
+    start = 12
+    while start + 8 <= end:
+        stream.seek(start)
+        kind, length = struct.unpack("<4sI", stream.read(8))
+        if start + 8 + length > end or (kind == CHUNK and length > MAX_PAYLOAD):
+            raise _cut_short()
+        yield kind, length, stream.read(length if kind == CHUNK else min(length, _BEGINNING))
+        start += 8 + length + (length & 1)
+
+
+def _cut_short() -> BDFlowError:
+    return BDFlowError("the WebP is damaged or cut short: get it again")
