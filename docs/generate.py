@@ -18,7 +18,7 @@ import studies
 from bdflow import zoo
 from bdflow.report import CARD, card, results
 from bdflow.reproduce import page
-from bdflow.reproduce.tables import published
+from bdflow.reproduce.grid import published
 from bdflow.rescaler import Rescaler
 from bdflow.train.model import paper_sizes
 
