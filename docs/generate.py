@@ -28,7 +28,8 @@ ROOT = Path(__file__).parent.parent
 def figures() -> str:
     """The quality table of the README: for each model the first two folders that it was measured on."""
     rows = [
-        "| model | pictures | PSNR-Y | over bicubic | LPIPS (bicubic) | LR to bicubic LR | bytes | bits/px |",
+        "| model | pictures | PSNR-Y | over bicubic | LPIPS-RGB (bicubic) | LR to bicubic LR | bytes |"
+        " bits/px |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for model in zoo.built_in():
