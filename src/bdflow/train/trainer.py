@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -324,6 +325,8 @@ class Trainer:
         log = self.out / LOG
         if self.fabric.is_global_zero and log.exists():  # what came after the last save will come again
             rows = [row for row in log.read_text().splitlines() if int(row.split(",")[0]) <= self.step]
+            if any(",bicubic_y," in row for row in rows):  # logged when this scored full-range luma
+                rows = [re.sub(r",(psnr_y|bicubic_y),", r",\1_full_range,", row) for row in rows]
             log.write_text("".join(f"{row}\n" for row in rows))
 
 
