@@ -5,17 +5,17 @@ from typing import Any
 
 from bdflow.reproduce.grid import Grid, by_set, cell, mean_of, published
 from bdflow.reproduce.results import Document
+from bdflow.reproduce.sets import unsquared
 
 _OURS = ("bdflow", "rival", "external")
-_SIZE = "@"  # a set's name goes on behind it with the size that all of its pictures were resized to
 
 
 def table6(document: Document) -> list[Grid]:
     """Both protocols beside the paper's rows, then each in full."""
     sets = dict(by_set(document))
-    native = {name: rows for name, rows in sets.items() if _SIZE not in name}
-    squared = {name: rows for name, rows in sets.items() if _SIZE in name}
-    made = [_protocols(sets)] if squared else []
+    native = {name: rows for name, rows in sets.items() if not unsquared(name)}
+    squared = {base: rows for name, rows in sets.items() if (base := unsquared(name))}
+    made = [_protocols(native, squared)] if squared else []
     made.append(_quality("Table 6: pictures of other domains, each in its own size", native))
     if squared:
         made.append(_quality("Table 6: each picture first resized to 1024x1024", squared))
@@ -39,14 +39,14 @@ def _quality(title: str, sets: Mapping[str, Sequence[Document]]) -> Grid:
             m, scale = row["mean"], row["facts"]["scale"]
             b = mean_of(plain[scale], row["pictures"]) if scale in plain else {}
             grid.rows.append((
-                name.partition(_SIZE)[0], row["method"], f"{m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
+                name, row["method"], f"{m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
                 cell(b, "psnr_y", ".2f"), f"{m['ssim_y']:.4f}", cell(b, "ssim_y", ".4f"),
                 cell(m, "lpips", ".4f"), cell(b, "lpips", ".4f"), f"{m['bytes']:,.0f}", str(row["count"]),
             ))  # fmt: skip
     return grid
 
 
-def _protocols(sets: Mapping[str, Sequence[Document]]) -> Grid:
+def _protocols(native: Mapping[str, Sequence[Document]], squared: Mapping[str, Sequence[Document]]) -> Grid:
     """What was measured at a scale of which the paper prints a row of the same set, both ways."""
     grid = Grid(
         "Table 6: the paper's rows, and ours of both protocols, PSNR-Y / SSIM-Y / LPIPS-RGB",
@@ -55,16 +55,15 @@ def _protocols(sets: Mapping[str, Sequence[Document]]) -> Grid:
         notes=[_WHY],
     )  # fmt: skip
     quoted = {(q["set"], q["scale"]): q for q in published()["table6"]}
-    for name, rows in ((name, rows) for name, rows in sets.items() if _SIZE in name):
-        base = name.partition(_SIZE)[0]
-        native = {row["method"]: row for row in sets.get(base, ())}
+    for name, rows in squared.items():
+        unchanged = {row["method"]: row for row in native.get(name, ())}
         plain = {row["facts"]["scale"]: row for row in rows if row["facts"]["kind"] == "resampled"}
         for row in (row for row in rows if row["facts"]["kind"] in _OURS):
             scale = row["facts"]["scale"]
-            if q := quoted.get((base, scale)):
+            if q := quoted.get((name, scale)):
                 grid.rows.append((
-                    base, str(row["count"]), row["method"],
-                    *(_figures(found) for found in (native.get(row["method"]), row, plain.get(scale))),
+                    name, str(row["count"]), row["method"],
+                    *(_figures(found) for found in (unchanged.get(row["method"]), row, plain.get(scale))),
                     *("{:.2f} / {:.4f}".format(*q[who]) for who in ("bdflow", "grain")),
                 ))  # fmt: skip
     return grid
@@ -85,5 +84,6 @@ _WHY = (
     " bicubic, whatever their shape), such pictures are enlarged and hold little that could be lost, and ours"
     " come near to its figures. That this is its protocol is inferred from the figures: they do not tell the"
     " filter, nor whether pictures were squashed or cut. The quoted models were trained on CelebA-HQ (Set5 to"
-    " BSD100) or on the domain itself (cats, churches), ours on portraits alone."
+    " BSD100) or on the domain itself (cats, churches), ours on portraits alone. The cats and churches here are"
+    " not known to be the paper's."
 )

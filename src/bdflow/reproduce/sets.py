@@ -1,6 +1,7 @@
 """Test pictures: the sets of the paper in a folder, or any folder of one's own."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,18 +92,18 @@ class Sets:
         self, names: Sequence[str], limit: int | None, side: int
     ) -> dict[str, tuple[Sample, ...]]:
         """`choose` of the known sets, every picture resized to ``side`` x ``side`` pixels."""
-        chosen = {name: _spread(self.known[name], limit) for name in names if name in self.known}
-        return {
-            f"{name}{squared_name(side)}": tuple(
-                Sample(f"{name}{squared_name(side)}", sample.path, squared=side) for sample in samples
-            )
-            for name, samples in chosen.items()
-        }
+        chosen = {}
+        for name in (name for name in names if name in self.known):
+            squared = f"{name}@{side}x{side}"
+            samples = _spread(self.known[name], limit)
+            chosen[squared] = tuple(Sample(squared, sample.path, squared=side) for sample in samples)
+        return chosen
 
 
-def squared_name(side: int) -> str:
-    """What follows the name of a set whose pictures are all resized to ``side`` x ``side`` pixels."""
-    return f"@{side}x{side}"
+def unsquared(name: str) -> str | None:
+    """The set whose pictures, all resized, are the one of this name in `Sets.choose_squared`; else None."""
+    found = re.fullmatch(r"(.+)@(\d+)x\2", name)
+    return found[1] if found else None
 
 
 def _spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
