@@ -84,6 +84,6 @@ _WHY = (
     " bicubic, whatever their shape), such pictures are enlarged and hold little that could be lost, and ours"
     " come near to its figures. That this is its protocol is inferred from the figures: they do not tell the"
     " filter, nor whether pictures were squashed or cut. The quoted models were trained on CelebA-HQ (Set5 to"
-    " BSD100) or on the domain itself (cats, churches), ours on portraits alone. The cats and churches here are"
-    " not known to be the paper's."
+    " BSD100) or on the domain itself (cats, churches), ours on portraits alone. Whether its cats and"
+    " churches are those that were measured here is not known."
 )
