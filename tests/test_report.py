@@ -78,7 +78,7 @@ def test_the_evaluation_table_without_lpips_and_with_skipped_pictures(model):
     measured["folders"]["[red]/test"]["skipped"] = {"a[b].png": "why", "c.png": "why"}
     text = printed(report.evaluation_table(measured))
     assert "[red]/test: 1 picture, stored and read back" in text
-    assert "0.9123 │     - │" in text
+    assert "0.9123 │         - │" in text
     assert "2 skipped: a[b].png, c.png\n" in text
 
 
