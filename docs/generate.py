@@ -19,7 +19,7 @@ from bdflow import zoo
 from bdflow.networks.build import paper_sizes
 from bdflow.report import CARD, card, results
 from bdflow.reproduce import page
-from bdflow.reproduce.tables import published
+from bdflow.reproduce.grid import published
 from bdflow.rescaler import Rescaler
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,8 @@ ROOT = Path(__file__).parent.parent
 def figures() -> str:
     """The quality table of the README: for each model the first two folders that it was measured on."""
     rows = [
-        "| model | pictures | PSNR-Y | over bicubic | LPIPS (bicubic) | LR to bicubic LR | bytes | bits/px |",
+        "| model | pictures | PSNR-Y | over bicubic | LPIPS-RGB (bicubic) | LR to bicubic LR | bytes |"
+        " bits/px |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for model in zoo.built_in():

@@ -1,6 +1,7 @@
 """The page of models, docs/models.md, and its picture sheets: all from what was recorded and measured."""
 
 import csv
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parent.parent
 SHOWN = {"portraits": "portraits/test/alma-adams.jpg", "photos": "photos/kodak24/kodim23.webp"}
 WHOLE_FROM = 16  # smaller scales are shown pixel for pixel, or nothing could be seen
 SIDE = 352
+# dB of PSNR-Y over the PSNR of full-range luma L, exactly, as Y = 16 + 219/255 L and both have the peak 255.
+FULL_RANGE = 20 * log10(255 / 219)
 
 INTRODUCTION = """\
 # Models
@@ -28,7 +31,8 @@ INTRODUCTION = """\
 Made by `make docs` from the models' `evaluation.json`, the weights' metadata and the training logs in
 `results/`. Every figure is of files that were stored and read back, with Z = 0; the gain is over bicubic
 shrinking and enlarging. What was tried before them is in [studies.md](studies.md). `bdflow models` prints the
-list, and each model's card says what it was trained on.
+list, and each model's card says what it was trained on. Where a training log holds the PSNR of
+full-range luma (`psnr_y_full_range`), it stands here as PSNR-Y, which is 20 log10(255/219) = 1.32 dB more.
 """
 CONTINUE = """\
 ## Go on from these weights
@@ -93,7 +97,8 @@ def _section(model: Model) -> list[str]:
         "",
         " · ".join(links),
         "",
-        "| pictures | PSNR-Y | gain | border cropped | SSIM-Y | LPIPS (bicubic) | LR to bicubic LR | bytes |",
+        "| pictures | PSNR-Y | gain | border cropped | SSIM-Y | LPIPS-RGB (bicubic) | LR to bicubic LR |"
+        " bytes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for folder, row in measured["folders"].items():
@@ -112,9 +117,15 @@ def _section(model: Model) -> list[str]:
 
 
 def _curve(log: Path, points: int = 8) -> str:
-    """A few of the held-out scores of a training log, the last among them."""
+    """A few of the held-out PSNR-Y of a training log, the last among them."""
+    offsets = {"psnr_y": 0.0, "psnr_y_full_range": FULL_RANGE}
     with log.open(newline="") as file:
-        scores = [(int(step), float(value)) for step, name, value in csv.reader(file) if name == "psnr_y"]
+        rows = list(csv.reader(file))
+    if any(name == "bicubic_y" for _, name, _ in rows):
+        raise ValueError(
+            f"{log}: of a trainer that scored full-range luma: rename psnr_y and bicubic_y to ..._full_range"
+        )
+    scores = [(int(step), float(value) + offsets[name]) for step, name, value in rows if name in offsets]
     chosen = sorted({round(i * (len(scores) - 1) / max(1, points - 1)) for i in range(points)})
     return ", ".join(f"{scores[i][1]:.2f} dB at step {scores[i][0]:,}" for i in chosen)
 

@@ -101,13 +101,18 @@ def _step(rows: dict[Any, Any], model: str, task: str, side: int) -> str:
     return f"{1000 * row['seconds']:.1f} ms"
 
 
+def _times(ratio: float) -> str:
+    """A digit behind the point, or of small ratios the first that says anything."""
+    return f"{ratio:.1f}" if ratio >= 0.095 else f"{ratio:.1g}"
+
+
 def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> str:
     restore = rows[model, "restore: network", side]
     whole = rows[model, "restore: small PNG to pixels", side]["seconds"]
 
     def ratio(subject: str, task: str, own: float) -> str:
         row = rows.get((subject, task, side))
-        return f"{row['seconds'] / own:.1f} times as long" if row else "-"
+        return f"{_times(row['seconds'] / own)} times as long" if row else "-"
 
     scale = re.search(r"-x(\d+)", model)  # as in portraits-x8-paper
     irn = f"IRN x{scale[1]}" if scale else ""

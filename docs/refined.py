@@ -27,7 +27,7 @@ def measured(model: Model) -> dict[str, Any]:
 def table() -> str:
     """The same pictures without it and with."""
     rows = [
-        "| model | pictures | steps | PSNR-Y | gain | LPIPS | LR to bicubic LR | bytes | takes |",
+        "| model | pictures | steps | PSNR-Y | gain | LPIPS-RGB | LR to bicubic LR | bytes | takes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for model in zoo.built_in():

@@ -21,7 +21,7 @@ reproduce table2` times networks alone.
 """
 HEADINGS = (
     "variant", "parameters", "multiply-adds", "runs", "steps", "s a step", "PSNR-Y", "gain",
-    "LR to bicubic LR", "SSIM-Y", "LPIPS", "bytes", "restored in",
+    "LR to bicubic LR", "SSIM-Y", "LPIPS-RGB", "bytes", "restored in",
 )  # fmt: skip
 
 
@@ -51,7 +51,10 @@ def boundary(results: Path) -> str:
     """What the boundary map brings for its bytes, beside none: of all pictures of the study together."""
     rows = json.loads((results / "boundary.json").read_text())["rows"]
     runs = {v: [_over_folders(row) for row in rows if row["variant"] == v] for v in _BOUNDARY}
-    lines = ["| beside the small picture | PSNR-Y | LPIPS | bytes | over no map | runs |", "|---" * 6 + "|"]
+    lines = [
+        "| beside the small picture | PSNR-Y | LPIPS-RGB | bytes | over no map | runs |",
+        "|---" * 6 + "|",
+    ]
     for variant, (said, against) in _BOUNDARY.items():
         if not (mine := runs[variant]) or not runs[against]:
             continue
@@ -66,7 +69,7 @@ def boundary(results: Path) -> str:
 def networks(results: Path) -> str:
     """What each network learns in equal time: of all pictures of a study together."""
     lines = [
-        "| scale | network | parameters | steps | PSNR-Y | LPIPS | bytes | pictures |",
+        "| scale | network | parameters | steps | PSNR-Y | LPIPS-RGB | bytes | pictures |",
         "|---" * 8 + "|",
     ]
     for name in ("networks-photos", "networks-portraits"):

@@ -5,7 +5,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from bdflow import report, zoo
+from bdflow.metrics import psnr_y
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,6 +56,50 @@ def test_results_of_built_in_models_are_of_the_weights_that_ship():
                 name = one.get("model", one.get("source", "").removeprefix("Z of "))  # the latter of figure 2
                 known = ship.get(name, one.get("weights"))
                 assert one.get("weights") == known, f"{path.name}: {row['method']} is of older weights"
+
+
+def test_full_range_luma_of_the_training_logs_is_turned_into_psnr_y_exactly(monkeypatch, tmp_path):
+    """Studio-range luma is 16 + 219/255 of full-range luma, so that the two PSNR differ by a constant."""
+    models = _generator(monkeypatch).models
+    true, other = np.random.default_rng(0).integers(0, 256, (2, 32, 40, 3), dtype=np.uint8)
+    full = [rgb @ np.array([0.299, 0.587, 0.114]) for rgb in (true, other)]
+    logged = 10 * np.log10(255**2 / np.square(full[0] - full[1]).mean())
+    assert psnr_y(true, other) == pytest.approx(logged + models.FULL_RANGE, abs=1e-9)
+    log = tmp_path / "log.csv"
+    log.write_text(
+        f"5,psnr_y_full_range,{logged}\n5,bicubic_y_full_range,9\n7,psnr_y,30\n7,bicubic_psnr_y,8\n"
+    )
+    assert models._curve(log) == f"{psnr_y(true, other):.2f} dB at step 5, 30.00 dB at step 7"
+    log.write_text("5,psnr_y,30\n5,bicubic_y,9\n5,lr_psnr,40\n")  # as runs were logged before
+    with pytest.raises(ValueError, match="full-range luma: rename psnr_y and bicubic_y"):
+        models._curve(log)
+
+
+def test_no_ratio_of_speed_is_printed_as_nothing(monkeypatch):
+    performance = _generator(monkeypatch).performance
+    told = [performance._times(ratio) for ratio in (0.0042, 0.044, 0.0949, 0.0951, 0.96, 97.53)]
+    assert told == ["0.004", "0.04", "0.09", "0.1", "1.0", "97.5"]
+    assert " 0.0 times" not in (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_lpips_says_of_what_wherever_it_is_a_heading():
+    """LPIPS-RGB is of colour, LPIPS-Y of luma."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *zoo.BUILT_IN.glob("*/card.md")]
+    for page in pages:
+        for line in page.read_text().splitlines():
+            headings = re.findall(r"LPIPS\S*", line) if line.startswith("|") else []
+            assert set(headings) <= {"LPIPS-RGB", "LPIPS-Y"}, f"{page.name}: {line}"
+
+
+def test_the_models_are_counted_as_they_are():
+    words = dict(enumerate(("five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), 5))
+    count = words[len(list(zoo.built_in()))]
+    readme = (ROOT / "README.md").read_text()
+    assert f"{count.capitalize()} models are built in:" in readme
+    of_three_bits = words[sum(model.bits == 3 for model in zoo.built_in())]
+    assert readme.lower().count(f"{of_three_bits} of the {count} models ") == 2
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert f"{of_three_bits} of the {count} models ship so" in page
 
 
 def test_links_within_the_documentation_lead_somewhere():

@@ -185,24 +185,6 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
     assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_bicubic_beside_a_model_is_of_the_models_pictures():
-    def figures(psnr):
-        return {"bytes": 100, "psnr_y": psnr, "ssim_y": 0.9}
-
-    def row(kind, **pictures):
-        return Row(
-            "cats/test", kind, {"kind": kind, "scale": 32}, {k: figures(v) for k, v in pictures.items()}
-        )
-
-    rows = [row("resampled", a=20.0, b=24.0), row("bdflow", a=30.0, b=30.0), row("external", b=25.0)]
-    told, digests = {"crop": 0}, {"cats/test": {"a": "aa", "b": "bb"}}
-    (grid,) = tables.table6(document("table6", told, digests, [each.as_json() for each in rows]))
-    assert [cells[1:4] for cells in grid.rows] == [
-        ("bdflow", "30.00 ± 0.00", "22.00"),
-        ("external", "25.00 ± 0.00", "24.00"),
-    ]
-
-
 def test_a_limit_takes_pictures_from_all_of_a_set(tmp_path):
     folder = tmp_path / "cats" / "test"
     folder.mkdir(parents=True)

@@ -20,7 +20,7 @@ from bdflow.train import losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
 from bdflow.train.optim import learning_rate
 from bdflow.train.run import run
-from bdflow.train.trainer import LAST, Trainer, psnr
+from bdflow.train.trainer import LAST, LOG, Trainer
 from bdflow.zoo import find
 
 
@@ -45,12 +45,6 @@ def test_the_learning_rate_by_hand():
     assert [learning_rate(i, warm) for i in (0, 9, 19, 20)] == pytest.approx([5e-5, 5e-4, 1e-3, 1e-3])
     assert learning_rate(60, warm) == pytest.approx((1e-3 + 1e-5) / 2)
     assert learning_rate(0, msgspec.structs.replace(plain, warmup=100)) == pytest.approx(1e-5)
-
-
-def test_psnr_by_hand():
-    a = torch.full((1, 3, 4, 4), 0.5)
-    assert psnr(a, a + 0.1) == pytest.approx(20, abs=1e-4)
-    assert psnr(a, a) == pytest.approx(120)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
@@ -201,7 +195,7 @@ def test_what_a_run_folder_holds(pictures, tmp_path):
     trainer_of(pictures, tmp_path, said, validate_every=4).fit()
     logged = rows(tmp_path)
     terms = ["forward", "boundary", "backward", "latent", "total"]
-    scores = ["psnr_y", "bicubic_y", "lr_psnr"]
+    scores = ["psnr_y", "bicubic_psnr_y", "lr_psnr"]
     assert [(step, name) for step, name, _ in logged] == [
         *((4, name) for name in scores),
         *((6, name) for name in ["learning_rate", "seconds", *terms, *scores]),
@@ -237,6 +231,16 @@ def test_the_log_of_a_resumed_run_has_every_row_once(pictures, tmp_path, monkeyp
     counts = Counter((step, name) for step, name, _ in rows(tmp_path))
     assert set(counts.values()) == {1}
     assert {step for step, name in counts if name == "psnr_y"} == set(range(1, 9))
+
+
+def test_a_resumed_log_of_full_range_luma_says_so(pictures, tmp_path):
+    trainer_of(pictures, tmp_path, steps=2, validate_every=1).fit()
+    (tmp_path / LOG).write_text("1,psnr_y,30\n1,bicubic_y,28\n1,lr_psnr,35\n")
+    trainer_of(pictures, tmp_path, steps=3, validate_every=3).fit()
+    assert [row[:2] for row in rows(tmp_path) if "psnr" in row[1] or "bicubic" in row[1]] == [
+        (1, "psnr_y_full_range"), (1, "bicubic_y_full_range"), (1, "lr_psnr"),
+        (3, "psnr_y"), (3, "bicubic_psnr_y"), (3, "lr_psnr"),
+    ]  # fmt: skip
 
 
 def test_the_moving_average_by_hand(pictures, tmp_path):

@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 from tiny_run import STEPS, assert_same, rows, state, trainer_of
 
-from bdflow.train import losses, trainer
-from bdflow.train.trainer import psnr
+from bdflow.metrics import psnr, psnr_y
+from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.train import trainer
+from bdflow.train.export import Down, Up
 
 
 def test_held_out_pictures_are_not_trained_on(pictures, tmp_path):
@@ -51,20 +53,43 @@ def test_validation_scores_the_moving_average_and_leaves_training_alone(pictures
     assert abs(scores["ema"] - scores["raw"]) > 1e-3 * scores["ema"]
 
 
+def pixels(x):
+    """uint8 (H, W, 3) of a picture (1, 3, H, W) in [0, 1]."""
+    return (x[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def test_validation_has_the_measure_and_the_bicubic_of_everything_else(pictures, tmp_path):
+    """Studio-range PSNR-Y of the 8-bit pictures that the exported graphs give, and Pillow's bicubic."""
+    run = trainer_of(pictures, tmp_path)
+    run.fit()
+    scores, _ = trainer.validate(run.raw, run.held_out)
+    expected = {"psnr_y": [], "bicubic_psnr_y": [], "lr_psnr": []}
+    for x in run.held_out:
+        true = pixels(x)
+        with torch.no_grad():
+            small, boundary = Down(run.raw)((x * 255).round().byte())
+            restored = Up(run.raw)(small, boundary)
+        small, restored = (levels[0].permute(1, 2, 0).numpy() for levels in (small, restored))
+        bicubic = bicubic_down(true, 2)
+        expected["psnr_y"].append(psnr_y(true, restored))
+        expected["bicubic_psnr_y"].append(psnr_y(true, bicubic_up(bicubic, 2, true.shape[:2])))
+        expected["lr_psnr"].append(psnr(small, bicubic))
+    assert scores == pytest.approx({name: np.mean(values) for name, values in expected.items()}, abs=1e-3)
+
+
 def test_the_untrained_network_scores_what_its_thumbnail_is_worth(pictures, tmp_path):
     """Y is then the mean of 2x2, and restoring repeats it."""
     run = trainer_of(pictures, tmp_path, boundary_bits=0)
     scores, sheet = trainer.validate(run.raw, run.held_out)
     for key in scores:
         assert 10 < scores[key] < 60
-    means = [torch.nn.functional.avg_pool2d(x, 2) for x in run.held_out]
-    small = [(y * 255).round() / 255 for y in means]
-    bicubic = [losses.bicubic_down(x, 2) for x in run.held_out]
-    expected = sum(psnr(a, b) for a, b in zip(small, bicubic, strict=True)) / 2
+    true = [pixels(x) for x in run.held_out]
+    small = [pixels(torch.nn.functional.avg_pool2d(x, 2)) for x in run.held_out]
+    expected = np.mean([psnr(y, bicubic_down(x, 2)) for y, x in zip(small, true, strict=True)])
     assert scores["lr_psnr"] == pytest.approx(expected, abs=0.05)
-    repeated = [y.repeat_interleave(2, 2).repeat_interleave(2, 3) for y in small]
-    luma = trainer.luma
-    expected = sum(psnr(luma(a), luma(x)) for a, x in zip(repeated, run.held_out, strict=True)) / 2
+    repeated = [y.repeat(2, 0).repeat(2, 1) for y in small]
+    expected = np.mean([psnr_y(x, y) for x, y in zip(true, repeated, strict=True)])
     assert scores["psnr_y"] == pytest.approx(expected, abs=0.05)
-    torch.testing.assert_close(sheet[:, :32, :32], repeated[0][0], rtol=0, atol=1 / 254)
+    first = torch.from_numpy(repeated[0]).permute(2, 0, 1) / 255
+    torch.testing.assert_close(sheet[:, :32, :32], first, rtol=0, atol=1 / 254)
     assert torch.equal(sheet[:, :32, 64:], run.held_out[0][0])

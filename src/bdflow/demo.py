@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from bdflow import load
-from bdflow.codecs import AVIF, JPEG, encode
+from bdflow.codecs import AVIF, JPEG, encode, smallest_png
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, write_bytes
+from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import Within, round_trip
 from bdflow.metrics import SSIM_WINDOW, psnr, psnr_y, ssim_y
@@ -50,7 +51,7 @@ def run(out: Path, photo: Path | None = None, model: str = "portraits-x8") -> No
 
     small = read_picture(data)
     plain_small = bicubic_down(true.rgb, scale)
-    plain_bytes = len(encode(read_picture(plain_small), "png"))
+    plain_bytes = len(smallest_png(Picture(plain_small, gray=true.gray).to_pil()))
     rivals = {}
     for codec in (JPEG, AVIF):
         try:

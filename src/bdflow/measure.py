@@ -42,8 +42,8 @@ class Scorer:
 
     Attributes:
         crop: Border pixels that PSNR leaves out on every side.
-        learned: LPIPS and others by name, from :func:`learned`.
-        both: SSIM on RGB and LPIPS on Y as well.
+        learned: LPIPS and others by name, from :func:`learned`; all take RGB.
+        both: SSIM-RGB and LPIPS-Y as well.
     """
 
     crop: int = 0
@@ -59,7 +59,7 @@ class Scorer:
 
     def quality(self, true: Pixels, restored: Pixels) -> dict[str, float]:
         """The figures of two pictures (H, W, 3): ``psnr_y``, ``psnr_rgb``, ``ssim_y``; where asked for,
-        ``ssim_rgb``, what is learned, and ``lpips_y``."""
+        ``ssim_rgb``, what is learned (``lpips`` is LPIPS-RGB), and ``lpips_y``."""
         values = {
             "psnr_y": min(psnr_y(true, restored, crop=self.crop), MAX_PSNR),
             "psnr_rgb": min(psnr(true, restored, crop=self.crop), MAX_PSNR),

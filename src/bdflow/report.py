@@ -61,7 +61,7 @@ def evaluation_table(result: Mapping[str, Any]) -> Group:
         pictures = "1 picture" if row["count"] == 1 else f"{row['count']} pictures"
         table = Table(title=f"{escape(folder)}: {pictures}, stored and read back", title_justify="left")
         table.add_column("")
-        for heading in ("PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS"):
+        for heading in ("PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS-RGB"):
             table.add_column(heading, justify="right")
         for name, prefix in ((result["model"], ""), ("bicubic", "bicubic_")):
             table.add_row(
@@ -181,8 +181,8 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f" {environment['packages']['onnxruntime']}. On stored and restored 8-bit files, Z = 0,"
         f" border crop {result['settings']['crop']}; every byte of the file counts.",
         "",
-        "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS (bicubic) | LR to bicubic"
-        " | bytes | of it boundary | bits/px |" + " border cropped |" * cropped,
+        "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS-RGB (bicubic) | LR to"
+        " bicubic | bytes | of it boundary | bits/px |" + " border cropped |" * cropped,
         "|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * cropped,
     ]
     for folder, row in result["folders"].items():

@@ -34,7 +34,7 @@ class Stored:
         psnr_y: decibels, 100 at most.
         psnr_rgb: decibels, 100 at most.
         ssim_y: up to 1.
-        lpips: the learned distance, 0 for equal; None where torch or its weights are not at hand.
+        lpips: LPIPS-RGB, the learned distance, 0 for equal; None where torch or its weights are not at hand.
     """
 
     method: str
@@ -176,7 +176,7 @@ def table(comparison: Comparison) -> Group:
     """What the terminal shows."""
     rows = Table(title=escape(comparison.title), title_justify="left")
     learned = comparison.stored[0].lpips is not None
-    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS"] * learned):
+    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned):
         rows.add_column(heading, justify="right" if heading else "left")
     for stored in comparison.stored:
         rows.add_row(

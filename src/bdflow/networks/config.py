@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
+from bdflow.smallfile.downscaled import SCALES
+
 Activation = Literal["leaky_relu", "silu", "gelu"]
 
 # Settings that weights of earlier releases name, each with the one value that networks of today have.
@@ -21,7 +23,7 @@ class ModelConfig:
 
     Attributes:
         network: BDFlow (IRN is one, of dense blocks); HCFlow and TAR are its rivals, in files of their names.
-        scale: How many times smaller each way, a power of two.
+        scale: How many times smaller each way, a power of two up to 64: what a small file can tell.
         blocks: InvBlocks a level; one number for all levels or one for each, finest level first. Of HCFlow:
             unconditional flow steps; of TAR: residual blocks each way.
         features: Width of phi, rho and eta; likewise. With dense blocks, their growth. Of HCFlow: channels
@@ -81,8 +83,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.network != "bdflow":
             self._check_rival()
-        if self.scale < 2 or self.scale & (self.scale - 1):
-            raise ValueError(f"scale must be a power of two from 2 on, not {self.scale}")
+        if self.scale not in SCALES:
+            raise ValueError(f"scale must be a power of two from 2 to {max(SCALES)}, not {self.scale}")
         if not 0 <= self.boundary_bits <= 3:
             raise ValueError(f"boundary_bits must be 0 to 3, not {self.boundary_bits}")
         for name in ("blocks", "features"):

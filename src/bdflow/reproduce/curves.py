@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MEASURES = {"psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "lpips": "LPIPS (less is better)"}
+MEASURES = {"psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "lpips": "LPIPS-RGB (less is better)"}
 CODECS = ("JPEG", "WebP", "AVIF", "JPEG XL")
 OVERLAP = 0.25  # of our range of quality a codec must reach for a BD-rate to mean much
 LEVEL = 0.05  # so much more or less of the bytes is called level
@@ -21,7 +21,7 @@ LEVEL = 0.05  # so much more or less of the bytes is called level
 
 @dataclass(frozen=True)
 class Point:
-    """A setting of a method on a set: bits a pixel, and quality (of LPIPS the negative: more is better)."""
+    """A setting of a method on a set: bits a pixel, and quality (of LPIPS-RGB its negative)."""
 
     rate: float
     quality: float

@@ -131,7 +131,7 @@ def latent_plot(document: Document, folder: Path) -> str | None:
 
 def scale_plot(document: Document, folder: Path) -> str | None:
     """Table 1 as a plot: PSNR-Y against scale, ours, bicubic's and what the paper prints."""
-    from bdflow.reproduce.tables import published
+    from bdflow.reproduce.grid import published
 
     rows = [row for row in document["rows"] if row["count"] and row["facts"].get("scale")]
     if not rows:

@@ -15,7 +15,7 @@ from bdflow.files import make_folder, write_bytes
 from bdflow.measure import Learned, Scorer, learned
 from bdflow.reproduce import page, tables
 from bdflow.reproduce.entries import External, Ours, Portraits
-from bdflow.reproduce.plans import MEASURED, Party
+from bdflow.reproduce.plans import MEASURED, PAPER_SIDE, Party
 from bdflow.reproduce.results import Known, document, read, write
 from bdflow.reproduce.run import check_covers, measure, settings
 from bdflow.reproduce.sets import Sample, Sets, find_sets
@@ -139,7 +139,7 @@ def _learned(table: str) -> Sequence[str]:
 
 def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
     """A table or a sheet, picture by picture."""
-    chosen: Mapping[str, Sequence[Sample]]
+    chosen: dict[str, tuple[Sample, ...]]
     sheet = SHEETS.get(table)
     scorer = replace(
         scorer,
@@ -151,6 +151,8 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
         chosen = dict(list(chosen.items())[:1])
     else:
         chosen = sets.choose(MEASURED[table].sets, request.limit)
+        if not request.quick:
+            chosen |= sets.choose_squared(MEASURED[table].squared, request.limit, PAPER_SIDE)
     if not chosen:
         raise BDFlowError("none of its sets is at hand, or no model for its sheet")
     limit = sheet.pictures if sheet else request.limit

@@ -8,11 +8,11 @@ from statistics import fmean
 
 from bdflow.files import write_bytes
 from bdflow.reproduce import curves, figures, tables
+from bdflow.reproduce.grid import Grid
 from bdflow.reproduce.harm import gains, losses_of_draws
 from bdflow.reproduce.plans import MEASURED
 from bdflow.reproduce.results import Document, documents, read
 from bdflow.reproduce.sheets import SHEETS
-from bdflow.reproduce.tables import Grid
 
 PAGE = "results.md"
 _ORDER = (

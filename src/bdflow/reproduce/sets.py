@@ -1,6 +1,7 @@
 """Test pictures: the sets of the paper in a folder, or any folder of one's own."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,11 +34,13 @@ class Sample:
         set: The name of its set.
         path: Its file.
         side: Its middle square is shrunk to this many pixels, for quick runs; None takes it whole.
+        squared: It is resized to a square of so many pixels a side, whatever its shape; None leaves it.
     """
 
     set: str
     path: Path
     side: int | None = None
+    squared: int | None = None
 
     @property
     def name(self) -> str:
@@ -47,11 +50,15 @@ class Sample:
     def digest(self) -> str:
         """Which pixels were measured: of the file, and how they were reduced."""
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:12]
+        if self.squared:
+            return f"{digest}@{self.squared}x{self.squared}"
         return f"{digest}@{self.side}" if self.side else digest
 
     def read(self) -> Pixels:
         """The pixels (H, W, 3), transparency left out; BDFlowError if the file cannot be read."""
         rgb = read_picture(self.path).rgb
+        if self.squared is not None:
+            return resize(rgb, (self.squared, self.squared))
         if self.side is None:
             return rgb
         height, width = rgb.shape[:2]
@@ -80,6 +87,23 @@ class Sets:
         names: the first of them are often of one kind."""
         found = {name: self.known[name] for name in names if name in self.known} | dict(self.own)
         return {name: _spread(samples, limit) for name, samples in found.items()}
+
+    def choose_squared(
+        self, names: Sequence[str], limit: int | None, side: int
+    ) -> dict[str, tuple[Sample, ...]]:
+        """`choose` of the known sets, every picture resized to ``side`` x ``side`` pixels."""
+        chosen = {}
+        for name in (name for name in names if name in self.known):
+            squared = f"{name}@{side}x{side}"
+            samples = _spread(self.known[name], limit)
+            chosen[squared] = tuple(Sample(squared, sample.path, squared=side) for sample in samples)
+        return chosen
+
+
+def unsquared(name: str) -> str | None:
+    """The set whose pictures, all resized, are the one of this name in `Sets.choose_squared`; else None."""
+    found = re.fullmatch(r"(.+)@(\d+)x\2", name)
+    return found[1] if found else None
 
 
 def _spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:

@@ -1,18 +1,14 @@
-"""Tables from results files, for the terminal and for Markdown. Quoted rows come from published.toml."""
+"""Tables from results files. Quoted rows come from published.toml."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev, stdev
-from typing import Any, cast
-
-from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
+from typing import Any
 
 from bdflow.reproduce import curves
+from bdflow.reproduce.domains import table6
+from bdflow.reproduce.grid import Grid, by_set, cell, published
 from bdflow.reproduce.results import Document, read
 
 STUDY, NETWORKS = "boundary.json", "networks-portraits.json"
@@ -20,40 +16,6 @@ TRAINED = {
     "paper": "BDFlow, the paper's", "efficient": "BDFlow, efficient", "irn": "IRN", "hcflow": "HCFlow",
     "tar": "TAR (not invertible)", "deeper": "BDFlow, deeper",
 }  # fmt: skip
-Mean = Mapping[str, float]
-
-
-@dataclass
-class Grid:
-    """A table: cells are text."""
-
-    title: str
-    headings: Sequence[str]
-    rows: list[Sequence[str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def as_rich(self) -> Group:
-        table = Table(title=escape(self.title), title_justify="left")
-        for index, heading in enumerate(self.headings):
-            table.add_column(escape(heading), justify="right" if index else "left")
-        for row in self.rows:
-            table.add_row(*map(escape, row))
-        return Group(table, *(escape(note) for note in self.notes), "")
-
-    def as_markdown(self) -> str:
-        lines = [f"**{self.title}**", "", _line(self.headings), "|---|" + "--:|" * (len(self.headings) - 1)]
-        lines += [_line(row) for row in self.rows]
-        return "\n".join([*lines, "", *self.notes, *([""] if self.notes else [])])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-@cache
-def published() -> Document:
-    """What others printed."""
-    return tomllib.loads((Path(__file__).parent / "published.toml").read_text())
 
 
 def grids(table: str, folder: Path) -> list[Grid]:
@@ -71,9 +33,9 @@ def grids(table: str, folder: Path) -> list[Grid]:
 def table1(document: Document, study: Document | None = None) -> list[Grid]:
     """By set; with the networks of the study of equal time, where they were measured on its pictures."""
     made = []
-    headings = ("", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "SSIM-RGB", "LPIPS", "LPIPS-Y", "DISTS", "NIQE", "bytes",
-                "pictures")  # fmt: skip
-    for name, rows in _by_set(document):
+    headings = ("", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "SSIM-RGB", "LPIPS-RGB", "LPIPS-Y", "DISTS", "NIQE",
+                "bytes", "pictures")  # fmt: skip
+    for name, rows in by_set(document):
         grid = Grid(f"Table 1, {name}: quality by scale", headings, [], [published()["paper"]["differs"]])
         quoted = published()["table1"]
         for scale in sorted({s for r in rows if (s := r["facts"].get("scale"))}):
@@ -103,7 +65,7 @@ def _trained(study: Document, name: str, scale: int) -> Iterable[tuple[str, ...]
         if of_scale == f"x{scale}" and (m := row["folders"].get(name)):
             yield (
                 f"{TRAINED[network]}, {of_scale}, {length_of(study)}", f"{m['psnr_y']:.2f}",
-                f"{m['psnr_rgb']:.2f}", f"{m['ssim_y']:.4f}", "", _cell(m, "lpips", ".4f"), "", "", "",
+                f"{m['psnr_rgb']:.2f}", f"{m['ssim_y']:.4f}", "", cell(m, "lpips", ".4f"), "", "", "",
                 f"{m['bytes']:,.0f}", str(m["count"]),
             )  # fmt: skip
 
@@ -112,8 +74,8 @@ def _quality(row: Document) -> tuple[str, ...]:
     m, s = row["mean"], row["spread"]
     return (
         f"{m['psnr_y']:.2f} ± {s['psnr_y']:.2f}", f"{m['psnr_rgb']:.2f}", f"{m['ssim_y']:.4f}",
-        _cell(m, "ssim_rgb", ".4f"), _cell(m, "lpips", ".4f"), _cell(m, "lpips_y", ".4f"),
-        _cell(m, "dists", ".4f"), _cell(m, "niqe", ".2f"), f"{m['bytes']:,.0f}", str(row["count"]),
+        cell(m, "ssim_rgb", ".4f"), cell(m, "lpips", ".4f"), cell(m, "lpips_y", ".4f"),
+        cell(m, "dists", ".4f"), cell(m, "niqe", ".2f"), f"{m['bytes']:,.0f}", str(row["count"]),
     )  # fmt: skip
 
 
@@ -170,7 +132,7 @@ def table4(study: Document) -> list[Grid]:
         "threshold-100": "1 bit, 2-norm, T 100", "norm-1": "1 bit, 1-norm, T 50",
         "bits-2": "2 bits, 2-norm, T 50", "bits-3": "3 bits, 2-norm, T 50",
         "more-lr": "1 bit more of green in Y instead (control)",
-        "free-bits-3": "3 bits that nothing guides (control; the six models ship so)",
+        "free-bits-3": "3 bits that nothing guides (control; six of the seven models ship so)",
     }  # fmt: skip
     return _ablation(study, "Table 4: bits, norm and threshold", names, published()["table4"])
 
@@ -194,11 +156,11 @@ def _ablation(
                 "PSNR-Y",
                 "LR to bicubic LR",
                 "SSIM-Y",
-                "LPIPS",
+                "LPIPS-RGB",
                 "bytes",
                 "runs",
                 "pictures",
-                "quoted (x64): PSNR / SSIM / LPIPS",
+                "quoted (x64): PSNR-Y / SSIM-Y / LPIPS-Y",
             ),
         )
         for variant, said in names.items():
@@ -212,7 +174,7 @@ def _ablation(
             spread = f" ± {stdev(f['psnr_y'] for f in found):.2f}" if len(found) > 1 else ""
             grid.rows.append((
                 said, f"{mean['psnr_y']:.2f}{spread}", f"{mean['lr_psnr']:.2f}", f"{mean['ssim_y']:.4f}",
-                _cell(mean, "lpips", ".4f"), f"{mean['bytes']:,.0f}", str(len(found)),
+                cell(mean, "lpips", ".4f"), f"{mean['bytes']:,.0f}", str(len(found)),
                 f"{mean['count']:.0f}", last,
             ))  # fmt: skip
         grid.notes.append(
@@ -226,15 +188,15 @@ def _ablation(
 
 def table5(document: Document) -> list[Grid]:
     made = []
-    headings = ("", "bytes", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS", "pictures")
-    for name, rows in _by_set(document):
+    headings = ("", "bytes", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS-RGB", "pictures")
+    for name, rows in by_set(document):
         grid = Grid(f"Table 5, {name}: every byte counted, and the codecs in as many", headings)
         paper = Grid(f"Table 5, {name}, as the paper counts: without boundary map, the small picture as JPEG",
                      ("", "bytes", "PSNR-Y"))  # fmt: skip
         for row in rows:
             m, facts = row["mean"], row["facts"]
             line = (row["method"], f"{m['bytes']:,.0f}", f"{m['psnr_y']:.2f}", f"{m['psnr_rgb']:.2f}",
-                    f"{m['ssim_y']:.4f}", _cell(m, "lpips", ".4f"), str(row["count"]))  # fmt: skip
+                    f"{m['ssim_y']:.4f}", cell(m, "lpips", ".4f"), str(row["count"]))  # fmt: skip
             if facts["kind"] == "bdflow":
                 paper.rows.append((row["method"], f"{m['lr_jpeg']:,.0f}", f"{m['psnr_y']:.2f}"))
             if "quality" in facts:
@@ -256,37 +218,6 @@ def table5(document: Document) -> list[Grid]:
     return made
 
 
-def table6(document: Document) -> list[Grid]:
-    grid = Grid(
-        "Table 6: pictures of other domains",
-        ("set", "model", "PSNR-Y", "bicubic", "SSIM-Y", "bicubic", "LPIPS", "bicubic", "bytes", "pictures",
-         "quoted: BDFlow", "quoted: GRAIN"),
-    )  # fmt: skip
-    commands: dict[str, str] = {}
-    quoted = {(q["set"], q["scale"]): q for q in published()["table6"]}
-    for name, rows in _by_set(document):
-        plain = {r["facts"]["scale"]: r for r in rows if r["facts"]["kind"] == "resampled"}
-        for row in (row for row in rows if row["facts"]["kind"] in ("bdflow", "rival", "external")):
-            m, scale = row["mean"], row["facts"]["scale"]
-            b = _mean_of(plain[scale], row["pictures"]) if scale in plain else {}
-            q = quoted.get((name, scale))
-            grid.rows.append((
-                name, row["method"], f"{m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
-                _cell(b, "psnr_y", ".2f"), f"{m['ssim_y']:.4f}", _cell(b, "ssim_y", ".4f"),
-                _cell(m, "lpips", ".4f"), _cell(b, "lpips", ".4f"), f"{m['bytes']:,.0f}", str(row["count"]),
-                *("{:.2f} / {:.4f}".format(*q[who]) if q else "" for who in ("bdflow", "grain")),
-            ))  # fmt: skip
-            if "command" in row["facts"]:
-                commands[row["method"]] = row["facts"]["command"]
-    grid.notes.append(
-        "Bicubic is that of the pictures in the row. Models named portraits saw only portraits in training."
-        " The quoted models were trained on CelebA-HQ (Set5 to DIV2K), or on the domain itself (cats,"
-        " churches)."
-    )
-    grid.notes += [f"{name} is of one's own making: `{command}`" for name, command in commands.items()]
-    return [grid]
-
-
 def rates(document: Document) -> list[Grid]:
     """BD-rate, and the bytes that the codecs take for the quality of each of our points."""
     deltas = Grid(
@@ -297,7 +228,7 @@ def rates(document: Document) -> list[Grid]:
         "Bytes for equal quality: ours over the codec's (below 1: ours is smaller)",
         ("set", "point", "bits a pixel", "measure", "ours", *curves.CODECS),
     )
-    for name, rows in _by_set(document):
+    for name, rows in by_set(document):
         for measure in curves.MEASURES:
             found = curves.curves(rows, name, measure)
             codecs = {codec: found[codec] for codec in curves.CODECS if codec in found}
@@ -333,7 +264,7 @@ def rates(document: Document) -> list[Grid]:
 
 def invertibility(document: Document) -> list[Grid]:
     made = []
-    for name, rows in _by_set(document):
+    for name, rows in by_set(document):
         models = list(dict.fromkeys(r["facts"]["model"] for r in rows if r["facts"]["kind"] == "bdflow"))
         scales = {r["facts"]["model"]: r["facts"]["scale"] for r in rows if "model" in r["facts"]}
         harmed = {
@@ -375,22 +306,3 @@ def figure2(document: Document) -> list[Grid]:
         numbers = f"{mean:.4f}", f"{variance:.5f}", f"{row['kurtosis']:.1f}"
         grid.rows.append((row["set"], row["method"], *numbers, str(row["count"])))
     return [grid]
-
-
-def _mean_of(row: Document, pictures: Iterable[str]) -> Mean:
-    """The mean over some of the pictures of a row, as far as it has them."""
-    found = [values for name in pictures if (values := row["pictures"].get(name))]
-    if len(found) == row["count"]:
-        return cast("Mean", row["mean"])  # of figures that were not rounded yet
-    means = map(fmean, zip(*found, strict=True))
-    return dict(zip(row["measures"], means, strict=False))  # no pictures, no means
-
-
-def _by_set(document: Document) -> Iterable[tuple[str, list[Document]]]:
-    rows = [row for row in document["rows"] if row["count"]]
-    for name in dict.fromkeys(row["set"] for row in rows):
-        yield name, [row for row in rows if row["set"] == name]
-
-
-def _cell(mean: Mean, key: str, form: str) -> str:
-    return format(mean[key], form) if key in mean else ""

@@ -154,7 +154,7 @@ def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float
 def table(rows: list[Row]) -> Table:
     """What the terminal shows: a row for each variant and folder, the mean over seeds, and their spread."""
     shown = Table(
-        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS", "bytes"
+        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS-RGB", "bytes"
     )
     for folder in rows[0]["folders"]:
         means = {key: summary(rows, folder, key) for key in rows[0]["folders"][folder] if key != "count"}

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,22 +17,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from bdflow.environment import processor_name
 from bdflow.errors import BDFlowError
+from bdflow.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.networks.build import count_parameters
 from bdflow.networks.network import Network, restore
-from bdflow.networks.stored import quantize
 from bdflow.offline import hidden
 from bdflow.quality.lpips import LPIPS
+from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.train.config import TrainConfig, read_saved, to_dict
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.green import network_of
-from bdflow.train.losses import Objective, bicubic_down
-from bdflow.train.mask import luma
+from bdflow.train.losses import Objective
 from bdflow.train.optim import learning_rate, make_optimizers
 
 # It looks for torchmetrics, which is slow and loads matplotlib, which writes below the home folder.
@@ -53,29 +55,32 @@ def faster_precision(on_cpu: bool) -> Literal["bf16-mixed", "32-true"]:
     return "bf16-mixed" if native else "32-true"
 
 
-def psnr(a: Tensor, b: Tensor) -> float:
-    """PSNR in dB of two tensors on the [0, 1] scale."""
-    return float(-10 * torch.log10((a - b).square().mean().clamp_min(1e-12)))
+def to_pixels(x: Tensor) -> NDArray[np.uint8]:
+    """A picture ``(1, 3, H, W)`` in [0, 1] as it is stored: clipped, rounded, uint8 ``(H, W, 3)``."""
+    levels = (x[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
 @torch.no_grad()
 def validate(model: Network, pictures: list[Tensor]) -> tuple[dict[str, float], Tensor]:
-    """Mean PSNR of restored luma, its gain over bicubic and the PSNR of Y; and a contact sheet.
+    """Mean PSNR-Y of restored pictures and of bicubic, and PSNR of Y to the bicubic LR; and a contact sheet.
 
-    The sheet ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
+    All of rounded 8-bit pictures, by the measure and the bicubic that `bdflow evaluate` has. The sheet
+    ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
     """
     rows: list[Tensor] = []
-    sums = {"psnr_y": 0.0, "bicubic_y": 0.0, "lr_psnr": 0.0}
+    scale = model.config.scale
+    sums = {"psnr_y": 0.0, "bicubic_psnr_y": 0.0, "lr_psnr": 0.0}
     for x in pictures:
         y, boundary, _ = model(x)
         restored = restore(model, y, boundary).clamp(0, 1)
-        (small, _), target = model.storage.rounded(y, None), bicubic_down(x, model.config.scale)
-        up = torch.nn.functional.interpolate(
-            quantize(target, 256), x.shape[-2:], mode="bicubic", antialias=True, align_corners=False
-        )
-        sums["psnr_y"] += psnr(luma(quantize(restored, 256)), luma(x))
-        sums["bicubic_y"] += psnr(luma(up.clamp(0, 1)), luma(x))
-        sums["lr_psnr"] += psnr(small, target)
+        small, _ = model.storage.rounded(y, None)
+        true = to_pixels(x)
+        bicubic_small = bicubic_down(true, scale)
+        bicubic = bicubic_up(bicubic_small, scale, true.shape[:2])
+        sums["psnr_y"] += min(psnr_y(true, to_pixels(restored)), MAX_PSNR)
+        sums["bicubic_psnr_y"] += min(psnr_y(true, bicubic), MAX_PSNR)
+        sums["lr_psnr"] += min(psnr(to_pixels(small), bicubic_small), MAX_PSNR)
         if len(rows) < 4:
             enlarged = torch.nn.functional.interpolate(small, x.shape[-2:], mode="nearest")
             rows.append(torch.cat((enlarged[0], restored[0], x[0]), dim=-1).cpu())
@@ -263,7 +268,7 @@ class Trainer:
             return
         self.say(
             f"step {self.step}: held-out PSNR-Y {scores['psnr_y']:.2f} dB"
-            f" (bicubic {scores['bicubic_y']:.2f}), LR {scores['lr_psnr']:.2f} dB"
+            f" (bicubic {scores['bicubic_psnr_y']:.2f}), LR {scores['lr_psnr']:.2f} dB"
         )
         self._log(scores, board)
         pixels = (sheet.clamp(0, 1) * 255).round().byte()
@@ -323,6 +328,8 @@ class Trainer:
         log = self.out / LOG
         if self.fabric.is_global_zero and log.exists():  # what came after the last save will come again
             rows = [row for row in log.read_text().splitlines() if int(row.split(",")[0]) <= self.step]
+            if any(",bicubic_y," in row for row in rows):  # logged when this scored full-range luma
+                rows = [re.sub(r",(psnr_y|bicubic_y),", r",\1_full_range,", row) for row in rows]
             log.write_text("".join(f"{row}\n" for row in rows))
 
 
