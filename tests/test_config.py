@@ -1,5 +1,6 @@
 """Configurations: wrong ones are refused in one line that names the fault."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from bdflow.train.config import (
     OptimConfig,
     TrainConfig,
     load_config,
+    read_saved,
     to_dict,
 )
 
@@ -106,6 +108,54 @@ def test_shipped_configurations_are_read_and_survive_json(path):
     config = load_config(path)
     assert config.name == path.stem
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(to_dict(config))), TrainConfig) == config
+
+
+def test_the_network_in_metadata_is_read_without_msgspec():
+    for config in (ModelConfig(), ModelConfig(scale=8, blocks=(1, 2, 3), features=(4, 8, 8), kept=(6, 7))):
+        stored = json.loads(json.dumps(to_dict(config)))
+        assert ModelConfig.of(stored) == config == msgspec.convert(stored, ModelConfig)
+        assert ModelConfig.of(stored | {"extra": "boundary"}) == config  # as weights of earlier releases say
+    assert ModelConfig.of({"scale": 2, "blocks": 1, "features": 4, "clamp": 2}).clamp == 2.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scales": 4}, "unknown setting scales = 4"),
+        ({"extra": "green"}, "unknown setting extra = 'green'"),
+        ({"scale": "4"}, "scale cannot be '4'"),
+        ({"scale": True}, "scale cannot be True"),
+        ({"blocks": 2.0}, r"blocks cannot be 2\.0"),
+        ({"blocks": ["two"]}, r"blocks cannot be \['two'\]"),
+        ({"kept": 6}, "kept cannot be 6"),
+        ({"coupling": "none"}, "coupling cannot be 'none'"),
+        ({"coupling": ["additive"]}, "coupling cannot be "),
+        ({"clamp": None}, "clamp cannot be None"),
+        ({"scale": 3}, "scale must be a power of two"),
+    ],
+)
+def test_what_is_wrong_in_metadata_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig.of({"scale": 4, "blocks": 1, "features": 4} | changes)
+    with pytest.raises(ValueError, match="it names no features"):
+        ModelConfig.of({"scale": 4, "blocks": 1})
+
+
+def test_settings_of_an_earlier_release():
+    config = TrainConfig(name="x", model=ModelConfig(boundary_bits=2))
+    tree = json.loads(json.dumps(to_dict(config)))
+    assert read_saved(tree) == config
+    del tree["plane"]
+    for extra in ("boundary", "green"):
+        earlier = tree | {"model": tree["model"] | {"extra": extra}}
+        assert read_saved(earlier) == msgspec.structs.replace(config, plane=extra)
+    with pytest.raises(BDFlowError, match="this release of bdflow cannot read: Object contains unknown f"):
+        read_saved(tree | {"model": tree["model"] | {"scales": 4}})
+
+
+def test_further_bits_of_green_need_bits():
+    with pytest.raises(ValueError, match="plane green needs boundary_bits of 1 to 3"):
+        TrainConfig(name="x", model=ModelConfig(boundary_bits=0), plane="green")
 
 
 def test_toml_is_read(tmp_path):

@@ -16,17 +16,18 @@ from bdflow import BDFlowError, extras
 ROOT = Path(bdflow.__file__).parent
 TRAINING = ("lightning_fabric", "tensorboardX", "onnxscript", "onnx", "msgspec")
 
-# The command where some packages are not installed.
+# Some packages are not installed: nobody finds them.
 LACKING = """
 import sys
+from importlib.machinery import PathFinder
 
-class Lacking:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in LACKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Lacking(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in LACKED else PathFinder.find_spec(name, path, target)
 
 LACKED = sys.argv[1].split(",")
-sys.meta_path.insert(0, Lacking())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Lacking
 """
 COMMAND = """
 from bdflow.cli import main

@@ -1,6 +1,7 @@
 """Studies: equal time, every choice named, rows that survive an interruption."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny_run import config
@@ -9,6 +10,7 @@ from bdflow.errors import BDFlowError
 from bdflow.train import study
 from bdflow.train.config import override, to_dict
 
+ROOT = Path(__file__).parent.parent
 BASE = """\
 name = "base"
 validate_every = 1000000
@@ -157,6 +159,20 @@ def test_a_row_stands_for_its_configuration_alone():
     assert not study._describes(plain, override(config(), {"model.boundary_bits": 2}))
     assert not study._describes(plain, override(config(), {"model.features": [4]}))
     assert not study._describes(plain | {"dropped": 1}, config())  # a setting that there is no more
+
+
+def test_a_row_of_before_the_control_left_the_network_still_stands():
+    """The rows of the boundary study name ``model.extra``; none is to be trained again for that."""
+    path = ROOT / "configs" / "studies" / "boundary.toml"
+    rows = json.loads((ROOT / "results" / "boundary.json").read_text())["rows"]
+    known = {(row["variant"], row["seed"]): row["config"] for row in rows}
+    planned = {(variant, seed): config for variant, seed, config in study.configurations(path)}
+    assert planned["more-lr", 0].plane == "green"
+    assert all(study._describes(known[key], config) for key, config in planned.items())
+    green = known["more-lr", 0]
+    assert not study._describes(
+        green | {"model": green["model"] | {"extra": "boundary"}}, planned["more-lr", 0]
+    )
 
 
 def test_results_of_something_else_are_not_overwritten(study_file, pictures, tmp_path):
