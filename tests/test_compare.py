@@ -143,7 +143,7 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, 
     with console.capture() as capture:
         console.print(table(result))
     assert "┃ LPIPS-RGB ┃" in capture.get()
-    assert "│ 0.2500 │" in capture.get()
+    assert "│    0.2500 │" in capture.get()
     monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {}))
     assert "lpips" not in compare(compared[0], tmp_path / "photo.png").stored[0].figures()
 

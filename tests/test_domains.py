@@ -10,6 +10,7 @@ from PIL import Image
 
 from bdflow.metrics import psnr_y
 from bdflow.reproduce import main, tables
+from bdflow.reproduce.entries import External
 from bdflow.reproduce.main import Request
 from bdflow.reproduce.plans import MEASURED, Party
 from bdflow.reproduce.results import Row, document, read
@@ -60,6 +61,17 @@ def test_by_the_papers_protocol_models_of_its_two_scales_are_measured():
     scales = {name: [e.facts["scale"] for e in entries] for name, (_, entries) in measured.items()}
     assert scales["big"] == [32, 64] * 2  # and bicubic
     assert scales["cats"] == [2, 8, 32, 64, 2, 8, 16, 32, 64]
+
+
+def test_what_another_program_restored_is_of_the_picture_in_its_own_size(tmp_path):
+    sets = ("cats/test", None), ("cats/test@64x64", 64)
+    samples = [Sample(name, Path("a.png"), squared=side) for name, side in sets]
+    for folder, found in ((tmp_path, [True, False]), (tmp_path / "cats" / "test@64x64", [True, True])):
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth(48, 64)).save(folder / "a.png")
+        (folder / "bytes.csv").write_text("picture,bytes\na.png,9\n")
+        external = External("other-x64", tmp_path)
+        assert [external.has([sample]) for sample in samples] == found
 
 
 def test_both_protocols_of_table_6_stand_beside_the_papers_rows():

@@ -309,7 +309,8 @@ class External:
     """What another program restored: a folder of pictures, and the bytes that each took.
 
     In ``folder``, or in one of the set's name inside it, lie pictures named as the true ones (the ending may
-    differ) and `BYTES`, a table with the columns ``picture`` and ``bytes``. They are scored as our own.
+    differ) and `BYTES`, a table with the columns ``picture`` and ``bytes``. They are scored as our own. Of
+    pictures that were all resized, only those in a folder of the set's name (``cats/test@1024x1024``) count.
 
     Raises:
         BDFlowError: There is no such folder, or its table cannot be read.
@@ -356,6 +357,8 @@ class External:
 
     def _find(self, sample: Sample) -> Path | None:
         inner = self._folder / sample.set
+        if sample.squared and not inner.is_dir():
+            return None  # what lies in the folder itself is of the picture in its own size
         folder = inner if inner.is_dir() else self._folder
         return next((p for p in self._counts if p.parent == folder and p.stem == sample.path.stem), None)
 
