@@ -325,6 +325,9 @@ def _of_jpeg(data: bytes) -> float | None:
     """By the luma table (ITU-T T.81, B.2.4.1), as libjpeg scales it."""
     place = 2
     while data[place] == 0xFF and data[place + 1] != 0xDA:
+        if data[place + 1] == 0xFF:  # a fill byte
+            place += 1
+            continue
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
         at = place + 4
         while data[place + 1] == 0xDB and at < end:
