@@ -57,7 +57,7 @@ def test_of_webp(kind, method):
     codec = replace(codecs.WEBP, effort=method)
     for given in QUALITIES:
         told = quality(codec.encode(PICTURES[kind].to_pil(), given))
-        assert abs(told - given) < (7 if method else 12)  # segments of the picture take other steps
+        assert abs(told - given) < (10 if method else 16)  # segments of the picture take other steps
 
 
 @pytest.mark.parametrize("kind", ["colour", "gray", "tiny", "wide", "large"])

@@ -268,6 +268,8 @@ def test_vectors():
         assert data.count(bytes.fromhex(entry["payload"])) == 1
         assert pixels(data).shape[1::-1] == tuple(entry["thumbnail"])
         assert round(quality(data), 5) == entry["quality"]
-    assert [of_payload(bytes.fromhex(entry["payload"])) for entry in vectors["payloads"]] == vectors["payloads"]
+    assert [of_payload(bytes.fromhex(entry["payload"])) for entry in vectors["payloads"]] == vectors[
+        "payloads"
+    ]
     for entry in vectors["enlargements"]:
         assert of_enlargement(tuple(entry["photograph"]), entry["factor"]) == entry

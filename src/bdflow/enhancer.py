@@ -20,6 +20,8 @@ from bdflow.tiles import cut, times
 from bdflow.zoo import Model
 
 TILE = 1280  # pixels each way that are computed at once, unless told otherwise
+_LANCZOS = Image.Resampling.LANCZOS
+_SUPPORT = 3  # pixels of a thumbnail, each way, that a pixel of its enlargement depends on
 _GRID = 8  # the network takes sides that are multiples of it
 
 
@@ -73,7 +75,7 @@ class Enhancer:
             BDFlowError: A latent Z is to be drawn (``sigma`` above 0): there is none.
         """
         if sigma:
-            raise BDFlowError(f"a {small.format} has no latent Z to draw: leave out --sigma")
+            raise BDFlowError(f"{small.format} has no latent Z to draw: leave out --sigma")
         mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
         return Strips(small.size, mode, small.image.icc, self._strips(small))
 
@@ -137,6 +139,8 @@ def describe(small: Thumbnail) -> NDArray[np.float32]:
 def enlarged(image: Image.Image, factor: float, rows: slice, columns: slice) -> NDArray[Any]:
     """Some rows and columns of a thumbnail's enlargement by Lanczos, the same however it is cut into parts.
 
+    Each row is enlarged and rounded to 8 bits, then each column of that.
+
     Args:
         image: A thumbnail, mode RGB or L.
         factor: How many times larger.
@@ -148,12 +152,19 @@ def enlarged(image: Image.Image, factor: float, rows: slice, columns: slice) -> 
     """
     size = int(image.width * factor), int(image.height * factor)
     right, bottom = min(columns.stop, size[0]), min(rows.stop, size[1])
-    shape = right - columns.start, bottom - rows.start
-    box = columns.start / factor, rows.start / factor, right / factor, bottom / factor
+    left, upper, right_end, lower = (
+        int(edge / factor) for edge in (columns.start, rows.start, right, bottom)
+    )
     if factor == 1:
-        part = np.asarray(image.crop((columns.start, rows.start, right, bottom)))
+        part = np.asarray(image.crop((left, upper, right_end, lower)))
     else:
-        part = np.asarray(image.resize(shape, Image.Resampling.LANCZOS, box=box))
+        # Pillow goes along rows or columns first as it pleases for a size, and rounds between: here rows are.
+        first, last = max(0, upper - _SUPPORT), min(image.height, lower + _SUPPORT)
+        wide = image.crop((0, first, image.width, last)).resize(
+            (right - columns.start, last - first), _LANCZOS, box=(left, 0, right_end, last - first)
+        )
+        box = (0, upper - first, wide.width, lower - first)
+        part = np.asarray(wide.resize((wide.width, bottom - rows.start), _LANCZOS, box=box))
     missing = (0, rows.stop - bottom), (0, columns.stop - right)
     return np.pad(part, [*missing, (0, 0)][: part.ndim], mode="edge") if any(map(any, missing)) else part
 
