@@ -373,7 +373,7 @@ def test_byte_report_of_other_files():
     foreign = byte_report(saved_again(small().to_bytes(), "PNG") + b"tail")
     assert foreign["boundary"] == foreign["header"] == 0
     assert foreign["structure"] == 8 + 13 + 12 * 3 + 4
-    with pytest.raises(BDFlowError, match="not a PNG"):
-        byte_report(saved_again(small().to_bytes(), "JPEG"))
+    with pytest.raises(BDFlowError, match="not a PNG or AVIF or WebP or JPEG: only a PNG or AVIF"):
+        byte_report(saved_again(small().to_bytes(), "BMP"))
     with pytest.raises(BDFlowError, match="cut short"):
         byte_report(small().to_bytes()[:-1])

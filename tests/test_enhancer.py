@@ -170,7 +170,7 @@ def test_transparency_is_enlarged_by_lanczos(enhancer):
 
 
 def test_there_is_no_latent(enhancer):
-    with pytest.raises(BDFlowError, match="^AVIF has no latent Z to draw: leave out --sigma"):
+    with pytest.raises(BDFlowError, match=r"^AVIF has no latent Z to draw: leave out --sigma"):
         enhancer.restore(noise(2, (8, 8)), sigma=0.5)
 
 
@@ -222,7 +222,7 @@ def test_a_backend_that_fails_is_one_line(enhancer, monkeypatch):
         return run, False
 
     monkeypatch.setitem(backends.BACKENDS, "onnxruntime", fail)
-    with pytest.raises(BDFlowError, match="^ONNX Runtime failed: no memory$"):
+    with pytest.raises(BDFlowError, match=r"^ONNX Runtime failed: no memory$"):
         Enhancer(enhancer.model).restore(noise(2, (31, 47)))
 
 

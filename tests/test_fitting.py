@@ -167,7 +167,7 @@ def test_alpha_is_kept_and_counted(enhancer, format):
 
 
 def test_alpha_is_refused_for_jpeg(enhancer):
-    with pytest.raises(BDFlowError, match="^JPEG cannot hold transparency: write AVIF or WebP$"):
+    with pytest.raises(BDFlowError, match=r"^JPEG cannot hold transparency: write AVIF or WebP$"):
         fit(photo(alpha=True), enhancer, budget=3000, format="JPEG")
 
 
@@ -204,7 +204,7 @@ def test_longer_sides_than_a_format_has(enhancer):
     assert made.small.size == (17_000, 2)
     assert made.small.factor > 1
     endless = Picture(np.zeros((1, 16 * 16_384, 3), np.uint8))
-    with pytest.raises(BDFlowError, match="^WebP cannot hold this 262144x1 picture at any factor$"):
+    with pytest.raises(BDFlowError, match=r"^WebP cannot hold this 262144x1 picture at any factor$"):
         fit(endless, enhancer, budget=2000, format="WebP", domain="plain")
 
 
@@ -213,7 +213,7 @@ def test_an_encoder_that_fails_is_one_line(enhancer, monkeypatch):
         raise RuntimeError("no memory\nand more")
 
     monkeypatch.setattr(type(codecs.JPEG), "encode", fail)
-    with pytest.raises(BDFlowError, match="^JPEG cannot hold a picture of 52x40: no memory$"):
+    with pytest.raises(BDFlowError, match=r"^JPEG cannot hold a picture of 52x40: no memory$"):
         fit(photo(), enhancer, budget=3000, format="JPEG")
 
 
