@@ -19,7 +19,7 @@ def target(data: bytes) -> None:
     try:
         fields = payload.unpack(seal(data))
         assert payload.unpack(fields.pack()) == fields
-        small = fields.with_picture(PICTURE)
+        small = fields.with_picture(PICTURE, b"", "PNG")
     except BDFlowError as error:
         check_line(error)
         return

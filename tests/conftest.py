@@ -54,6 +54,34 @@ def built_in(tiny, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_restoration(tmp_path_factory) -> Path:
+    """The folder of a restoration network of a few thousand random numbers."""
+    from tiny_models import make_restoration
+
+    return make_restoration(tmp_path_factory.mktemp("models") / "restoration-fidelity")
+
+
+@pytest.fixture
+def restoring(built_in, tiny_restoration) -> Path:
+    """`built_in`, with the network that restores thumbnails."""
+    from bdflow.zoo import list_built_in
+
+    (built_in / "restoration-fidelity").symlink_to(tiny_restoration, target_is_directory=True)
+    list_built_in()
+    return built_in
+
+
+@pytest.fixture(scope="session")
+def enhancer(tiny_restoration):
+    """What restores with that network, on one thread."""
+    from bdflow.enhancer import Enhancer
+    from bdflow.zoo import BUILT_IN, _verify
+
+    assert tiny_restoration.parent != BUILT_IN
+    return Enhancer(_verify(tiny_restoration, trust=True), threads=1)
+
+
+@pytest.fixture(scope="session")
 def pictures(tmp_path_factory) -> Path:
     """Ten pictures of stripes and noise, not all of one size."""
     folder = tmp_path_factory.mktemp("pictures")

@@ -41,7 +41,7 @@ def python(code: str, *arguments: str | Path) -> str:
 
 def test_the_public_names_are_there():
     assert sorted(bdflow.__all__) == [
-        "BDFlowError", "__version__", "downscale", "list_models", "load", "upscale",
+        "BDFlowError", "__version__", "downscale", "fit", "list_models", "load", "upscale",
     ]  # fmt: skip
     assert all(hasattr(bdflow, name) for name in bdflow.__all__)
 

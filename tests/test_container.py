@@ -323,8 +323,8 @@ class Bitmap:
 def test_another_container_is_one_module_and_its_registration(monkeypatch, tmp_path):
     monkeypatch.setattr(container, "CONTAINERS", (*container.CONTAINERS, Bitmap))
     made = small(bits=2)
-    made.save(tmp_path / "photo.dib")
-    data = (tmp_path / "photo.dib").read_bytes()
+    data = Bitmap.write(made)
+    (tmp_path / "photo.dib").write_bytes(data)
     assert_same(read(tmp_path / "photo.dib"), made)
     assert_same(read(made.to_bytes()), made)  # still a PNG
     assert holds_chunk(io.BytesIO(data))
@@ -336,8 +336,11 @@ def test_another_container_is_one_module_and_its_registration(monkeypatch, tmp_p
         read(data, max_pixels=77 * 89 - 1)
     with pytest.raises(NoChunkError):
         read(saved_again(data, "BMP"))
-    with pytest.raises(BDFlowError, match=r"is a PNG or BMP: end its name in \.png or \.bmp or \.dib$"):
-        made.save(tmp_path / "photo.jpg")
+    assert container.of_ending("photo.DIB") is Bitmap
+    with pytest.raises(BDFlowError, match=r"photo.gif: a small file ends in one of \.png, .*\.dib$"):
+        container.of_ending("photo.gif")
+    with pytest.raises(BDFlowError, match=r"the small file is a PNG: end its name in \.png$"):
+        made.save(tmp_path / "photo.dib")
 
 
 # Where the bytes go
@@ -373,7 +376,7 @@ def test_byte_report_of_other_files():
     foreign = byte_report(saved_again(small().to_bytes(), "PNG") + b"tail")
     assert foreign["boundary"] == foreign["header"] == 0
     assert foreign["structure"] == 8 + 13 + 12 * 3 + 4
-    with pytest.raises(BDFlowError, match="not a PNG"):
-        byte_report(saved_again(small().to_bytes(), "JPEG"))
+    with pytest.raises(BDFlowError, match="not a PNG or AVIF or WebP or JPEG: only a PNG or AVIF"):
+        byte_report(saved_again(small().to_bytes(), "BMP"))
     with pytest.raises(BDFlowError, match="cut short"):
         byte_report(small().to_bytes()[:-1])

@@ -11,8 +11,9 @@ from invertible import stir
 from bdflow.networks.build import build
 from bdflow.networks.config import ModelConfig
 from bdflow.networks.network import Network
+from bdflow.networks.restoration import Restoration, RestorationConfig
 from bdflow.train.config import CardConfig, TrainConfig
-from bdflow.train.export import export
+from bdflow.train.export import export, export_restoration
 
 CONFIGS = {
     "tiny-x2": ModelConfig(scale=2, features=4, blocks=1),
@@ -52,6 +53,19 @@ def network(name: str) -> Network:
 
 def make(name: str, out: Path) -> Path:
     export(config(name), network(name).state_dict(), out, TRAINING)
+    return out
+
+
+def make_restoration(out: Path) -> Path:
+    """A restoration network that changes what it is given by some levels, and sees 64 pixels around."""
+    torch.manual_seed(0)
+    model = Restoration(RestorationConfig(width=4, deep=4, before=1, middle=2, after=1, embedding=4))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        model.tail.weight.mul_(0.2)
+        model.tail.bias.mul_(0.1)
+    export_restoration("restoration-fidelity", model.eval(), out, TRAINING)
     return out
 
 

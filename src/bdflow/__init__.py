@@ -101,21 +101,26 @@ def fit(
         image: A path, bytes, a PIL image or an array; see :func:`bdflow.images.read`.
         max_bytes: The file's bytes at most, everything counted.
         bits_per_pixel: The same in bits for each pixel of the photograph.
-        quality: In place of both: the codec's quality, at full size.
+        quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
         format, domain: See :func:`bdflow.fitting.fit`.
         max_pixels: A larger picture is refused before it is decoded.
         tile, threads, device, backend: Those of :class:`bdflow.enhancer.Enhancer`.
 
     Raises:
-        BDFlowError: The picture cannot be read, or the format cannot hold it in so few bytes.
+        BDFlowError: The picture cannot be read, the format cannot hold it in so few bytes, or the arguments
+            contradict each other.
     """
     from bdflow import fitting, images
     from bdflow.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
+    if max_bytes is not None and bits_per_pixel is not None:
+        raise BDFlowError("bytes and bits a pixel: name one of them")
+    fitting.check(budget=max_bytes, quality=quality, format=format, domain=domain)
+    fitting.check(budget=bits_per_pixel, quality=quality, format=format, domain=domain, what="bits a pixel")
     picture = images.read(image, max_pixels=max_pixels)
     if bits_per_pixel is not None:
-        max_bytes = int(bits_per_pixel * picture.width * picture.height / 8)
+        max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)
     return fitting.fit(
         picture, enhancer, budget=max_bytes, quality=quality, format=format, domain=domain

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter, Token
 from cyclopts.types import PositiveInt
@@ -38,6 +38,15 @@ def within(low: float, high: float) -> Callable[[object, float | None], None]:
     return check
 
 
+def _factor(_: object, value: float | None) -> None:
+    """One of those that a thumbnail's payload can name."""
+    from bdflow.smallfile.thumbnail import FACTORS  # it loads numpy
+
+    if value is not None and value not in FACTORS:
+        raise ValueError(f"Choose from: {', '.join(f'{each:g}' for each in FACTORS)}.")
+
+
+Factor = Annotated[float | None, Parameter(("--scale", "-x"), validator=_factor)]
 Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
 Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
 Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]
@@ -51,7 +60,8 @@ Threads = Annotated[int | None, Parameter(validator=Number(gt=0, lte=1024))]
 def _count(_: object, tokens: Sequence[Token]) -> int:
     """Bytes as people write them: 3000, 3k, 1.5M."""
     text = tokens[0].value
-    number, times = (text[:-1], {"k": 1e3, "m": 1e6}[text[-1].lower()]) if text[-1:] in "kKmM" else (text, 1)
+    times = {"k": 1e3, "m": 1e6}.get(text[-1:].lower())
+    number, times = (text[:-1], times) if times else (text, 1)
     try:
         count = float(number) * times
     except ValueError:
@@ -72,17 +82,45 @@ class Coding:
         bpp: The same, in bits for each pixel of the photograph.
         quality: The format's own quality, at full size, 0 to 100.
         domain: What the photograph is restored as; auto tries all and keeps the best. plain: no network.
+        format: What is written where no name's ending tells, as for several pictures. Default: avif.
     """
 
     bytes: Annotated[int | None, Parameter(converter=_count)] = None
     bpp: Annotated[float | None, Parameter(validator=within(1e-6, 1000))] = None
     quality: Annotated[int | None, Parameter(validator=Number(gte=0, lte=100))] = None
     domain: Literal["auto", "portraits", "photos", "plain"] = "auto"
+    format: Literal["avif", "webp", "jpg"] | None = None
 
     @property
     def asked(self) -> bool:
         """Whether an ordinary codec was asked for."""
         return (self.bytes, self.bpp, self.quality) != (None, None, None)
+
+    @property
+    def ending(self) -> str:
+        """Of a result whose name is not given."""
+        return self.format or "avif"
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            BDFlowError: It does.
+        """
+        if [self.bytes, self.bpp, self.quality].count(None) < 2:
+            raise BDFlowError("--bytes, --bpp and --quality each say how small: choose one")
+        if not self.asked and (self.domain != "auto" or self.format):
+            raise BDFlowError("--domain and --format are for --bytes, --bpp or --quality: add one of these")
+
+    def options(self) -> dict[str, Any]:
+        """Those of :func:`bdflow.fit`, but for the format."""
+        domain = None if self.domain == "auto" else self.domain
+        return {
+            "max_bytes": self.bytes,
+            "bits_per_pixel": self.bpp,
+            "quality": self.quality,
+            "domain": domain,
+        }
 
 
 @Parameter(name="*")

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
 from bdflow.files import reason
-from bdflow.images import Picture
+from bdflow.images import NO_AVIF, Picture
 
 __all__ = [
     "AVIF",
@@ -166,7 +166,7 @@ class Codec:
             return [common | {"compression": "tiff_adobe_deflate"}]
         if self.format is _AVIF:
             if not features.check("avif"):
-                raise BDFlowError("this Pillow was built without AVIF: pip install --upgrade pillow")
+                raise BDFlowError(NO_AVIF)
             gray = image.mode in ("L", "LA")
             common |= {"quality": quality, "speed": 10 - (self.effort or 0)}
             common |= {"subsampling": "4:0:0" if gray else self.chroma}

@@ -101,8 +101,11 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
         if container:
             with named(name):
                 parts = container.parts(stream)
-                if restoring := _unpacked(parts):
-                    restoring.check(parts.size, max_pixels)
+                restoring = _unpacked(parts, container.NAME)
+            if restoring:
+                size = parts.size or images.size(stream, name, max_pixels)
+                with named(name):
+                    restoring.check(size, max_pixels)
         picture = images.decode(stream, name, max_pixels)
         if restoring is None or container is None:
             why = "it was re-saved or converted, or never made by bdflow."
@@ -144,7 +147,7 @@ def byte_report(data: bytes) -> dict[str, int]:
     if container is None:
         raise BDFlowError(f"not a {_names()}: only a {_names()} can hold bdflow's data")
     parts = container.parts(stream)
-    restoring = _unpacked(parts)
+    restoring = _unpacked(parts, container.NAME)
     shares = restoring.shares() if restoring else {}
     carried = len(parts.payload or b"")
     return {
@@ -163,13 +166,13 @@ def _recognised(stream: BinaryIO) -> Container | None:
     return next((container for container in CONTAINERS if container.begins(head)), None)
 
 
-def _unpacked(parts: Parts) -> payload.Payload | None:
+def _unpacked(parts: Parts, format: str) -> payload.Payload | None:
     """What the payload says; the container may not have one."""
     if parts.payload is None:
         return None
     if parts.payloads > 1:
         raise BDFlowError(f"holds {parts.payloads} bdflow chunks where one belongs: get the file again")
-    return payload.unpack(parts.payload)
+    return payload.unpack(parts.payload, format)
 
 
 def _names() -> str:

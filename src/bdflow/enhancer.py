@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from bdflow import backends
 from bdflow.backends import Network
 from bdflow.errors import BDFlowError
 from bdflow.images import Array, Picture
-from bdflow.smallfile.thumbnail import FORMATS, Thumbnail, multiples
+from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
 from bdflow.zoo import Model
 
 TILE = 1280  # pixels each way that are computed at once, unless told otherwise
+_LANCZOS = Image.Resampling.LANCZOS
+_SUPPORT = 3  # pixels of a thumbnail, each way, that a pixel of its enlargement depends on
 _GRID = 8  # the network takes sides that are multiples of it
 
 
@@ -47,9 +50,11 @@ class Enhancer:
         backends.choose(device, backend)
         self.model = model
         self.tile = TILE if tile is None else tile
-        if self.tile <= 2 * model.halo + _GRID * 6:
+        # Of a tile of any factor there must be a cell that is kept.
+        least = max((2 * -(-model.halo // each) + 1) * each for each in map(cell, FACTORS))
+        if self.tile < least:
             raise BDFlowError(
-                f"model {model.name} needs tiles of more than {2 * model.halo + 48} pixels, not {self.tile}"
+                f"a tile of {self.tile} pixels is too small for model {model.name}: take {least} or more"
             )
         self._device, self._backend, self._threads = device, backend, threads
         self._lock = threading.Lock()
@@ -70,42 +75,39 @@ class Enhancer:
             BDFlowError: A latent Z is to be drawn (``sigma`` above 0): there is none.
         """
         if sigma:
-            raise BDFlowError(f"a {small.format} has no latent Z to draw: leave out --sigma")
-        mode = ("L" if small.image.gray else "RGB") + "A" * (small.image.alpha is not None)
+            raise BDFlowError(f"{small.format} has no latent Z to draw: leave out --sigma")
+        mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
         return Strips(small.size, mode, small.image.icc, self._strips(small))
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""
-        strips = [strip[..., :1] if small.image.gray else strip[..., :3] for strip in self._strips(small)]
+        strips = [strip[..., :1] if small.gray else strip[..., :3] for strip in self._strips(small)]
         return np.ascontiguousarray(np.broadcast_to(np.concatenate(strips), (*small.size[::-1], 3)))
 
     def _strips(self, small: Thumbnail) -> Iterator[Array]:
         """Strips of the restored picture, (rows, W, 1 to 4)."""
-        (width, height), (large, _) = small.size, multiples(small.factor)
-        cell = math.lcm(_GRID, large)  # of which a tile has whole numbers: its pixels are those of the whole
-        grid = -(-height // cell), -(-width // cell)
-        if small.domain == "plain":
-            down, across = cut(*grid, max(1, self.tile // cell), 0)
-        else:
-            down, across = cut(*grid, max(3, self.tile // cell), -(-self.model.halo // cell))
+        (width, height), side = small.size, cell(small.factor)
+        grid = -(-height // side), -(-width // side)
+        halo = 0 if small.domain == "plain" else -(-self.model.halo // side)
+        down, across = cut(*grid, self.tile // side, halo)
         colours = Image.fromarray(small.image.rgb)
         alpha = None if small.image.alpha is None else Image.fromarray(small.image.alpha)
         known = describe(small)
         for rows in down:
-            strip = np.empty(((rows.kept.stop - rows.kept.start) * cell, grid[1] * cell, 3), np.uint8)
+            strip = np.empty(((rows.kept.stop - rows.kept.start) * side, grid[1] * side, 3), np.uint8)
             for columns in across:
-                seen = times(rows.seen, cell), times(columns.seen, cell)
+                seen = times(rows.seen, side), times(columns.seen, side)
                 pixels = enlarged(colours, small.factor, *seen)
                 if small.domain != "plain":
                     plain = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
                     pixels = self._loaded()({"plain": plain, "known": known})[0][0].transpose(1, 2, 0)
-                inner = times(rows.inner, cell), times(columns.inner, cell)
-                strip[:, times(columns.kept, cell)] = pixels[inner]
-            kept = strip[: height - rows.kept.start * cell, :width]
-            if small.image.gray:
+                inner = times(rows.inner, side), times(columns.inner, side)
+                strip[:, times(columns.kept, side)] = pixels[inner]
+            kept = strip[: height - rows.kept.start * side, :width]
+            if small.gray:
                 kept = np.asarray(Image.fromarray(np.ascontiguousarray(kept)).convert("L"))[..., None]
             if alpha is not None:
-                whole = enlarged(alpha, small.factor, times(rows.kept, cell), slice(0, grid[1] * cell))
+                whole = enlarged(alpha, small.factor, times(rows.kept, side), slice(0, grid[1] * side))
                 kept = np.dstack([kept, whole[: len(kept), :width]])
             yield kept
 
@@ -114,6 +116,11 @@ class Enhancer:
             if self._network is None:
                 self._network = backends.load(self.model, "up", self._device, self._backend, self._threads)
             return self._network
+
+
+def cell(factor: float) -> int:
+    """Pixels, each way, of which tiles have whole numbers: those of a tile are then those of the whole."""
+    return math.lcm(_GRID, multiples(factor)[0])
 
 
 def describe(small: Thumbnail) -> NDArray[np.float32]:
@@ -132,6 +139,8 @@ def describe(small: Thumbnail) -> NDArray[np.float32]:
 def enlarged(image: Image.Image, factor: float, rows: slice, columns: slice) -> NDArray[Any]:
     """Some rows and columns of a thumbnail's enlargement by Lanczos, the same however it is cut into parts.
 
+    Each row is enlarged and rounded to 8 bits, then each column of that.
+
     Args:
         image: A thumbnail, mode RGB or L.
         factor: How many times larger.
@@ -143,12 +152,19 @@ def enlarged(image: Image.Image, factor: float, rows: slice, columns: slice) -> 
     """
     size = int(image.width * factor), int(image.height * factor)
     right, bottom = min(columns.stop, size[0]), min(rows.stop, size[1])
-    shape = right - columns.start, bottom - rows.start
-    box = columns.start / factor, rows.start / factor, right / factor, bottom / factor
+    left, upper, right_end, lower = (
+        int(edge / factor) for edge in (columns.start, rows.start, right, bottom)
+    )
     if factor == 1:
-        part = np.asarray(image.crop((columns.start, rows.start, right, bottom)))
+        part = np.asarray(image.crop((left, upper, right_end, lower)))
     else:
-        part = np.asarray(image.resize(shape, Image.Resampling.LANCZOS, box=box))
+        # Pillow goes along rows or columns first as it pleases for a size, and rounds between: here rows are.
+        first, last = max(0, upper - _SUPPORT), min(image.height, lower + _SUPPORT)
+        wide = image.crop((0, first, image.width, last)).resize(
+            (right - columns.start, last - first), _LANCZOS, box=(left, 0, right_end, last - first)
+        )
+        box = (0, upper - first, wide.width, lower - first)
+        part = np.asarray(wide.resize((wide.width, bottom - rows.start), _LANCZOS, box=box))
     missing = (0, rows.stop - bottom), (0, columns.stop - right)
     return np.pad(part, [*missing, (0, 0)][: part.ndim], mode="edge") if any(map(any, missing)) else part
 
@@ -162,12 +178,20 @@ def shrunk(picture: Picture, factor: float) -> Picture:
     if factor == 1:
         return picture
     large, small = multiples(factor)
-    missing = (0, -picture.height % large), (0, -picture.width % large)
+    whole = continued(picture, large)
+    size = whole.width // large * small, whole.height // large * small
 
     def down(samples: Array) -> Array:
-        padded = np.pad(samples, [*missing, (0, 0)][: samples.ndim], mode="edge")
-        size = padded.shape[1] // large * small, padded.shape[0] // large * small
-        return np.array(Image.fromarray(padded).resize(size, Image.Resampling.LANCZOS))
+        return np.array(Image.fromarray(samples).resize(size, Image.Resampling.LANCZOS))
 
-    alpha = None if picture.alpha is None else down(picture.alpha)
-    return Picture(down(picture.rgb), alpha, picture.gray, picture.icc)
+    alpha = None if whole.alpha is None else down(whole.alpha)
+    return Picture(down(whole.rgb), alpha, picture.gray, picture.icc)
+
+
+def continued(picture: Picture, multiple: int) -> Picture:
+    """A picture whose sides are multiples of a number: it goes on with its last column and row."""
+    missing = (0, -picture.height % multiple), (0, -picture.width % multiple)
+    if not any(map(any, missing)):
+        return picture
+    alpha = None if picture.alpha is None else np.pad(picture.alpha, missing, mode="edge")
+    return replace(picture, rgb=np.pad(picture.rgb, (*missing, (0, 0)), mode="edge"), alpha=alpha)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
 from bdflow.errors import BDFlowError
 from bdflow.files import FileSource, named, opened
@@ -21,12 +21,14 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_PROFILE",
     "MAX_SIDE",
+    "NO_AVIF",
     "READABLE",
     "Array",
     "Picture",
     "Source",
     "decode",
     "read",
+    "size",
     "too_large",
 ]
 
@@ -43,6 +45,8 @@ _READERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG200
 READABLE = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".avif", ".jp2")
 )
+
+NO_AVIF = "this Pillow was built without AVIF: pip install --upgrade pillow"
 
 _BAND = 1 << 20  # pixels that are converted at a time
 
@@ -137,6 +141,11 @@ def decode(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Picture
     return _from_pil(_open_header(stream, name, max_pixels), name, max_pixels, length)
 
 
+def size(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height that the header of a picture tells; as `decode`, but nothing is decoded."""
+    return _open_header(stream, name, max_pixels).size
+
+
 def too_large(width: int, height: int, max_pixels: int = MAX_PIXELS) -> str | None:
     """Why a picture has more pixels, or a longer side, than bdflow takes; None if it has not."""
     if width * height > max_pixels:
@@ -155,12 +164,16 @@ def _open_header(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     # Pillow's own limit is a global, and below ours; it is lifted while the header is read, and only then.
     with _pillow_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", "image file could not be identified", UserWarning)
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
             return Image.open(stream, formats=_READERS)
         except Image.DecompressionBombError as error:
             raise BDFlowError(f"{name}: has more than {max_pixels:,} pixels: reduce it first") from error
         except UnidentifiedImageError as error:
+            stream.seek(0)
+            if stream.read(12)[4:] in (b"ftypavif", b"ftypavis") and not features.check("avif"):
+                raise BDFlowError(f"{name}: {NO_AVIF}") from error
             raise BDFlowError(f"{name}: no picture that bdflow reads ({', '.join(_READERS)})") from error
         except Exception as error:  # a plugin that stumbles over a damaged header raises anything
             raise BDFlowError(f"{name}: the picture is damaged or cut short: get it again") from error

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 from PIL import Image
 
 from bdflow.container import NoChunkError, read
-from bdflow.enhancer import Enhancer
-from bdflow.images import Source
+from bdflow.enhancer import Enhancer, continued
+from bdflow.errors import BDFlowError
+from bdflow.images import Source, too_large
 from bdflow.limits import MAX_PIXELS
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import SmallFile
-from bdflow.smallfile.thumbnail import FORMATS, Thumbnail
+from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.strips import Strips
 from bdflow.zoo import find, find_maker, find_restoration
 
@@ -43,8 +44,8 @@ class Restorer:
         trust: Take ``model`` even if it did not come with bdflow.
 
     Raises:
-        BDFlowError: There is no such model, its files are damaged or not trusted, or the device or the
-            backend is not to be had.
+        BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
+            is not to be had, the scale is no factor of thumbnails, or both a model and a scale are named.
     """
 
     def __init__(
@@ -61,6 +62,12 @@ class Restorer:
         self._enhanced_with = partial(Enhancer, tile=tile, threads=threads, device=device, backend=backend)
         self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
         self._only = None if model is None else self._made_with(find(model, trust=trust))
+        if scale is not None and scale not in FACTORS:
+            raise BDFlowError(
+                f"a scale is one of {', '.join(f'{each:g}' for each in FACTORS)}, not {scale:g}"
+            )
+        if scale is not None and model is not None:
+            raise BDFlowError("a model restores at its own scale: name one of them (--scale or --model)")
         self._scale = scale
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
@@ -87,7 +94,7 @@ class Restorer:
             found = small if isinstance(small, Downscaled | Thumbnail) else read(small, max_pixels=max_pixels)
         except NoChunkError as stripped:
             if stripped.format in FORMATS or self._scale:
-                return self._without_payload(stripped)
+                return self._without_payload(stripped, max_pixels)
             how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
             raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
         if isinstance(found, Thumbnail):
@@ -99,10 +106,20 @@ class Restorer:
             rescaler = self._makers[found.model]
         return rescaler, *rescaler.accept(found, max_pixels=max_pixels)
 
-    def _without_payload(self, stripped: NoChunkError) -> tuple[Restores, Thumbnail, list[str]]:
-        """A picture that lost its payload, taken for a thumbnail of the scale that was named; or as it is."""
+    def _without_payload(
+        self, stripped: NoChunkError, max_pixels: int
+    ) -> tuple[Restores, Thumbnail, list[str]]:
+        """A picture that lost its payload, taken for a thumbnail of the scale that was named; or as it is.
+
+        Somebody may have resized it by a pixel: at 1.5 a thumbnail has an even number each way, and an odd
+        one is continued by its last row or column.
+        """
         picture, factor = stripped.picture, self._scale or 1
         size = int(picture.width * factor), int(picture.height * factor)
+        if why := too_large(*size, max_pixels):
+            small = f"{picture.width}x{picture.height}"
+            raise BDFlowError(f"a picture of {small} without a bdflow chunk would become too large: {why}")
+        picture = continued(picture, multiples(factor)[1])
         thumbnail = Thumbnail(
             image=picture,
             format=next((name for name in FORMATS if name == stripped.format), FORMATS[0]),
@@ -112,7 +129,9 @@ class Restorer:
             size=size,
             quality=stripped.quality,
         )
-        how = "Restoring from the pixels alone, at" if self._scale else "Taken as it is (or name --scale), at"
+        how = "Restoring from the pixels alone, at"
+        if not self._scale:
+            how = "Taken as it is (or name its --scale, or the --model of a small PNG), at"
         return self._enhancer, thumbnail, [f"{stripped} {how} {thumbnail.size[0]}x{thumbnail.size[1]}"]
 
     @cached_property

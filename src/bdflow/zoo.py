@@ -139,6 +139,10 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
             f" else give a folder that holds {WEIGHTS}"
         )
     found = _verify(folder, trust=trust)
+    if found.metadata["model"].get("network") == RESTORATION:
+        raise BDFlowError(
+            f"model {found.name} restores AVIF, WebP and JPEG, and shrinks nothing: leave --model out"
+        )
     if scale is not None and found.scale != scale:
         raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
     return found

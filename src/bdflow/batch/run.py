@@ -10,91 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from bdflow import images
 from bdflow.batch.log import Log
 from bdflow.batch.progress import clock, heed_ctrl_c, progress
 from bdflow.batch.tree import Folder, Plan
-from bdflow.container import holds_chunk
+from bdflow.batch.work import Made, Work
 from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
-from bdflow.files import make_folder, opened, reason, writing
-from bdflow.limits import MAX_PIXELS
-from bdflow.metrics import MAX_PSNR, psnr_y
-from bdflow.rescaler import Rescaler
-from bdflow.restorer import Restorer
-from bdflow.strips import Strips
+from bdflow.files import make_folder, reason, writing
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
 _MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
 _MOST_NOTES = 20  # some name sizes and would fill the screen
-
-
-class Made(NamedTuple):
-    """The result of one picture.
-
-    Attributes:
-        data: Its file, or a picture to be written as PNG while it is made.
-        width: Of the large picture.
-        height: Of the large picture.
-        psnr_y: Of the restored picture, where it was asked for.
-        notes: What the user should know.
-        size: Bytes of its file, when that is written.
-    """
-
-    data: bytes | Strips
-    width: int
-    height: int
-    psnr_y: float | None
-    notes: tuple[str, ...]
-    size: int = 0
-
-
-Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
-
-
-def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: int = MAX_PIXELS) -> Work:
-    """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
-
-    Args:
-        rescaler: The model.
-        verify: Restore each small file, too, and measure PSNR-Y.
-        refine: Steps by which each small picture is refined.
-        max_pixels: Larger pictures fail before they are decoded.
-    """
-
-    def shrink(path: Path) -> Made | None:
-        with opened(path) as (stream, name):
-            if holds_chunk(stream):
-                return None
-            picture = images.decode(stream, name, max_pixels)
-        small = rescaler.downscale(picture, refine=refine)
-        data = small.to_bytes()
-        quality = None
-        if verify:
-            accepted, _ = rescaler.accept(data, max_pixels=max_pixels)
-            restored, top = np.empty_like(picture.rgb), 0
-            for strip in rescaler.restore_strips(accepted).strips:
-                restored[top : top + len(strip)] = strip[..., :1] if picture.gray else strip[..., :3]
-                top += len(strip)
-            quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
-        return Made(data, picture.width, picture.height, quality, small.notes)
-
-    return shrink
-
-
-def restoring(restorer: Restorer, *, sigma: float, seed: int | None, max_pixels: int = MAX_PIXELS) -> Work:
-    """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
-
-    def restore(path: Path) -> Made:
-        rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
-        notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
-        return Made(rescaler.restore_strips(small, sigma=sigma, seed=seed), *small.size, None, notes)
-
-    return restore
 
 
 def share(jobs: int | None, threads: int | None) -> tuple[int, int]:

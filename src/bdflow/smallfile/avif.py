@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
-from bdflow.smallfile.protocol import Parts
+from bdflow.smallfile.protocol import MOST_PARTS, Parts
 
 NAME = "AVIF"
 ENDINGS = (".avif",)
@@ -60,7 +60,9 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
     stream.seek(0, 2)
     end = stream.tell()
     start = 0
-    while start < end:
+    for _ in range(MOST_PARTS):
+        if start == end:
+            return
         stream.seek(start)
         head = stream.read(16)
         if len(head) < 8:
@@ -79,6 +81,7 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
             content = stream.read(size - length)
         yield kind, size - length, content
         start += size
+    raise _cut_short()
 
 
 def _cut_short() -> BDFlowError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
-from bdflow.smallfile.protocol import Parts
+from bdflow.smallfile.protocol import MOST_PARTS, Parts
 
 NAME = "JPEG"
 ENDINGS = (".jpg", ".jpeg")
@@ -67,13 +67,14 @@ def parts(stream: BinaryIO) -> Parts:
 def _segments(stream: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
     """Marker, length and content of each segment up to the first scan, where the stream then stands."""
     stream.seek(2)
-    while True:
+    for _ in range(MOST_PARTS):
         head = stream.read(2)
-        while len(head) == 2 and head == b"\xff\xff":  # fill bytes
-            head = head[1:] + stream.read(1)
         if len(head) < 2 or head[0] != 0xFF:
             raise _cut_short()
         marker = head[1]
+        if marker == 0xFF:  # a fill byte; the next one may be the marker
+            stream.seek(-1, 1)
+            continue
         if marker == _END:
             return
         if marker == _START or 0xD0 <= marker <= 0xD7 or marker == 0x01:
@@ -87,6 +88,7 @@ def _segments(stream: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
         yield marker, len(content), content
         if marker == _SCAN:
             return
+    raise _cut_short()
 
 
 def _cut_short() -> BDFlowError:

@@ -23,7 +23,7 @@ with whole numbers big-endian. Version 2, which goes into AVIF, WebP and JPEG, h
     1 byte    the low 8 bits of the CRC-32 of the other three
 
 It names no weights: any network that knows the domain and the codec restores the thumbnail. Another version
-is one more class with the methods of `Payload`, and one more case of `unpack`.
+is one more class with the methods of `Payload`, and one more case of `unpack`; each container has its own.
 """
 
 import io
@@ -37,9 +37,9 @@ from bdflow.limits import MAX_PIXELS, MAX_PROFILE
 from bdflow.smallfile import boundary as boundary_code
 from bdflow.smallfile.downscaled import Downscaled, check_fits
 from bdflow.smallfile.quantizer import quality
-from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, Domain, Thumbnail, check_grid, grid
+from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, FORMATS, Domain, Thumbnail, check_grid, grid
 
-VERSION = 2  # the latest
+VERSION, THUMBNAIL_VERSION = 1, 2  # the latest in PNG, which results of models tell; and in lossy codecs
 
 # Bytes: a header with a profile, and at worst 3 raw bits for every 2x2 pixels of the largest photograph.
 MAX_PAYLOAD = MAX_PROFILE + (1 << 12) + 3 * MAX_PIXELS // 4 // 8
@@ -50,11 +50,11 @@ DAMAGED = "its bdflow chunk is damaged: get the file again"
 class Payload(Protocol):
     """What a payload says, of whatever version."""
 
-    def check(self, small: tuple[int, int] | None, max_pixels: int) -> None:
+    def check(self, small: tuple[int, int], max_pixels: int) -> None:
         """Refuse what can be refused before pixels are decoded.
 
         Args:
-            small: width and height of the LR image, if known.
+            small: width and height of the LR image.
             max_pixels: of the photograph.
 
         Raises:
@@ -77,15 +77,20 @@ class Payload(Protocol):
         """Bytes of the payload that are not header, by the names of `bdflow.container.byte_report`."""
 
 
-def unpack(data: bytes) -> Payload:
-    """Read a payload of any version.
+def unpack(data: bytes, format: str = "PNG") -> Payload:
+    """Read a payload.
+
+    Args:
+        data: its bytes.
+        format: the name of the container that they stood in.
 
     Raises:
-        BDFlowError: it is damaged, or of a version that only a newer bdflow knows.
+        BDFlowError: it is damaged, or of a version that only a newer bdflow knows in such a container.
     """
-    if data[:1] > bytes([VERSION]):
+    latest = THUMBNAIL_VERSION if format in FORMATS else VERSION
+    if data[:1] > bytes([latest]):
         raise BDFlowError(f"made by a newer bdflow (format {data[0]}): upgrade bdflow")
-    return Version2.unpack(data) if data[:1] == b"\2" else Version1.unpack(data)
+    return Version2.unpack(data) if format in FORMATS else Version1.unpack(data)
 
 
 class Version1(NamedTuple):
@@ -174,12 +179,11 @@ class Version1(NamedTuple):
             boundary=stream.read(),
         )
 
-    def check(self, small: tuple[int, int] | None, max_pixels: int) -> None:
+    def check(self, small: tuple[int, int], max_pixels: int) -> None:
         """See `Payload`."""
         if why := too_large(*self.size, max_pixels):
             raise BDFlowError(f"the photograph's {why}")
-        if small:
-            check_fits(small, self.size, self.scale)
+        check_fits(small, self.size, self.scale)
 
     def with_picture(self, picture: Picture, data: bytes, format: str) -> Downscaled:
         """See `Payload`. Now the profile and the boundary map are decoded, too."""
@@ -239,17 +243,15 @@ class Version2(NamedTuple):
         Raises:
             BDFlowError: it is damaged, or names a factor or a domain that only a newer bdflow knows.
         """
-        if len(data) != 4 or zlib.crc32(data[:3]) & 255 != data[3]:
+        if len(data) != 4 or data[0] != 2 or zlib.crc32(data[:3]) & 255 != data[3]:
             raise BDFlowError(DAMAGED)
         factor, domain = data[1] & 15, data[1] >> 4
         if factor >= len(FACTORS) or domain >= len(DOMAINS):
             raise BDFlowError("made by a newer bdflow: upgrade bdflow")
         return cls(FACTORS[factor], DOMAINS[domain], (data[2] & 15, data[2] >> 4))
 
-    def check(self, small: tuple[int, int] | None, max_pixels: int) -> None:
+    def check(self, small: tuple[int, int], max_pixels: int) -> None:
         """See `Payload`."""
-        if small is None:
-            return
         size = self._size(small)
         if why := too_large(*size, max_pixels):
             raise BDFlowError(f"the photograph's {why}")

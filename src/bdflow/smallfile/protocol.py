@@ -2,6 +2,8 @@
 
 from typing import BinaryIO, NamedTuple, Protocol
 
+MOST_PARTS = 4096  # boxes, chunks or segments; with more, what takes time to read is no picture
+
 
 class Parts(NamedTuple):
     """What a file holds, as far as it is known before pixels are decoded.

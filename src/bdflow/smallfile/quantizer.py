@@ -2,7 +2,8 @@
 
 AVIF, WebP and JPEG each write their quantiser near the start. It is given on the scale of the encoders'
 quality, 0 to 100, as libavif, libwebp and libjpeg map one to the other; of another encoder's file it says
-about as much. Nothing is decoded.
+about as much. libjpeg cuts its coarsest steps off at 255: below 20 this is a little more than its quality.
+Nothing is decoded, and however a file is damaged, little of it is read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import struct
 from collections.abc import Iterator
 
 __all__ = ["quality"]
+
+_MOST_BOXES = 4096  # beside each other; a picture has a dozen
+_BEGINNING = 4096  # bytes of the primary picture in which its quantiser stands
 
 
 def quality(data: bytes) -> float | None:
@@ -55,7 +59,9 @@ def _of_avif(data: bytes) -> float | None:
 
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Type, and the content's start and end, of each box of ISO 14496-12."""
-    while start + 8 <= end:
+    for _ in range(_MOST_BOXES):
+        if start + 8 > end:
+            return
         size, kind = struct.unpack_from(">I4s", data, start)
         content = start + 8
         if size == 1:
@@ -70,6 +76,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 def _primary_item(data: bytes) -> bytes:
+    """The beginning of the coded primary picture (ISO 14496-12, 8.11.3)."""
     meta = next((a + 4, b) for kind, a, b in _boxes(data, 0, len(data)) if kind == b"meta")
     inside = {kind: (a, b) for kind, a, b in _boxes(data, *meta)}
     start, _ = inside[b"pitm"]
@@ -82,6 +89,8 @@ def _primary_item(data: bytes) -> bytes:
 
     def take(count: int) -> int:
         nonlocal place
+        if place + count > len(data):
+            raise IndexError("the data end")
         value, place = int.from_bytes(data[place : place + count]), place + count
         return value
 
@@ -89,13 +98,12 @@ def _primary_item(data: bytes) -> bytes:
         item = take(2 if version < 2 else 4)
         method = take(2) & 15 if version in (1, 2) else 0
         take(2)  # the data are in this file
-        base, parts = take(base_size), []
-        for _ in range(take(2)):
+        offset, extents = take(base_size), take(2)
+        if item == wanted and method == 0 and extents:
             take(index_size)
-            offset, length = take(offset_size), take(length_size)
-            parts.append(data[base + offset : base + offset + length])
-        if item == wanted and method == 0:
-            return b"".join(parts)
+            offset += take(offset_size)
+            return data[offset : offset + min(take(length_size), _BEGINNING)]
+        place += extents * (index_size + offset_size + length_size)
     raise ValueError("no primary item in the file itself")
 
 
@@ -107,12 +115,11 @@ def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
         place += 1 + (header >> 2 & 1)
         size = len(data) - place
         if header & 2:
-            size = shift = 0
-            while True:
+            size = 0
+            for shift in range(0, 56, 7):  # leb128: 8 bytes at most
                 byte = data[place]
                 place += 1
                 size |= (byte & 127) << shift
-                shift += 7
                 if byte < 128:
                     break
         yield header >> 3 & 15, data[place : place + size]
@@ -318,6 +325,9 @@ def _of_jpeg(data: bytes) -> float | None:
     """By the luma table (ITU-T T.81, B.2.4.1), as libjpeg scales it."""
     place = 2
     while data[place] == 0xFF and data[place + 1] != 0xDA:
+        if data[place + 1] == 0xFF:  # a fill byte
+            place += 1
+            continue
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
         at = place + 4
         while data[place + 1] == 0xDB and at < end:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from bdflow.errors import BDFlowError
@@ -49,6 +50,16 @@ class Thumbnail:
         if self.format not in FORMATS:
             raise BDFlowError(f"a thumbnail is {', '.join(FORMATS)}, not {self.format!r}")
         check_grid((self.image.width, self.image.height), self.size, self.factor)
+
+    @cached_property
+    def gray(self) -> bool:
+        """Whether the photograph is restored as gray: no colours differ by more than a level in any pixel.
+
+        WebP has no gray of its own, and gives it back with that difference.
+        """
+        rgb = self.image.rgb
+        least, most = rgb.min(axis=2, initial=255), rgb.max(axis=2, initial=0)
+        return self.image.gray or bool((most - least <= 1).all())
 
     def __repr__(self) -> str:
         (width, height), known = self.size, "" if self.quality is None else f" of quality {self.quality:.0f}"

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
 from bdflow.smallfile.payload import MAX_PAYLOAD
-from bdflow.smallfile.protocol import Parts
+from bdflow.smallfile.protocol import MOST_PARTS, Parts
 
 NAME = "WebP"
 ENDINGS = (".webp",)
@@ -32,7 +32,7 @@ def insert(coded: bytes, payload: bytes) -> bytes:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", chunks, 14))
         sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         chunks = struct.pack("<4sI4x", b"VP8X", 10) + sides + chunks
-    chunks += struct.pack("<4sI", CHUNK, len(payload)) + payload
+    chunks += struct.pack("<4sI", CHUNK, len(payload)) + payload + bytes(len(payload) & 1)
     return struct.pack("<4sI4s", b"RIFF", 4 + len(chunks), b"WEBP") + chunks
 
 
@@ -73,13 +73,16 @@ def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
     if stream.tell() < end or end < 12:
         raise _cut_short()
     start = 12
-    while start + 8 <= end:
+    for _ in range(MOST_PARTS):
+        if start + 8 > end:
+            return
         stream.seek(start)
         kind, length = struct.unpack("<4sI", stream.read(8))
         if start + 8 + length > end or (kind == CHUNK and length > MAX_PAYLOAD):
             raise _cut_short()
         yield kind, length, stream.read(length if kind == CHUNK else min(length, _BEGINNING))
         start += 8 + length + (length & 1)
+    raise _cut_short()
 
 
 def _cut_short() -> BDFlowError:

@@ -1,0 +1,132 @@
+"""What a batch does with each picture: shrinks it, by a model or in an ordinary codec, or restores it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bdflow import fitting, images
+from bdflow.container import NoChunkError, holds_chunk, read
+from bdflow.enhancer import Enhancer
+from bdflow.files import opened
+from bdflow.images import Picture
+from bdflow.limits import MAX_PIXELS
+from bdflow.metrics import MAX_PSNR, psnr_y
+from bdflow.rescaler import Rescaler
+from bdflow.restorer import Restorer
+from bdflow.smallfile.payload import SmallFile
+from bdflow.smallfile.thumbnail import Domain
+from bdflow.strips import Strips
+
+
+class Made(NamedTuple):
+    """The result of one picture.
+
+    Attributes:
+        data: Its file, or a picture to be written as PNG while it is made.
+        width: Of the large picture.
+        height: Of the large picture.
+        psnr_y: Of the restored picture, where it was asked for.
+        notes: What the user should know.
+        size: Bytes of its file, when that is written.
+    """
+
+    data: bytes | Strips
+    width: int
+    height: int
+    psnr_y: float | None
+    notes: tuple[str, ...]
+    size: int = 0
+
+
+Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
+
+
+def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: int = MAX_PIXELS) -> Work:
+    """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
+
+    Args:
+        rescaler: The model.
+        verify: Restore each small file, too, and measure PSNR-Y.
+        refine: Steps by which each small picture is refined.
+        max_pixels: Larger pictures fail before they are decoded.
+    """
+
+    def shrink(path: Path) -> Made | None:
+        picture = _photograph(path, max_pixels)
+        if picture is None:
+            return None
+        small = rescaler.downscale(picture, refine=refine)
+        data = small.to_bytes()
+        quality = None
+        if verify:
+            accepted, _ = rescaler.accept(data, max_pixels=max_pixels)
+            restored, top = np.empty_like(picture.rgb), 0
+            for strip in rescaler.restore_strips(accepted).strips:
+                restored[top : top + len(strip)] = strip[..., :1] if picture.gray else strip[..., :3]
+                top += len(strip)
+            quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
+        return Made(data, picture.width, picture.height, quality, small.notes)
+
+    return shrink
+
+
+def coding(
+    enhancer: Enhancer,
+    *,
+    max_bytes: int | None = None,
+    bits_per_pixel: float | None = None,
+    quality: int | None = None,
+    format: str = "AVIF",
+    domain: Domain | None = None,
+    verify: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Work:
+    """The work of ``downscale`` in an ordinary codec; small files are left out here, too.
+
+    Args:
+        enhancer: What restores.
+        max_bytes, bits_per_pixel, quality, format, domain: As for :func:`bdflow.fit`.
+        verify, max_pixels: As for :func:`shrinking`.
+    """
+
+    def shrink(path: Path) -> Made | None:
+        picture = _photograph(path, max_pixels)
+        if picture is None:
+            return None
+        picture = fitting.in_srgb(picture)
+        budget = max_bytes if bits_per_pixel is None else fitting.budget(bits_per_pixel, picture)
+        small = fitting.fit(
+            picture, enhancer, budget=budget, quality=quality, format=format, domain=domain
+        ).small
+        measured = None
+        if verify:
+            stored: SmallFile
+            try:
+                stored = read(small.data, max_pixels=max_pixels)
+            except NoChunkError as plain:  # the codec's own file
+                stored = replace(small, image=plain.picture)
+            assert isinstance(stored, type(small))
+            measured = min(psnr_y(picture.rgb, enhancer.rgb(stored)), MAX_PSNR)
+        return Made(small.data, picture.width, picture.height, measured, small.notes)
+
+    return shrink
+
+
+def _photograph(path: Path, max_pixels: int) -> Picture | None:
+    """A picture that is no small file of bdflow's."""
+    with opened(path) as (stream, name):
+        return None if holds_chunk(stream) else images.decode(stream, name, max_pixels)
+
+
+def restoring(restorer: Restorer, *, sigma: float, seed: int | None, max_pixels: int = MAX_PIXELS) -> Work:
+    """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
+
+    def restore(path: Path) -> Made:
+        rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
+        notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
+        return Made(rescaler.restore_strips(small, sigma=sigma, seed=seed), *small.size, None, notes)
+
+    return restore
