@@ -11,6 +11,7 @@ from bdflow.container import NoChunkError, read
 from bdflow.enhancer import Enhancer
 from bdflow.images import Source
 from bdflow.limits import MAX_PIXELS
+from bdflow.networks.facts import DOWN
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import SmallFile
@@ -60,7 +61,9 @@ class Restorer:
     ) -> None:
         self._enhanced_with = partial(Enhancer, tile=tile, threads=threads, device=device, backend=backend)
         self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
-        self._only = None if model is None else self._made_with(find(model, trust=trust))
+        only = None if model is None else find(model, trust=trust)
+        self._restoration = only if only and DOWN not in only.graphs else None
+        self._only = self._made_with(only) if only and DOWN in only.graphs else None
         self._scale = scale
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
@@ -117,4 +120,4 @@ class Restorer:
 
     @cached_property
     def _enhancer(self) -> Enhancer:
-        return self._enhanced_with(find_restoration())
+        return self._enhanced_with(self._restoration or find_restoration())

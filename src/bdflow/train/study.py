@@ -22,13 +22,13 @@ from bdflow.images import read as read_picture
 from bdflow.rescaler import Rescaler
 from bdflow.train.config import (
     CardConfig,
-    Frozen,
-    TrainConfig,
+    Config,
     load_config,
     override,
     read_saved,
     read_toml,
 )
+from bdflow.train.config_restoration import Frozen
 from bdflow.train.data import shrink
 from bdflow.train.export import export_run
 from bdflow.train.trainer import Trainer
@@ -65,7 +65,7 @@ class Study(Frozen, frozen=True):
     test_side: int | None = None
 
 
-def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
+def configurations(path: Path) -> Iterator[tuple[str, int, Config]]:
     """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
     study = read_toml(path, Study)
     if (study.minutes is None) == (study.steps is None):
@@ -177,7 +177,7 @@ def table(rows: list[Row]) -> Table:
 
 
 def _train_and_measure(
-    config: TrainConfig,
+    config: Config,
     data: list[Path],
     tests: list[Path],
     out: Path,
@@ -204,12 +204,12 @@ def _length(study: Study) -> str:
     return f"{study.steps:,} steps" if study.minutes is None else f"{study.minutes:g} minutes"
 
 
-def _digest(config: TrainConfig) -> str:
+def _digest(config: Config) -> str:
     """Keeps the run of a configuration apart from one of the same name that was changed since."""
     return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:8]
 
 
-def _describes(stored: dict[str, Any], config: TrainConfig) -> bool:
+def _describes(stored: dict[str, Any], config: Config) -> bool:
     """Whether a row's configuration is this one; settings that are newer than the row have their defaults."""
     try:
         return read_saved({**stored, "card": {}}) == config
