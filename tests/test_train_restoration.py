@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from bdflow.enhancer import Enhancer, describe
 from bdflow.errors import BDFlowError
 from bdflow.metrics import luma, psnr, psnr_y
 from bdflow.networks.build import load_graph
+from bdflow.train import study
 from bdflow.train.config import RestorationTrainConfig, load_config, override, read_saved, to_dict
 from bdflow.train.config_restoration import CropConfig, SquaresConfig
 from bdflow.train.export import export_run
@@ -199,8 +201,7 @@ def test_the_exported_model_restores(exported, pictures):
     assert psnr_y(true, restored) > psnr_y(true, plain_enlargement(small)[: len(true), : true.shape[1]])
 
 
-def test_the_command_reads_a_file_and_begins_with_a_model(exported, pictures, cache, tmp_path):
-    path = tmp_path / "tiny.toml"
+def write_config(path: Path) -> Path:
     network = "".join(f"{key} = {json.dumps(value)}\n" for key, value in to_dict(NETWORK).items())
     tree = to_dict(PAIRS)
     factors = "".join(
@@ -211,6 +212,11 @@ def test_the_command_reads_a_file_and_begins_with_a_model(exported, pictures, ca
         f'name = "tiny-restoration"\n[model]\n{network}[pairs]\nview = 64\nlongest = 80\nviews = 2\n'
         f"codings = 2\nhold_out = 4\n{factors}[data]\ncrop = 32\nbatch_size = 2\n[optim]\nsteps = 2\n"
     )
+    return path
+
+
+def test_the_command_reads_a_file_and_begins_with_a_model(exported, pictures, cache, tmp_path):
+    path = write_config(tmp_path / "tiny.toml")
     options = {"cache": cache, "device": "cpu", "precision": "32-true"}
     run(path, [pictures], tmp_path / "run", start=str(exported / "model"), trust=True, **options)
     begun = state(tmp_path / "run")
@@ -225,11 +231,31 @@ def test_the_command_reads_a_file_and_begins_with_a_model(exported, pictures, ca
         run(None, [pictures], tmp_path / "x2", start="photos-x2", **options)
 
 
+def test_a_study_takes_it_as_the_others(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("bdflow.evaluate_budgets.BUDGETS", (0.9,))
+    write_config(tmp_path / "tiny.toml")
+    plan = tmp_path / "loss.toml"
+    plan.write_text(
+        'question = "Which error?"\nbase = "tiny.toml"\nsteps = 1\nlimit = 1\n'
+        '[variants.luma]\n"loss.rgb" = 0.0\n[variants.both]\n'
+    )
+    results = tmp_path / "results.json"
+    options = {"device": "cpu", "threads": 1, "say": len}
+    rows = study.run(plan, [pictures], [pictures / "photos"], tmp_path / "out", results, **options)
+    assert [row["variant"] for row in rows] == ["luma", "both"]
+    (folder,) = rows[0]["folders"]
+    assert folder.endswith("photos at 0.9 bpp")
+    assert len(list((tmp_path / "out").glob("pairs-*"))) == 1
+    assert study.table(rows).row_count == 2
+    monkeypatch.setattr(study, "trainer_of", None)  # and nothing is trained again
+    assert study.run(plan, [pictures], [pictures / "photos"], tmp_path / "out", results, **options) == rows
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[data]\ncrop = 30", "crop 30 must be a multiple of 8"),
-        ("[data]\ncrop = 520", r"crop 520 is larger than its view 512"),
+        ("[data]\ncrop = 456", r"crop 456 is larger than 7/8 of its view 512"),
         ("[data]\nshares = {portraits = 0}", "shares must be numbers from 0 on, and one above 0"),
         ("[data]\nturned = ['cats']", "turned: cats is none of photos, portraits"),
         ("[pairs]\ndomains = {cats = 'cats'}", "domains: cats is none of photos, portraits"),

@@ -38,6 +38,17 @@ def within(low: float, high: float) -> Callable[[object, float | None], None]:
     return check
 
 
+def each_within(low: float, high: float) -> Callable[[object, Sequence[float] | None], None]:
+    """:func:`within` for an option that is repeatable."""
+    check = within(low, high)
+
+    def check_each(_: object, values: Sequence[float] | None) -> None:
+        for value in values or ():
+            check(_, value)
+
+    return check_each
+
+
 Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
 Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
 Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]

@@ -156,8 +156,8 @@ class RestorationTrainConfig(Frozen, frozen=True):
     save_every: int = 250
 
     def __post_init__(self) -> None:
-        if self.data.crop > self.pairs.view:
-            raise ValueError(f"crop {self.data.crop} is larger than its view {self.pairs.view}")
+        if 8 * self.data.crop > 7 * self.pairs.view:  # the least side of a view that shows the whole picture
+            raise ValueError(f"crop {self.data.crop} is larger than 7/8 of its view {self.pairs.view}")
         if not any(self.data.shares.get(domain) for domain in self.pairs.domains):
             raise ValueError(f"shares: none of {', '.join(self.pairs.domains)} is above 0")
 

@@ -15,14 +15,14 @@ from rich.table import Table
 
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.evaluate import evaluate
+from bdflow.evaluate_budgets import evaluate_model
 from bdflow.files import write_bytes
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
-from bdflow.rescaler import Rescaler
 from bdflow.train.config import (
     CardConfig,
     Config,
+    RestorationTrainConfig,
     load_config,
     override,
     read_saved,
@@ -31,7 +31,7 @@ from bdflow.train.config import (
 from bdflow.train.config_restoration import Frozen
 from bdflow.train.data import shrink
 from bdflow.train.export import export_run
-from bdflow.train.trainer import Trainer
+from bdflow.train.run import trainer_of
 from bdflow.zoo import find
 
 Row = dict[str, Any]
@@ -168,7 +168,7 @@ def table(rows: list[Row]) -> Table:
                 f"{fmean(runs):,.0f}",
                 f"{psnr:.2f} dB",
                 "" if math.isnan(spread) else f"{spread:.2f}",
-                f"{means['lr_psnr'][variant][0]:.2f} dB",
+                f"{means['lr_psnr'][variant][0]:.2f} dB" if "lr_psnr" in means else "",
                 f"{means['ssim_y'][variant][0]:.4f}",
                 lpips,
                 f"{means['bytes'][variant][0]:,.0f}",
@@ -185,15 +185,18 @@ def _train_and_measure(
     limit: int | None,
     say: Callable[[str], None],
 ) -> Row:
-    trainer = Trainer(config, data, out / "run", accelerator=device, say=say)
-    trainer.fit()
+    cache = None
+    if isinstance(config, RestorationTrainConfig):  # one for all variants that learn from the same views
+        coded = msgspec.json.encode((config.pairs, config.data.crop))
+        cache = out.parent / f"pairs-{hashlib.sha256(coded).hexdigest()[:8]}"
+    trainer_of(config, data, out / "run", device=device, cache=cache, say=say).fit()
     export_run(out / "run", out / "model")
     model = find(out / "model", trust=True)
-    measured = evaluate(Rescaler(model), tests, limit=limit, say=lambda line: None)
+    measured = evaluate_model(model, tests, limit=limit, say=lambda line: None)
     training = model.metadata["training"]
-    facts = ("parameters", "multiply_adds", "steps", "seconds", "machine")
+    facts = ("parameters", "multiply_adds", "multiply_adds_per_pixel", "steps", "seconds", "machine")
     return {
-        **{fact: training[fact] for fact in facts},
+        **{fact: training[fact] for fact in facts if fact in training},
         "config": training["config"],
         "folders": {name: {"count": f["count"], **f["mean"]} for name, f in measured["folders"].items()},
         "environment": environment(),
