@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_files import small as downscaled
 from tiny_restoration import NETWORK, PAIRS, STEPS, config, make_pictures, trainer_of
 from tiny_run import assert_same, rows, state
 
@@ -196,6 +197,10 @@ def test_the_exported_model_restores(exported, pictures):
     from bdflow.images import Picture
 
     small = fit(Picture(true), enhancer, budget=450, domain="photos").small
+    with pytest.raises(
+        BDFlowError, match="made by model 'portraits-x8', which tiny-restoration cannot replace"
+    ):
+        bdflow.upscale(downscaled(), model=model.folder, trust=True)
     restored = np.asarray(bdflow.upscale(small.to_bytes(), model=model.folder, trust=True))
     np.testing.assert_array_equal(restored, enhancer.rgb(small))
     assert psnr_y(true, restored) > psnr_y(true, plain_enlargement(small)[: len(true), : true.shape[1]])

@@ -9,6 +9,7 @@ from PIL import Image
 
 from bdflow.container import NoChunkError, read
 from bdflow.enhancer import Enhancer
+from bdflow.errors import BDFlowError
 from bdflow.images import Source
 from bdflow.limits import MAX_PIXELS
 from bdflow.networks.facts import DOWN
@@ -35,7 +36,7 @@ class Restorer:
 
     Args:
         model: Restores every file, those that lost their chunk too; None takes the built-in models that the
-            files name.
+            files name. One that restores thumbnails in ordinary codecs takes these alone.
         scale: How many times smaller a picture in an ordinary codec is that lost its payload; None takes it
             for one at its full size.
         tile: As for :class:`bdflow.rescaler.Rescaler`.
@@ -95,6 +96,11 @@ class Restorer:
             raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
         if isinstance(found, Thumbnail):
             return self._enhancer, found, []
+        if self._restoration:
+            raise BDFlowError(
+                f"made by model {found.model!r}, which {self._restoration.name} cannot replace: name"
+                " that one, or leave out --model"
+            )
         with self._lock:
             if found.model not in self._makers:
                 maker = find_maker(found.model, found.weights)
