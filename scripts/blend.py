@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from bdflow import BDFlowError
-from bdflow.train.trainer import LAST
+from bdflow.train.state import LAST
 from bdflow.zoo import WEIGHTS, find
 
 

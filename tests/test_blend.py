@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from bdflow.train.run import run
-from bdflow.train.trainer import LAST
+from bdflow.train.state import LAST
 from bdflow.zoo import WEIGHTS, find
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "blend.py"

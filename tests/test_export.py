@@ -23,7 +23,7 @@ from bdflow.train import export as exporting
 from bdflow.train.config import OptimConfig, TrainConfig, to_dict
 from bdflow.train.export import check_parity, export, export_run
 from bdflow.train.green import network_of
-from bdflow.train.trainer import LAST
+from bdflow.train.state import LAST
 
 GRAPHS = ["down.onnx", "sample.onnx", "up.onnx"]
 FILES = ["SHA256SUMS", *GRAPHS, "weights.safetensors"]

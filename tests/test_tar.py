@@ -13,7 +13,7 @@ from bdflow.networks.build import build, count_multiply_adds, count_parameters
 from bdflow.networks.config import ModelConfig
 from bdflow.networks.tar import TAR
 from bdflow.train.losses import latent_loss
-from bdflow.train.trainer import LAST
+from bdflow.train.state import LAST
 
 
 def tiny(scale: int, **settings) -> ModelConfig:

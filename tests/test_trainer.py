@@ -16,11 +16,13 @@ from tiny_run import STEPS, assert_same, config, rows, state, trainer_of
 from torch import Tensor
 
 from bdflow.errors import BDFlowError
-from bdflow.train import losses, trainer
+from bdflow.train import loop, losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
+from bdflow.train.log import LOG
 from bdflow.train.optim import learning_rate
 from bdflow.train.run import run
-from bdflow.train.trainer import LAST, LOG, Trainer
+from bdflow.train.state import LAST
+from bdflow.train.trainer import Trainer
 from bdflow.zoo import find
 
 
@@ -96,7 +98,7 @@ def test_the_seed_determines_the_run(pictures, tmp_path):
 def test_max_time_stops_before_it_is_over_and_saves(pictures, tmp_path, monkeypatch):
     """A clock that ticks a second a step: of 5.5 seconds 5 are used, for a sixth step would pass the end."""
     ticks = iter(range(1000))
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     said: list[str] = []
     run = trainer_of(pictures, tmp_path, said, steps=50)
     run.fit(max_time=5.5)
@@ -111,7 +113,7 @@ def test_max_time_stops_before_it_is_over_and_saves(pictures, tmp_path, monkeypa
 def test_minutes_instead_of_steps(pictures, tmp_path, monkeypatch):
     """A clock that ticks a second a step: 0.1 minutes are 6 steps, and the rate has fallen by then."""
     ticks = iter(range(1000))
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     run = trainer_of(pictures, tmp_path, minutes=0.1)
     run.fit(max_time=2.5)
     assert run.step == 2
@@ -337,7 +339,7 @@ def test_half_precision_is_taken_only_where_the_processor_has_it(
     assert f"1 x cpu in {chosen}, 0 steps done" in said[0]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert trainer.faster_precision(on_cpu=False) == "32-true"
+    assert loop.faster_precision(on_cpu=False) == "32-true"
 
 
 def test_run_reads_a_file_and_its_options_go_before_it(pictures, tmp_path):

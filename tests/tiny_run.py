@@ -10,7 +10,9 @@ from torch import Tensor
 
 from bdflow.networks.config import ModelConfig
 from bdflow.train.config import DataConfig, LossConfig, OptimConfig, TrainConfig, to_dict
-from bdflow.train.trainer import LAST, LOG, Trainer
+from bdflow.train.log import LOG
+from bdflow.train.state import LAST
+from bdflow.train.trainer import Trainer
 
 STEPS = 6
 

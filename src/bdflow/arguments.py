@@ -38,6 +38,17 @@ def within(low: float, high: float) -> Callable[[object, float | None], None]:
     return check
 
 
+def each_within(low: float, high: float) -> Callable[[object, Sequence[float] | None], None]:
+    """:func:`within` for an option that is repeatable."""
+    check = within(low, high)
+
+    def check_each(_: object, values: Sequence[float] | None) -> None:
+        for value in values or ():
+            check(_, value)
+
+    return check_each
+
+
 def _factor(_: object, value: float | None) -> None:
     """One of those that a thumbnail's payload can name."""
     from bdflow.smallfile.thumbnail import FACTORS  # it loads numpy

@@ -49,37 +49,16 @@ def evaluate(
     Raises:
         BDFlowError: A folder is missing or holds no picture that can be measured, or two share their names.
     """
-    found = {"/".join(folder.resolve().parts[-2:]): pictures_in(folder)[:limit] for folder in folders}
-    if len(found) < len(folders):
-        raise BDFlowError("two of the folders share their last two names: measure them one at a time")
-    learned, missing = measure.learned("lpips")
-    scorer = measure.Scorer(crop, learned)
-    for name, why in missing.items():
-        say(f"without {name.upper()}: {why}")
+    found = named_folders(folders, limit)
+    scorer = scorer_of(crop, say)
     rows = {}
     for name, paths in found.items():
-        pictures: dict[str, dict[str, float]] = {}
-        skipped: dict[str, str] = {}
-        for index, path in enumerate(paths, 1):
-            try:
-                pictures[path.name] = values = _measure(rescaler, path, scorer, refine)
-                told = f"{path.name}: {values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
-            except BDFlowError as error:
-                skipped[path.name] = str(error).removeprefix(f"{path}: ")
-                told = f"{path.name}: skipped: {skipped[path.name]}"
-            say(f"{name} {index}/{len(paths)} {told}")
-        if not pictures:
-            raise BDFlowError(f"{name}: none of its {len(paths)} pictures can be measured")
-        first = next(iter(pictures.values()))
-        keys = [key for key in first if all(key in values for values in pictures.values())]
-        columns = {key: [values[key] for values in pictures.values()] for key in keys}
-        rows[name] = {
-            "count": len(pictures),
-            "skipped": skipped,
-            "mean": {key: round(fmean(column), 5) for key, column in columns.items()},
-            "spread": {key: round(pstdev(column), 5) for key, column in columns.items()},
-            "pictures": pictures,
-        }
+
+        def one(path: Path) -> tuple[dict[str, float], str]:
+            values = _measure(rescaler, path, scorer, refine)
+            return values, f"{values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
+
+        rows[name] = row_of(name, paths, one, say)
     return {
         "model": rescaler.model.name,
         "weights_sha256": rescaler.model.weights_sha256,
@@ -92,6 +71,66 @@ def evaluate(
         },
         "environment": environment(),
         "folders": rows,
+    }
+
+
+def named_folders(folders: Sequence[Path], limit: int | None) -> dict[str, list[Path]]:
+    """The first pictures of each folder, under its last two names.
+
+    Raises:
+        BDFlowError: Two share these, or one has no pictures.
+    """
+    found = {"/".join(folder.resolve().parts[-2:]): pictures_in(folder)[:limit] for folder in folders}
+    if len(found) < len(folders):
+        raise BDFlowError("two of the folders share their last two names: measure them one at a time")
+    return found
+
+
+def scorer_of(crop: int, say: Callable[[str], None]) -> measure.Scorer:
+    """PSNR, SSIM and, where it can be had, LPIPS."""
+    learned, missing = measure.learned("lpips")
+    for name, why in missing.items():
+        say(f"without {name.upper()}: {why}")
+    return measure.Scorer(crop, learned)
+
+
+def row_of(
+    name: str,
+    paths: Sequence[Path],
+    one: Callable[[Path], tuple[dict[str, float], str]],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The row of a folder in the results.
+
+    Args:
+        name: Of the row.
+        paths: Its pictures.
+        one: Measures one of them, and sums that up; a picture for which it raises BDFlowError is skipped.
+        say: Takes lines of progress.
+
+    Raises:
+        BDFlowError: None of the pictures can be measured.
+    """
+    pictures: dict[str, dict[str, float]] = {}
+    skipped: dict[str, str] = {}
+    for index, path in enumerate(paths, 1):
+        try:
+            pictures[path.name], summary = one(path)
+        except BDFlowError as error:
+            skipped[path.name] = str(error).removeprefix(f"{path}: ")
+            summary = f"skipped: {skipped[path.name]}"
+        say(f"{name} {index}/{len(paths)} {path.name}: {summary}")
+    if not pictures:
+        raise BDFlowError(f"{name}: none of its {len(paths)} pictures can be measured")
+    first = next(iter(pictures.values()))
+    keys = [key for key in first if all(key in values for values in pictures.values())]
+    columns = {key: [values[key] for values in pictures.values()] for key in keys}
+    return {
+        "count": len(pictures),
+        "skipped": skipped,
+        "mean": {key: round(fmean(column), 5) for key, column in columns.items()},
+        "spread": {key: round(pstdev(column), 5) for key, column in columns.items()},
+        "pictures": pictures,
     }
 
 

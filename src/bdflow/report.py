@@ -55,6 +55,8 @@ def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
 
 def evaluation_table(result: Mapping[str, Any]) -> Group:
     """What ``bdflow evaluate`` prints: for each folder a table and a few lines."""
+    if "bits_per_pixel" in result["settings"]:
+        return Group(_budgets_table(result))
     parts: list[RenderableType] = []
     for folder, row in result["folders"].items():
         mean = row["mean"]
@@ -89,6 +91,29 @@ def evaluation_table(result: Mapping[str, Any]) -> Group:
             parts.append(f"{len(row['skipped'])} skipped: {escape(', '.join(row['skipped']))}")
         parts.append("")
     return Group(*parts)
+
+
+def _budgets_table(result: Mapping[str, Any]) -> Table:
+    """Of a restoration network: a row for each folder and budget."""
+    title = f"{escape(result['model'])} in {result['settings']['format']}, against the best plain codec"
+    table = Table(title=title, title_justify="left")
+    table.add_column("pictures")
+    for heading in ("bytes", "PSNR-Y", "gain", "PSNR-RGB", "gain", "LPIPS", "codec's"):
+        table.add_column(heading, justify="right")
+    for folder, row in result["folders"].items():
+        mean = row["mean"]
+        lpips = [f"{mean[key]:.4f}" if key in mean else "-" for key in ("lpips", "codec_lpips")]
+        skipped = f", {len(row['skipped'])} skipped" if row["skipped"] else ""
+        table.add_row(
+            f"{escape(folder)}: {row['count']}{skipped}",
+            f"{mean['bytes']:,.0f}",
+            f"{mean['psnr_y']:.2f}",
+            f"{mean['psnr_y'] - mean['codec_psnr_y']:+.2f}",
+            f"{mean['psnr_rgb']:.2f}",
+            f"{mean['psnr_rgb'] - mean['codec_psnr_rgb']:+.2f}",
+            *lpips,
+        )
+    return table
 
 
 def models_table() -> Table:
@@ -146,17 +171,10 @@ def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
 
 def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
     """A model card in Markdown, all of it from the weights' metadata and the results."""
+    if "bits_per_pixel" in result["settings"]:
+        return _restoration_card(model, result)
     training, bits = model.metadata["training"], f"{model.bits} bit{'s' * (model.bits > 1)}"
     boundary = f"{bits} of boundary map" if model.bits else "no boundary map"
-    history = f" {training['history']}" if training.get("history") else ""
-    if origin := training.get("origin"):
-        began = f"{origin['model']} (`{origin['weights_sha256'][:16]}`)"
-        history = (
-            f" The first {origin['steps']:,} were those of {began}, from whose weights it began.{history}"
-        )
-    header = zoo.read_header(model.folder / zoo.WEIGHTS)
-    stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
-    environment = result["environment"]
     cropped = all("psnr_y_cropped" in row["mean"] for row in result["folders"].values())
     lines = [
         f"# {model.name}",
@@ -166,19 +184,11 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f" {training['multiply_adds'] / 1e9:.4f} G multiply-adds at 128x128 in one direction,"
         f" {boundary}. Licence: Apache-2.0.",
         "",
-        f"- **Data**: {training['data']}",
-        f"- **Command**: `{training['command']}`",
-        f"- **Training**: {training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes on"
-        f" {training['machine']}; loss weights and all other settings are in the weights' metadata"
-        f" (`bdflow.zoo.read_metadata`).{history}",
-        f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as {' and '.join(sorted(stored))},"
-        " computed in float32.",
+        *_provenance(model),
         "",
         "## Measured",
         "",
-        f"`bdflow evaluate {model.name} FOLDER...` at commit {environment['commit']}, {environment['date']},"
-        f" {environment['cores']} cores of {environment['processor']}, ONNX Runtime"
-        f" {environment['packages']['onnxruntime']}. On stored and restored 8-bit files, Z = 0,"
+        f"{_measured(model, result)} On stored and restored 8-bit files, Z = 0,"
         f" border crop {result['settings']['crop']}; every byte of the file counts.",
         "",
         "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS-RGB (bicubic) | LR to"
@@ -208,6 +218,82 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
+    training, settings = model.metadata["training"], result["settings"]
+    lines = [
+        f"# {model.name}",
+        "",
+        f"{model.title} of thumbnails in ordinary codecs (AVIF, WebP, JPEG), at every factor:"
+        f" {training['parameters']:,} parameters, {training['multiply_adds_per_pixel'] / 1000:.1f} thousand"
+        " multiply-adds a pixel. Licence: Apache-2.0.",
+        "",
+        *_provenance(model),
+        "",
+        "## Measured",
+        "",
+        f"{_measured(model, result)} Each picture is fitted into so many bits a pixel as {settings['format']}"
+        " by its PSNR-RGB, stored, read back and restored, every byte of the file counted; the codec is"
+        f" {settings['rivals']}. Border crop {settings['crop']}.",
+        "",
+        "| folder and budget | pictures | bytes (codec) | PSNR-Y | codec | gain | PSNR-RGB | gain |"
+        " SSIM-Y (codec) | LPIPS-RGB (codec) | factor (codec) |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for folder, row in result["folders"].items():
+        m = row["mean"]
+        lpips = f"{m['lpips']:.4f} ({m['codec_lpips']:.4f})" if "lpips" in m else "-"
+        count = f"{row['count']}" + (f" ({len(row['skipped'])} skipped)" if row["skipped"] else "")
+        lines.append(
+            f"| {folder} | {count} | {m['bytes']:,.0f} ({m['codec_bytes']:,.0f}) |"
+            f" {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} | {m['codec_psnr_y']:.2f} |"
+            f" {m['psnr_y'] - m['codec_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
+            f" {m['psnr_rgb'] - m['codec_psnr_rgb']:+.2f} | {m['ssim_y']:.4f} ({m['codec_ssim_y']:.4f}) |"
+            f" {lpips} | {m['factor']:.1f} ({m['codec_factor']:.1f}) |"
+        )
+    lines += [
+        "",
+        "The ± is the standard deviation over pictures; factors are means.",
+        "",
+        "## Limits",
+        "",
+        training["limits"],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _provenance(model: zoo.Model) -> list[str]:
+    """What the weights learned from, how, and what they are."""
+    training = model.metadata["training"]
+    history = f" {training['history']}" if training.get("history") else ""
+    if origin := training.get("origin"):
+        began = f"{origin['model']} (`{origin['weights_sha256'][:16]}`)"
+        history = (
+            f" The first {origin['steps']:,} were those of {began}, from whose weights it began.{history}"
+        )
+    header = zoo.read_header(model.folder / zoo.WEIGHTS)
+    stored = {entry["dtype"].replace("F", "float") for key, entry in header.items() if key != "__metadata__"}
+    return [
+        f"- **Data**: {training['data']}",
+        f"- **Command**: `{training['command']}`",
+        f"- **Training**: {training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes on"
+        f" {training['machine']}; loss weights and all other settings are in the weights' metadata"
+        f" (`bdflow.zoo.read_metadata`).{history}",
+        f"- **Weights**: `{model.weights_sha256}` (SHA-256), stored as {' and '.join(sorted(stored))},"
+        " computed in float32.",
+    ]
+
+
+def _measured(model: zoo.Model, result: Mapping[str, Any]) -> str:
+    """The command, the commit and the machine."""
+    environment = result["environment"]
+    return (
+        f"`bdflow evaluate {model.name} FOLDER...` at commit {environment['commit']}, {environment['date']},"
+        f" {environment['cores']} cores of {environment['processor']}, ONNX Runtime"
+        f" {environment['packages']['onnxruntime']}."
+    )
 
 
 def _looks(model: zoo.Model) -> list[str]:

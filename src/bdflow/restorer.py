@@ -12,6 +12,7 @@ from bdflow.enhancer import Enhancer, continued
 from bdflow.errors import BDFlowError
 from bdflow.images import Source, too_large
 from bdflow.limits import MAX_PIXELS
+from bdflow.networks.facts import DOWN
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import SmallFile
@@ -35,7 +36,7 @@ class Restorer:
 
     Args:
         model: Restores every file, those that lost their chunk too; None takes the built-in models that the
-            files name.
+            files name. One that restores thumbnails in ordinary codecs takes these alone.
         scale: How many times smaller a picture in an ordinary codec is that lost its payload; None takes it
             for one at its full size.
         tile: As for :class:`bdflow.rescaler.Rescaler`.
@@ -61,12 +62,14 @@ class Restorer:
     ) -> None:
         self._enhanced_with = partial(Enhancer, tile=tile, threads=threads, device=device, backend=backend)
         self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
-        self._only = None if model is None else self._made_with(find(model, trust=trust))
+        only = None if model is None else find(model, trust=trust)
+        self._restoration = only if only and DOWN not in only.graphs else None
+        self._only = self._made_with(only) if only and DOWN in only.graphs else None
         if scale is not None and scale not in FACTORS:
             raise BDFlowError(
                 f"a scale is one of {', '.join(f'{each:g}' for each in FACTORS)}, not {scale:g}"
             )
-        if scale is not None and model is not None:
+        if scale is not None and self._only:
             raise BDFlowError("a model restores at its own scale: name one of them (--scale or --model)")
         self._scale = scale
         self._lock = threading.Lock()
@@ -99,6 +102,11 @@ class Restorer:
             raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
         if isinstance(found, Thumbnail):
             return self._enhancer, found, []
+        if self._restoration:
+            raise BDFlowError(
+                f"made by model {found.model!r}, which {self._restoration.name} cannot replace: name"
+                " that one, or leave out --model"
+            )
         with self._lock:
             if found.model not in self._makers:
                 maker = find_maker(found.model, found.weights)
@@ -136,4 +144,4 @@ class Restorer:
 
     @cached_property
     def _enhancer(self) -> Enhancer:
-        return self._enhanced_with(find_restoration())
+        return self._enhanced_with(self._restoration or find_restoration())

@@ -9,6 +9,7 @@ pixels around is restored exactly.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ CELL = 4  # pixels each way
 GRID = 2 * CELL  # a picture's sides are multiples of it
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # without slots, msgspec would leave defaults unset
 class RestorationConfig:
     """The network.
 
@@ -36,7 +37,7 @@ class RestorationConfig:
         ValueError: One of them is not positive.
     """
 
-    network: str = "restoration"
+    network: Literal["restoration"] = "restoration"
     width: int = 64
     deep: int = 128
     before: int = 3

@@ -71,6 +71,7 @@ def train(
     out: Annotated[Path, Parameter(("--out", "-o"))],
     start: Annotated[str | None, Parameter("--from")] = None,
     trust: Switch = False,
+    cache: Path | None = None,
     steps: Annotated[int | None, Parameter(validator=within(1, 10**9))] = None,
     learning_rate: Annotated[float | None, Parameter(validator=within(1e-12, 1))] = None,
     settings: Annotated[list[str] | None, Parameter("--set", negative=())] = None,
@@ -89,6 +90,8 @@ def train(
         out: The run folder: state, logs (CSV, TensorBoard), contact sheet.
         start: Begin from the weights of this model (a name or a folder), to fine-tune them.
         trust: Take a model folder that did not come with bdflow.
+        cache: Where coded thumbnails are kept that a restoration network learns from, such as for several
+            runs. Default: in the run folder.
         steps: Instead of the configuration's.
         learning_rate: Instead of the configuration's.
         settings: Any other setting instead of the configuration's, such as --set data.crop=96; repeatable.
@@ -102,7 +105,7 @@ def train(
     from bdflow.train.run import run
 
     run(
-        config, data, out, start=start, trust=trust, steps=steps, learning_rate=learning_rate,
+        config, data, out, start=start, trust=trust, cache=cache, steps=steps, learning_rate=learning_rate,
         settings=settings or (), max_time=max_time.total_seconds() if max_time else None,
         precision=precision, device=device, threads=threads,
     )  # fmt: skip

@@ -4,17 +4,15 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from bdflow.errors import BDFlowError
 from bdflow.networks.config import ModelConfig
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable, keyword-only, and strict about names."""
-
+from bdflow.networks.restoration import RestorationConfig
+from bdflow.train.config_restoration import CropConfig, Frozen, PairsConfig, SquaresConfig
+from bdflow.zoo import RESTORATION
 
 Kind = TypeVar("Kind", bound=Frozen)
 
@@ -129,40 +127,100 @@ class TrainConfig(Frozen, frozen=True):
             raise ValueError("plane green needs boundary_bits of 1 to 3")
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """Read a TOML file; a wrong key, type or value gives one line that names it."""
-    return read_toml(Path(path), TrainConfig)
+class RestorationOptimConfig(OptimConfig, frozen=True):
+    """What a restoration network learned fastest with, in short trials."""
+
+    optimizer: Literal["adam", "muon"] = "muon"
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: int = 200
+    gradient_clip: float = 1.0
+    ema: float = 0.999
+
+
+class RestorationTrainConfig(Frozen, frozen=True):
+    """One training run of a network that restores thumbnails in ordinary codecs.
+
+    ``pairs`` says what is coded beforehand, ``data`` what is drawn from that.
+    """
+
+    name: str
+    card: CardConfig = CardConfig()
+    model: RestorationConfig = RestorationConfig()
+    pairs: PairsConfig = PairsConfig()
+    data: CropConfig = CropConfig()
+    loss: SquaresConfig = SquaresConfig()
+    optim: RestorationOptimConfig = RestorationOptimConfig()
+    validate_every: int = 1000
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        if 8 * self.data.crop > 7 * self.pairs.view:  # the least side of a view that shows the whole picture
+            raise ValueError(f"crop {self.data.crop} is larger than 7/8 of its view {self.pairs.view}")
+        if not any(self.data.shares.get(domain) for domain in self.pairs.domains):
+            raise ValueError(f"shares: none of {', '.join(self.pairs.domains)} is above 0")
+
+
+Config: TypeAlias = TrainConfig | RestorationTrainConfig
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a TOML file; a wrong key, type or value gives one line that names it.
+
+    ``model.network`` decides which of the structures it is.
+    """
+    config: Config = _read(Path(path), None)
+    return config
 
 
 def read_toml(path: Path, kind: type[Kind]) -> Kind:
     """Read any of the frozen structures; a fault gives one line that names it."""
+    found = _read(path, kind)
+    assert isinstance(found, kind)
+    return found
+
+
+def _read(path: Path, kind: type[Frozen] | None) -> Any:
     try:
-        return _convert(tomllib.loads(path.read_text()), kind)
+        tree = tomllib.loads(path.read_text())
+        return _convert(tree, kind or _kind(tree))
     except OSError as error:
         raise BDFlowError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BDFlowError(f"{path}: {error}") from None
 
 
-def read_saved(tree: Mapping[str, Any]) -> TrainConfig:
+def _kind(tree: Mapping[str, Any]) -> type[Config]:
+    model = tree.get("model")
+    restores = isinstance(model, Mapping) and model.get("network") == RESTORATION
+    return RestorationTrainConfig if restores else TrainConfig
+
+
+def read_saved(tree: Mapping[str, Any]) -> Config:
     """The configuration in a run folder, in weights or in results, of this release or an earlier one.
 
     Raises:
         BDFlowError: It has settings that this release does not know.
     """
     model = dict(tree["model"])
-    # Until the network was apart from the control of one study, the model's ``extra`` said it.
-    plane = tree.get("plane") or model.pop("extra", "boundary")
+    saved = {**tree, "model": model}
+    if _kind(tree) is TrainConfig:
+        # Until the network was apart from the control of one study, the model's ``extra`` said it.
+        saved["plane"] = tree.get("plane") or model.pop("extra", "boundary")
     try:
-        return _convert({**tree, "model": model, "plane": plane}, TrainConfig)
+        kind: type[Config] = _kind(tree)
+        config: Config = _convert(saved, kind)
+        return config
     except msgspec.ValidationError as error:
         raise BDFlowError(f"a configuration that this release of bdflow cannot read: {error}") from None
 
 
 def _convert(tree: Any, kind: type[Kind]) -> Kind:
     """Plain dictionaries as a structure; msgspec alone would pass over unknown names of the model's."""
-    if issubclass(kind, TrainConfig) and isinstance(model := tree.get("model"), Mapping):
-        for name in model.keys() - {setting.name for setting in dataclasses.fields(ModelConfig)}:
+    if issubclass(kind, TrainConfig | RestorationTrainConfig) and isinstance(tree.get("model"), Mapping):
+        network = ModelConfig if issubclass(kind, TrainConfig) else RestorationConfig
+        for name in tree["model"].keys() - {setting.name for setting in dataclasses.fields(network)}:
             raise msgspec.ValidationError(f"Object contains unknown field `{name}` - at `$.model`")
     return msgspec.convert(tree, kind)
 
@@ -178,7 +236,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def override(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+Configured = TypeVar("Configured", bound=TrainConfig | RestorationTrainConfig)
+
+
+def override(config: Configured, changes: Mapping[str, Any]) -> Configured:
     """Another configuration, with some fields replaced.
 
     Args:
@@ -197,12 +258,12 @@ def override(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
             raise BDFlowError(f"{name}: there is no such setting; see configs/ for their names")
         node[last] = value
     try:
-        return _convert(tree, TrainConfig)
+        return _convert(tree, type(config))
     except msgspec.ValidationError as error:
         raise BDFlowError(f"{', '.join(changes)}: {error}") from None
 
 
-def to_dict(config: Frozen | ModelConfig) -> dict[str, Any]:
+def to_dict(config: Frozen | ModelConfig | RestorationConfig) -> dict[str, Any]:
     """Plain dictionaries, lists and numbers, ready for JSON."""
     result: dict[str, Any] = msgspec.to_builtins(config)
     return result

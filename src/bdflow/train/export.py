@@ -25,9 +25,9 @@ from bdflow.networks.network import Down, Network, Up
 from bdflow.networks.restoration import GRID, Restoration, Restore, multiply_adds
 from bdflow.networks.stored import TOP, to_levels
 from bdflow.offline import onnxruntime
-from bdflow.train.config import TrainConfig, read_saved, to_dict
+from bdflow.train.config import RestorationTrainConfig, TrainConfig, read_saved, to_dict
 from bdflow.train.green import network_of
-from bdflow.train.trainer import LAST
+from bdflow.train.state import LAST, read_state
 from bdflow.zoo import SUMS, WEIGHTS, read_header
 
 OPSET = 20
@@ -41,7 +41,7 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
     """
     if not (run / LAST).is_file():
         raise BDFlowError(f"{run}: no {LAST} in it; give the folder that `bdflow train` wrote")
-    state = torch.load(run / LAST, map_location="cpu", weights_only=True)
+    state = read_state(run)
     config = read_saved(state["config"])
     origin = state["origin"] or {}
     training = {
@@ -55,7 +55,12 @@ def export_run(run: Path, out: Path) -> dict[str, float]:
         "history": config.card.history,
         "limits": config.card.limits,
     }
-    return export(config, state["ema"] if config.optim.ema else state["model"], out, training)
+    weights = state["ema"] if config.optim.ema else state["model"]
+    if isinstance(config, RestorationTrainConfig):
+        network = Restoration(config.model)
+        network.load_state_dict(weights)
+        return export_restoration(config.name, network, out, {**training, "config": to_dict(config)})
+    return export(config, weights, out, training)
 
 
 def export(

@@ -19,6 +19,7 @@ from bdflow import zoo
 from bdflow.demo import PHOTOGRAPH
 from bdflow.files import write_bytes
 from bdflow.images import Array, read
+from bdflow.networks.facts import DOWN
 from bdflow.rescaler import Rescaler
 from bdflow.zoo import HALO, SUMS, find
 
@@ -34,13 +35,15 @@ def measure_halo(folder: Path, *, threads: int | None = None) -> int | None:
         threads: Processor threads; None takes all cores.
 
     Returns:
-        The halo in pixels of the photograph; None where nothing below the reach is enough, or the reach is
-        short: then nothing is written.
+        The halo in pixels of the photograph; None where nothing below the reach is enough, the reach is
+        short, or the model does not shrink: then nothing is written.
 
     Raises:
         BDFlowError: The folder holds no model, or cannot be written.
     """
     model = dataclasses.replace(find(folder, trust=True), measured_halo=None)
+    if DOWN not in model.graphs:
+        return None
     whole = Rescaler(model, tile=1 << 20, threads=threads, device="cpu")
     for seen in (-(-tried // model.scale) * model.scale for tried in _TRIED):
         if 2 * seen >= model.reach:

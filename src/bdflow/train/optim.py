@@ -26,10 +26,18 @@ def learning_rate(step: int, config: OptimConfig, progress: float | None = None)
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_optimizers(model: nn.Module, config: OptimConfig) -> list[Optimizer]:
-    """Adam for all that the model learns (the paper); or Muon for kernels and Adam for biases."""
-    kernels = [p for p in model.parameters() if config.optimizer == "muon" and p.ndim > 1]
-    others = [p for p in model.parameters() if config.optimizer == "adam" or p.ndim == 1]
+def make_optimizers(
+    model: nn.Module, config: OptimConfig, is_kernel: Callable[[str, Tensor], bool] = lambda _, p: p.ndim > 1
+) -> list[Optimizer]:
+    """Adam for all that the model learns (the paper); or Muon for kernels and Adam for the others.
+
+    Args:
+        is_kernel: Whether a parameter, by its name and itself, is one for Muon.
+    """
+    kernels: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, p in model.named_parameters():
+        (kernels if config.optimizer == "muon" and is_kernel(name, p) else others).append(p)
     adam = torch.optim.Adam(others, lr=config.learning_rate, betas=config.betas)
     return [adam, Muon(kernels, config.learning_rate)] if kernels else [adam]
 

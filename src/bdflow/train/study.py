@@ -15,23 +15,23 @@ from rich.table import Table
 
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.evaluate import evaluate
+from bdflow.evaluate_budgets import evaluate_model
 from bdflow.files import write_bytes
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
-from bdflow.rescaler import Rescaler
 from bdflow.train.config import (
     CardConfig,
-    Frozen,
-    TrainConfig,
+    Config,
+    RestorationTrainConfig,
     load_config,
     override,
     read_saved,
     read_toml,
 )
+from bdflow.train.config_restoration import Frozen
 from bdflow.train.data import shrink
 from bdflow.train.export import export_run
-from bdflow.train.trainer import Trainer
+from bdflow.train.run import trainer_of
 from bdflow.zoo import find
 
 Row = dict[str, Any]
@@ -65,7 +65,7 @@ class Study(Frozen, frozen=True):
     test_side: int | None = None
 
 
-def configurations(path: Path) -> Iterator[tuple[str, int, TrainConfig]]:
+def configurations(path: Path) -> Iterator[tuple[str, int, Config]]:
     """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
     study = read_toml(path, Study)
     if (study.minutes is None) == (study.steps is None):
@@ -168,7 +168,7 @@ def table(rows: list[Row]) -> Table:
                 f"{fmean(runs):,.0f}",
                 f"{psnr:.2f} dB",
                 "" if math.isnan(spread) else f"{spread:.2f}",
-                f"{means['lr_psnr'][variant][0]:.2f} dB",
+                f"{means['lr_psnr'][variant][0]:.2f} dB" if "lr_psnr" in means else "",
                 f"{means['ssim_y'][variant][0]:.4f}",
                 lpips,
                 f"{means['bytes'][variant][0]:,.0f}",
@@ -177,7 +177,7 @@ def table(rows: list[Row]) -> Table:
 
 
 def _train_and_measure(
-    config: TrainConfig,
+    config: Config,
     data: list[Path],
     tests: list[Path],
     out: Path,
@@ -185,15 +185,18 @@ def _train_and_measure(
     limit: int | None,
     say: Callable[[str], None],
 ) -> Row:
-    trainer = Trainer(config, data, out / "run", accelerator=device, say=say)
-    trainer.fit()
+    cache = None
+    if isinstance(config, RestorationTrainConfig):  # one for all variants that learn from the same views
+        coded = msgspec.json.encode((config.pairs, config.data.crop))
+        cache = out.parent / f"pairs-{hashlib.sha256(coded).hexdigest()[:8]}"
+    trainer_of(config, data, out / "run", device=device, cache=cache, say=say).fit()
     export_run(out / "run", out / "model")
     model = find(out / "model", trust=True)
-    measured = evaluate(Rescaler(model), tests, limit=limit, say=lambda line: None)
+    measured = evaluate_model(model, tests, limit=limit, say=lambda line: None)
     training = model.metadata["training"]
-    facts = ("parameters", "multiply_adds", "steps", "seconds", "machine")
+    facts = ("parameters", "multiply_adds", "multiply_adds_per_pixel", "steps", "seconds", "machine")
     return {
-        **{fact: training[fact] for fact in facts},
+        **{fact: training[fact] for fact in facts if fact in training},
         "config": training["config"],
         "folders": {name: {"count": f["count"], **f["mean"]} for name, f in measured["folders"].items()},
         "environment": environment(),
@@ -204,12 +207,12 @@ def _length(study: Study) -> str:
     return f"{study.steps:,} steps" if study.minutes is None else f"{study.minutes:g} minutes"
 
 
-def _digest(config: TrainConfig) -> str:
+def _digest(config: Config) -> str:
     """Keeps the run of a configuration apart from one of the same name that was changed since."""
     return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:8]
 
 
-def _describes(stored: dict[str, Any], config: TrainConfig) -> bool:
+def _describes(stored: dict[str, Any], config: Config) -> bool:
     """Whether a row's configuration is this one; settings that are newer than the row have their defaults."""
     try:
         return read_saved({**stored, "card": {}}) == config

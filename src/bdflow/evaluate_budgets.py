@@ -1,0 +1,156 @@
+"""Measure a restoration network on folders of pictures: its files against plain codecs' in the same bytes."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bdflow import fitting, images, measure
+from bdflow.container import NoChunkError, read
+from bdflow.enhancer import Enhancer
+from bdflow.environment import environment
+from bdflow.errors import BDFlowError
+from bdflow.evaluate import evaluate, named_folders, row_of, scorer_of
+from bdflow.fitting import CODECS, Fitted, fit
+from bdflow.images import Picture
+from bdflow.networks.facts import DOWN
+from bdflow.rescaler import Rescaler
+from bdflow.smallfile.thumbnail import Thumbnail
+from bdflow.zoo import Model
+
+BUDGETS = (0.03, 0.1, 0.3)  # bits a pixel of the photograph
+RIVALS = (
+    "the best of AVIF, WebP and JPEG in as many bytes by PSNR-RGB, each free to shrink, without a network"
+)
+
+
+def evaluate_budgets(
+    enhancer: Enhancer,
+    folders: Sequence[Path],
+    *,
+    budgets: Sequence[float] = BUDGETS,
+    format: str = "AVIF",
+    limit: int | None = None,
+    crop: int = 0,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Fit every picture of ``folders`` into each budget, store it, read it back and restore it.
+
+    Args:
+        enhancer: The network.
+        folders: Each is a row for each budget: ``portraits/test at 0.1 bpp``.
+        budgets: Bits that a file may have for each pixel of the photograph, everything counted.
+        format: Of our files: "AVIF", "WebP" or "JPEG".
+        limit: Only the first so many pictures of each folder, by name.
+        crop: Border pixels that PSNR leaves out on every side.
+        say: Takes lines of progress.
+
+    Returns:
+        As :func:`bdflow.evaluate.evaluate`. The figures of the best plain codec begin with ``codec_``;
+        besides there are both ``factor``s, and ``by_network``: 0 where the codec alone restored better.
+
+    Raises:
+        BDFlowError: A folder is missing or holds no picture that fits, or two share their names.
+    """
+    found, scorer = named_folders(folders, limit), scorer_of(crop, say)
+    rows = {}
+    for name, paths in found.items():
+        for budget in budgets:
+
+            def one(path: Path, budget: float = budget) -> tuple[dict[str, float], str]:
+                values = _measure(enhancer, path, scorer, budget, format)
+                return values, f"{values['psnr_y'] - values['codec_psnr_y']:+.2f} dB over a plain codec"
+
+            row_name = f"{name} at {budget:g} bpp"
+            rows[row_name] = row_of(row_name, paths, one, say)
+    return {
+        "model": enhancer.model.name,
+        "weights_sha256": enhancer.model.weights_sha256,
+        "settings": {
+            "crop": crop,
+            "limit": limit,
+            "bits_per_pixel": list(budgets),
+            "format": format,
+            "rivals": RIVALS,
+            "codecs": {name: codec.settings() for name, codec in CODECS.items()},
+            "metrics": measure.METRICS,
+        },
+        "environment": environment(),
+        "folders": rows,
+    }
+
+
+def evaluate_model(
+    model: Model,
+    folders: Sequence[Path],
+    *,
+    limit: int | None = None,
+    crop: int = 0,
+    refine: int = 0,
+    budgets: Sequence[float] | None = None,
+    threads: int | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """:func:`bdflow.evaluate.evaluate`, or :func:`evaluate_budgets` where the model restores alone.
+
+    Raises:
+        BDFlowError: ``refine`` or ``budgets`` is not for this kind of model; or as those.
+    """
+    if DOWN in model.graphs:
+        if budgets:
+            raise BDFlowError(f"model {model.name} makes files of one size: leave out --bpp")
+        rescaler = Rescaler(model, threads=threads)
+        return evaluate(rescaler, folders, limit=limit, crop=crop, refine=refine, say=say)
+    if refine:
+        raise BDFlowError(f"model {model.name} makes no small picture to refine: leave out --refine")
+    enhancer = Enhancer(model, threads=threads)
+    return evaluate_budgets(enhancer, folders, budgets=budgets or BUDGETS, limit=limit, crop=crop, say=say)
+
+
+def _measure(
+    enhancer: Enhancer, path: Path, scorer: measure.Scorer, budget: float, format: str
+) -> dict[str, float]:
+    true = fitting.in_srgb(images.read(path))
+    scorer.check(true.rgb)
+    count = int(budget * true.width * true.height / 8)
+    start = time.perf_counter()
+    ours = fit(true, enhancer, budget=count, format=format)
+    middle = time.perf_counter()
+    restored = enhancer.rgb(_stored(ours.small))
+    end = time.perf_counter()
+    rival = _best_codec(true, enhancer, count)
+    of_rival = scorer.quality(true.rgb, enhancer.rgb(rival.small))
+    values = {
+        **scorer.quality(true.rgb, restored),
+        **{f"codec_{key}": value for key, value in of_rival.items()},
+        **measure.size_of(len(ours.small.data), true.rgb),
+        "codec_bytes": len(rival.small.data),
+        "factor": ours.small.factor,
+        "codec_factor": rival.small.factor,
+        "by_network": float(ours.small.domain != "plain"),
+        "seconds_down": middle - start,
+        "seconds_up": end - middle,
+    }
+    return {key: round(value, 5) for key, value in values.items()}
+
+
+def _stored(small: Thumbnail) -> Thumbnail:
+    """A file, read back. A codec's own, at full size, has no payload and is what it shows."""
+    try:
+        stored = read(small.to_bytes())
+    except NoChunkError:
+        return small
+    assert isinstance(stored, Thumbnail)
+    return stored
+
+
+def _best_codec(true: Picture, enhancer: Enhancer, budget: int) -> Fitted:
+    found = []
+    for name in CODECS:
+        try:
+            found.append(fit(true, enhancer, budget=budget, format=name, domain="plain"))
+        except BDFlowError as error:  # transparency in a JPEG, or too few bytes for it
+            reason = error
+    if not found:
+        raise reason
+    return max(found, key=lambda fitted: fitted.psnr)
