@@ -44,6 +44,26 @@ def figures() -> str:
     return "\n".join(rows)
 
 
+def budgets() -> str:
+    """The README's table of thumbnails in ordinary codecs beside the plain codecs, in as many bytes."""
+    rows = [
+        "| pictures | bits a pixel | bytes (codec) | PSNR-Y | over the codec | PSNR-RGB | over the codec |"
+        " LPIPS-RGB (codec) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    measured = results(zoo.find_restoration())
+    for folder, row in (measured["folders"] if measured else {}).items():
+        m = row["mean"]
+        name, _, bits = folder.partition(" at ")
+        lpips = f"{m['lpips']:.3f} ({m['codec_lpips']:.3f})" if "lpips" in m else "-"
+        rows.append(
+            f"| {row['count']} of {name} | {bits.removesuffix(' bpp')} | {m['bytes']:,.0f}"
+            f" ({m['codec_bytes']:,.0f}) | {m['psnr_y']:.2f} dB | {m['psnr_y'] - m['codec_psnr_y']:+.2f} dB |"
+            f" {m['psnr_rgb']:.2f} dB | {m['psnr_rgb'] - m['codec_psnr_rgb']:+.2f} dB | {lpips} |"
+        )
+    return "\n".join(rows)
+
+
 def photos() -> str:
     """The README's table of the models for photographs beside what others published, as the field has it."""
     sets = ("photos/set5", "photos/set14", "photos/bsd100")
@@ -139,12 +159,13 @@ def fill(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    for model in zoo.built_in():
+    for model in (*zoo.built_in(), zoo.find_restoration()):
         if measured := results(model):
             (model.folder / CARD).write_text(card(model, measured))
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
+    text = fill(text, "budgets", budgets())
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     text = fill(text, "sizes", sizes())
