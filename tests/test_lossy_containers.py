@@ -277,9 +277,9 @@ def test_endless_lists_of_parts_are_not_followed():
     jpeg = b"\xff\xd8" + b"\xff" * many
     segments = b"\xff\xd8" + b"\xff\xe1\0\2" * many
     for data in (avif, webp, jpeg, segments):
-        start = time.perf_counter()
+        start = time.process_time()  # not the clock: other work may keep the processor
         accept(data)
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 5
     with pytest.raises(BDFlowError, match="damaged or cut short"):
         CONTAINERS["AVIF"].parts(io.BytesIO(avif))
     assert many > MOST_PARTS
