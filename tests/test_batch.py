@@ -13,6 +13,7 @@ from PIL import Image
 from small_files import repainted, saved_again
 
 import bdflow
+import bdflow.restorer
 from bdflow.images import read
 from bdflow.metrics import psnr_y
 
