@@ -209,7 +209,7 @@ def test_small_files_of_several_models_each_with_its_own_loaded_once(shell, phot
         Path("small", name).write_bytes(data)
     Path("small/four.x4.png").write_bytes(small("in/a.png", "tiny-x4"))
     Path("small/eight.x8.png").write_bytes(small("in/a.png", tiny("tiny-x8")))
-    Path("small/bare.jpg").write_bytes(saved_again(photos["a.x2.png"], "JPEG"))
+    Path("small/bare.bmp").write_bytes(saved_again(photos["a.x2.png"], "BMP"))
     Path("small/edited.png").write_bytes(repainted(photos["a.x2.png"]))
     command = ("upscale", "small", "-o", "out", "-r")
     status, _, err = shell(*command, "--jobs", "3")
@@ -217,15 +217,15 @@ def test_small_files_of_several_models_each_with_its_own_loaded_once(shell, phot
     assert sorted(loaded) == ["tiny-x2", "tiny-x4"]
     assert err.startswith("6 made, 2 failed in ")
     first, second = (line for line in err.splitlines() if line.startswith("failed: "))
-    assert first.startswith("failed: small/bare.jpg: no bdflow chunk in this file: ") or second.startswith(
-        "failed: small/bare.jpg: no bdflow chunk in this file: "
+    assert first.startswith("failed: small/bare.bmp: no bdflow chunk in this file: ") or second.startswith(
+        "failed: small/bare.bmp: no bdflow chunk in this file: "
     )
     assert "failed: small/eight.x8.png: made by model 'tiny-x8' (weights " in err
     assert "note, 1 time: the small picture's pixels were changed since it was made: expect artefacts" in err
 
     status, _, err = shell(*command, "--resume", "--model", "tiny-x2", "--json", "log")
     assert err.startswith("1 made, 6 done before, 1 failed in ")
-    assert tree()["bare.restored.png"] == file_of(bdflow.load("tiny-x2", threads=1), "small/bare.jpg")
+    assert tree()["bare.restored.png"] == file_of(bdflow.load("tiny-x2", threads=1), "small/bare.bmp")
     (made,) = (record for record in records("log") if record["status"] == "made")
     (note,) = made["notes"]
     assert note.endswith("Restoring from the pixels alone, at 14x10")
