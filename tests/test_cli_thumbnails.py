@@ -161,7 +161,6 @@ WRONG = [  # arguments, status and how the one line begins
         1,
         "model restoration-fidelity restores AVIF, WebP and J",
     ),
-    ("upscale x2.webp -m restoration-fidelity", 1, "model restoration-fidelity restores AVIF, WebP and JPEG"),
     ("upscale x2.webp -m tiny-x2", 1, "a thumbnail in WebP, which model tiny-x2 does not restore: leave the"),
     ("upscale x2.webp -m tiny-x2 -x 2", 1, "a model restores at its own scale: name one of them (--scale or"),
     ("upscale x2.webp --sigma 0.5", 1, "WebP has no latent Z to draw: leave out --sigma"),

@@ -24,7 +24,7 @@ from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
-from bdflow.zoo import Model
+from bdflow.zoo import RESTORATION, Model
 
 if TYPE_CHECKING:  # it loads torch
     from bdflow.refine import Refiner
@@ -64,6 +64,10 @@ class Rescaler:
         device: str = "auto",
         backend: str = "onnxruntime",
     ) -> None:
+        if model.metadata["model"].get("network") == RESTORATION:  # it has no scale
+            raise BDFlowError(
+                f"model {model.name} restores AVIF, WebP and JPEG, and shrinks nothing: name another model"
+            )
         self.model = model
         self.tile = max(TILE, 3 * model.halo, min(4 * model.halo, LARGE_TILE)) if tile is None else tile
         least = self._least(model.halo)

@@ -139,10 +139,8 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
             f" else give a folder that holds {WEIGHTS}"
         )
     found = _verify(folder, trust=trust)
-    if found.metadata["model"].get("network") == RESTORATION:
-        raise BDFlowError(
-            f"model {found.name} restores AVIF, WebP and JPEG, and shrinks nothing: leave --model out"
-        )
+    if scale is not None and found.metadata["model"].get("scale") is None:
+        raise BDFlowError(f"model {found.name} has no scale: leave -x out")
     if scale is not None and found.scale != scale:
         raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
     return found
