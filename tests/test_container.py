@@ -29,8 +29,9 @@ from bdflow import codecs, container
 from bdflow.container import NoChunkError, byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
+from bdflow.limits import SCALES
 from bdflow.smallfile import boundary
-from bdflow.smallfile.downscaled import SCALES, Downscaled
+from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import Version1, read_varint, varint
 from bdflow.smallfile.protocol import Parts
 

@@ -126,7 +126,7 @@ def test_only_the_command_line_knows_of_training():
 
 
 def test_networks_know_of_nothing_above_them():
-    below = ("bdflow.networks", "bdflow.errors", "bdflow.zoo", "torch", "safetensors")
+    below = ("bdflow.networks", "bdflow.errors", "bdflow.limits", "bdflow.zoo", "torch", "safetensors")
     for path in (ROOT / "networks").glob("*.py"):
         for name in imported(path):
             assert name.startswith(below) or name.split(".")[0] in sys.stdlib_module_names, (path.name, name)

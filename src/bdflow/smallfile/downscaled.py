@@ -8,10 +8,8 @@ import numpy as np
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
 from bdflow.images import Array, Picture
-from bdflow.limits import MAX_SIDE
+from bdflow.limits import MAX_SIDE, SCALES
 from bdflow.smallfile.boundary import MAX_BITS
-
-SCALES = (2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True, eq=False)
