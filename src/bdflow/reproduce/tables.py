@@ -213,8 +213,8 @@ def table5(document: Document) -> list[Grid]:
         )
         if any(r["facts"].get("codec") == "AVIF" and r["facts"].get("tuning") == "iq" for r in rows):
             grid.notes.append(
-                "AVIF is here at speed 6 and tuned for the eye, and no codec was shrunk by 1.5: measured before"
-                " the curves, whose rivals are stronger."
+                "AVIF is here at speed 6 and tuned for the eye, and no codec was shrunk by 1.5: measured"
+                " before the curves, whose rivals are stronger."
             )
         failed = [f"{r['method']}: {len(r['failed'])}" for r in rows if r["failed"]]
         if failed:
