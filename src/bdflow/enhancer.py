@@ -130,10 +130,10 @@ def describe(small: Thumbnail) -> NDArray[np.float32]:
     square, and whether it is known; the domain (portraits, photos).
     """
     quality = small.quality
-    told = (0.0, 0.0, 0.0) if quality is None else (quality / 100, (quality / 100) ** 2, 1.0)
+    measured = (0.0, 0.0, 0.0) if quality is None else (quality / 100, (quality / 100) ** 2, 1.0)
     codec = [float(small.format == name) for name in FORMATS]
     domain = [float(small.domain == name) for name in ("portraits", "photos")]
-    return np.array([[*codec, math.log2(small.factor) / 4, *told, *domain]], np.float32)
+    return np.array([[*codec, math.log2(small.factor) / 4, *measured, *domain]], np.float32)
 
 
 def enlarged(image: Image.Image, factor: float, rows: slice, columns: slice) -> NDArray[Any]:

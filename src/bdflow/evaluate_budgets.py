@@ -52,9 +52,9 @@ def evaluate_budgets(
     Raises:
         BDFlowError: A folder is missing or holds no picture that fits, or two share their names.
     """
-    found, scorer = named_folders(folders, limit), scorer_of(crop, say)
+    pictures, scorer = named_folders(folders, limit), scorer_of(crop, say)
     rows = {}
-    for name, paths in found.items():
+    for name, paths in pictures.items():
         for budget in budgets:
 
             def one(path: Path, budget: float = budget) -> tuple[dict[str, float], str]:
@@ -145,12 +145,12 @@ def _stored(small: Thumbnail) -> Thumbnail:
 
 
 def _best_codec(true: Picture, enhancer: Enhancer, budget: int) -> Fitted:
-    found = []
+    candidates = []
     for name in CODECS:
         try:
-            found.append(fit(true, enhancer, budget=budget, format=name, domain="plain"))
+            candidates.append(fit(true, enhancer, budget=budget, format=name, domain="plain"))
         except BDFlowError as error:  # transparency in a JPEG, or too few bytes for it
             reason = error
-    if not found:
+    if not candidates:
         raise reason
-    return max(found, key=lambda fitted: fitted.psnr)
+    return max(candidates, key=lambda fitted: fitted.psnr)

@@ -98,7 +98,7 @@ def _budgets_table(result: Mapping[str, Any]) -> Table:
     title = f"{escape(result['model'])} in {result['settings']['format']}, against the best plain codec"
     table = Table(title=title, title_justify="left")
     table.add_column("pictures")
-    for heading in ("bytes", "PSNR-Y", "gain", "PSNR-RGB", "gain", "LPIPS", "codec's"):
+    for heading in ("bytes", "PSNR-Y", "gain", "PSNR-RGB", "gain", "LPIPS-RGB", "codec's"):
         table.add_column(heading, justify="right")
     for folder, row in result["folders"].items():
         mean = row["mean"]
