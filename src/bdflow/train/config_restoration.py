@@ -69,6 +69,7 @@ class PairsConfig(Frozen, frozen=True):
         longest: The picture is first shrunk to a shorter side between ``view`` and this.
         whole: Share of a domain's views that show nearly the whole picture instead: its shorter side is
             within an eighth of ``view``.
+        native: Share of them that are cut from the picture as large as it is, up to ``longest``.
         codings: Files of each view.
         formats: How often each format is drawn, relative to the others.
         for_eye: Share of the AVIF files that are tuned for the eye, which spends bits elsewhere.
@@ -83,7 +84,8 @@ class PairsConfig(Frozen, frozen=True):
     views: int = 8
     view: int = 512
     longest: int = 1400
-    whole: dict[str, float] = _default({"portraits": 0.5})
+    whole: dict[str, float] = _default({"portraits": 0.3})
+    native: dict[str, float] = _default({"portraits": 0.5, "photos": 0.3})
     codings: int = 6
     formats: dict[str, float] = _default({"AVIF": 0.72, "WebP": 0.2, "JPEG": 0.08})
     for_eye: float = 0.12
@@ -103,6 +105,7 @@ class PairsConfig(Frozen, frozen=True):
             raise ValueError("domains: name at least one")
         _check_names("domains", self.domains, _LEARNED)
         _check_names("whole", self.whole, _LEARNED)
+        _check_names("native", self.native, _LEARNED)
         _check_names("formats", self.formats, FORMATS)
         if self.hold_out < 0 or self.hold_out == 1:
             raise ValueError(f"hold_out must be 0, or 2 or more, not {self.hold_out}")
@@ -118,7 +121,7 @@ class CropConfig(Frozen, frozen=True):
         crop: Sides in pixels, a multiple of 8.
         batch_size: Of one process.
         shares: How often each domain is drawn, relative to the others.
-        unknown: Share of the crops whose file is taken to hide its quality.
+        unknown: Share of the crops whose file is taken to hide its quality, and in half of them its codec, too.
         flip: Half of the crops are mirrored from left to right.
         turned: Domains of which half of the crops are turned by 0, 90, 180 or 270 degrees.
     """

@@ -293,7 +293,8 @@ def make_view(
         planned: Determines, with the seed, all that is drawn.
         config: From what it is drawn.
         smallest: A picture with a shorter side is skipped.
-        held: It is for validation: a centred view of a picture that is shrunk to the view's sides.
+        held: It is for validation: a centred view, of every other picture at its own size, of the others shrunk
+            to the view's sides.
 
     Returns:
         A zip file; or why the picture is skipped.
@@ -306,7 +307,7 @@ def make_view(
     shorter = min(rgb.shape[:2])
     if shorter < smallest:
         return f"skipped {source.path}: {rgb.shape[1]}x{rgb.shape[0]}, smaller than {smallest} pixels"
-    view = _view(rgb, source.domain, config, rng, held)
+    view = _view(rgb, source.domain, planned, config, rng, held=held)
     buffer, described = io.BytesIO(), []
     with zipfile.ZipFile(buffer, "w") as file:
 
@@ -333,13 +334,21 @@ def make_view(
     return buffer.getvalue()
 
 
-def _view(rgb: Array, domain: str, config: PairsConfig, rng: np.random.Generator, held: bool) -> Array:
+def _view(
+    rgb: Array, domain: str, planned: Planned, config: PairsConfig, rng: np.random.Generator, *, held: bool
+) -> Array:
     height, width = rgb.shape[:2]
     shorter, side = min(height, width), float(config.view)
-    if not held and rng.random() < config.whole.get(domain, 0):
-        side *= 1 + (2 * rng.random() - 1) / 8
-    elif not held:
-        side *= max(1, shorter / side) ** rng.random()
+    kind, place = rng.random(2)
+    whole = config.whole.get(domain, 0)
+    if held:
+        side = shorter if planned.picture // config.hold_out % 2 else side  # so that both kinds are watched
+    elif kind < whole:
+        side *= 1 + (2 * place - 1) / 8
+    elif kind < whole + config.native.get(domain, 0):
+        side = shorter
+    else:
+        side *= max(1, shorter / side) ** place
     side = min(round(side), shorter, config.longest)
     image = Image.fromarray(rgb)
     if side < shorter:

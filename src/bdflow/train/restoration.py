@@ -21,7 +21,7 @@ from bdflow.errors import BDFlowError
 from bdflow.images import Array
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.networks.restoration import GRID, Restoration
-from bdflow.smallfile.thumbnail import Domain, Thumbnail, multiples
+from bdflow.smallfile.thumbnail import FORMATS, Domain, Thumbnail, multiples
 from bdflow.train.config import Config, RestorationTrainConfig
 from bdflow.train.config_restoration import CropConfig, SquaresConfig
 from bdflow.train.loop import Loop, Precision, Scores
@@ -88,9 +88,13 @@ class Crops:
         plain, true = (
             np.rot90(each[inside][:, ::-1] if mirrored else each[inside], turns) for each in (plain, true)
         )
-        if rng.random() < config.unknown:
+        hidden = rng.random()
+        if hidden < config.unknown:
             small = replace(small, quality=None)
-        return Pair(plain, true, describe(small))
+        known = describe(small)
+        if hidden < config.unknown / 2:  # a program has saved it anew in a lossless format
+            known[:, : len(FORMATS)] = 0
+        return Pair(plain, true, known)
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """Of a step: uint8 enlargements and photographs (N, 3, crop, crop), and what is known (N, facts)."""
