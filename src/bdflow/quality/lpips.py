@@ -13,6 +13,7 @@ from bdflow.metric_weights import cache, find
 
 FILE = "lpips_alexnet_features_and_lins.npz"
 LEAST = 31  # pixels of a side: AlexNet's features of less are empty
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
 GRID = 16  # pixels between AlexNet's coarsest features
 _CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1),
           (10, 256, 256, 3, 1, 1))  # fmt: skip
@@ -49,12 +50,12 @@ class LPIPS(nn.Module):
         weights = find_weights() if weights is None else weights
         self.convs = nn.ModuleList(nn.Conv2d(i, o, k, s, p) for _, i, o, k, s, p in _CONVS)
         self.heads = nn.ModuleList(nn.Conv2d(o, 1, 1, bias=False) for _, _, o, *_ in _CONVS)
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+        self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
         for index, (number, *_) in enumerate(_CONVS):
             conv = {k: weights[f"features.{number}.{k}"] for k in ("weight", "bias")}
             self.convs[index].load_state_dict(conv)
-            self.heads[index].load_state_dict({"weight": weights[f"lin{index}.model.1.weight"]})
+            self.heads[index].load_state_dict({"weight": weights[head_name(index)]})
         self.requires_grad_(False).eval()
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -63,8 +64,7 @@ class LPIPS(nn.Module):
         out = []
         for index, conv in enumerate(self.convs):
             x = relu(conv(max_pool2d(x, 3, 2) if index in (1, 2) else x))
-            f = x.float()
-            out.append(f / ((f * f).sum(1, keepdim=True).sqrt() + 1e-10))
+            out.append(normalised(x))
         return out
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
@@ -77,3 +77,14 @@ class LPIPS(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 31 on."""
         return self.distance(self.features(a), self.features(b))
+
+
+def normalised(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) in float32, those of each place with a length of 1."""
+    features = features.float()
+    return features / ((features * features).sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def head_name(index: int) -> str:
+    """What LPIPS's authors call the weights of a stage's channels."""
+    return f"lin{index}.model.1.weight"

@@ -11,7 +11,7 @@ import msgspec
 from bdflow.errors import BDFlowError
 from bdflow.networks.config import ModelConfig
 from bdflow.networks.restoration import RestorationConfig
-from bdflow.train.config_restoration import CropConfig, Frozen, PairsConfig, SquaresConfig
+from bdflow.train.config_restoration import CropConfig, Frozen, PairsConfig, RestorationLossConfig
 from bdflow.zoo import RESTORATION
 
 Kind = TypeVar("Kind", bound=Frozen)
@@ -150,7 +150,7 @@ class RestorationTrainConfig(Frozen, frozen=True):
     model: RestorationConfig = RestorationConfig()
     pairs: PairsConfig = PairsConfig()
     data: CropConfig = CropConfig()
-    loss: SquaresConfig = SquaresConfig()
+    loss: RestorationLossConfig = RestorationLossConfig()
     optim: RestorationOptimConfig = RestorationOptimConfig()
     validate_every: int = 1000
     save_every: int = 250

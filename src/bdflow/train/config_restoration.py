@@ -121,7 +121,8 @@ class CropConfig(Frozen, frozen=True):
         crop: Sides in pixels, a multiple of 8.
         batch_size: Of one process.
         shares: How often each domain is drawn, relative to the others.
-        unknown: Share of the crops whose file is taken to hide its quality, and in half of them its codec, too.
+        unknown: Share of the crops whose file is taken to hide its quality; of half of these, its
+            codec, too.
         flip: Half of the crops are mirrored from left to right.
         turned: Domains of which half of the crops are turned by 0, 90, 180 or 270 degrees.
     """
@@ -143,11 +144,17 @@ class CropConfig(Frozen, frozen=True):
         _check_weights("shares", self.shares)
 
 
-class SquaresConfig(Frozen, frozen=True):
-    """Weights of the mean squared error of luma (BT.601) and of that of RGB, both in decibels."""
+class RestorationLossConfig(Frozen, frozen=True):
+    """Weights of the loss.
+
+    Attributes:
+        luma, rgb: Of the mean squared error of luma (BT.601) and of that of RGB, both in decibels.
+        lpips: Of LPIPS on VGG16, for networks for the eye: so many decibels is a distance of 1 worth.
+    """
 
     luma: float = 0.65
     rgb: float = 0.35
+    lpips: float = 0.0
 
 
 def _check_names(what: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -293,8 +293,8 @@ def make_view(
         planned: Determines, with the seed, all that is drawn.
         config: From what it is drawn.
         smallest: A picture with a shorter side is skipped.
-        held: It is for validation: a centred view, of every other picture at its own size, of the others shrunk
-            to the view's sides.
+        held: It is for validation: a centred view, of every other picture at its own size, of the
+            others shrunk to the view's sides.
 
     Returns:
         A zip file; or why the picture is skipped.

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,11 +20,13 @@ from bdflow.enhancer import describe, enlarged
 from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
 from bdflow.images import Array
+from bdflow.measure import Learned, learned
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.networks.restoration import GRID, Restoration
+from bdflow.quality.lpips_vgg16 import LPIPSOnVGG16
 from bdflow.smallfile.thumbnail import FORMATS, Domain, Thumbnail, multiples
 from bdflow.train.config import Config, RestorationTrainConfig
-from bdflow.train.config_restoration import CropConfig, SquaresConfig
+from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
 from bdflow.train.loop import Loop, Precision, Scores
 from bdflow.train.optim import make_optimizers
 from bdflow.train.pairs import CACHE, Views
@@ -118,21 +121,25 @@ class Crops:
                 pool.shutdown(cancel_futures=True)
 
 
-class Squares(nn.Module):
-    """The loss: decibels of mean squared errors, 10 log10(MSE) of luma and of RGB, a mean over pictures.
+class RestorationLoss(nn.Module):
+    """Decibels of mean squared errors, 10 log10(MSE) of luma and of RGB, and LPIPS on VGG16: pictures' means.
 
     So it counts for how many decibels of PSNR a picture is improved, however coarsely it was coded.
 
     Args:
         model: The network; its parameters are this module's.
-        config: The weights of both errors.
+        config: The weights of these errors.
+
+    Raises:
+        BDFlowError: LPIPS has a weight, and its own weights are not at hand.
     """
 
     luma: Tensor
 
-    def __init__(self, model: Restoration, config: SquaresConfig) -> None:
+    def __init__(self, model: Restoration, config: RestorationLossConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
+        self.lpips = LPIPSOnVGG16() if config.lpips else None
         # That of `bdflow.metrics.luma`.
         luma = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
         self.register_buffer("luma", luma, persistent=False)
@@ -150,8 +157,13 @@ class Squares(nn.Module):
         restored = self.model(plain, batch[2])
         total = self._decibels(restored, true).mean()
         with torch.no_grad():
-            gain = self._decibels(plain, true).mean() - total
-        return {"gain": gain, "total": total}
+            terms = {"gain": self._decibels(plain, true).mean() - total}
+        if self.lpips:
+            with torch.no_grad():
+                wanted = self.lpips.features(true)
+            terms["lpips"] = self.lpips.distance(self.lpips.features(restored), wanted).mean()
+            total = total + self.config.lpips * terms["lpips"]
+        return {**terms, "total": total}
 
     def _decibels(self, restored: Tensor, true: Tensor) -> Tensor:
         error = restored.float() - true
@@ -221,7 +233,7 @@ class RestorationTrainer(Loop):
         return Restoration(self.config.model)
 
     def _objective(self) -> nn.Module:
-        return Squares(self.raw, self.config.loss)
+        return RestorationLoss(self.raw, self.config.loss)
 
     def _optimizers(self) -> list[Optimizer]:
         return make_optimizers(self.raw, self.config.optim, is_kernel)
@@ -230,7 +242,8 @@ class RestorationTrainer(Loop):
         return self.crops.batches(first, last, self.fabric.global_rank, self.fabric.world_size)
 
     def _scores(self) -> Scores:
-        return validate(self.raw, self.held_out, self.fabric.device)
+        measured = learned("lpips")[0] if self.config.loss.lpips else {}
+        return validate(self.raw, self.held_out, self.fabric.device, measured)
 
     def _same_network(self, saved: Config) -> bool:
         return isinstance(saved, RestorationTrainConfig) and saved.model == self.config.model
@@ -242,13 +255,20 @@ def is_kernel(name: str, parameter: Tensor) -> bool:
 
 
 @torch.no_grad()
-def validate(model: Restoration, held_out: Iterable[tuple[Array, Thumbnail]], device: torch.device) -> Scores:
-    """Mean PSNR-Y of restored pictures and of plain enlargements, and the gain by domain and factor.
+def validate(
+    model: Restoration,
+    held_out: Iterable[tuple[Array, Thumbnail]],
+    device: torch.device,
+    learned: Mapping[str, Learned] = MappingProxyType({}),
+) -> Scores:
+    """Mean PSNR-Y of restored pictures and of plain enlargements, the gain by domain and factor, and what is
+    learned, of both.
 
-    Of rounded 8-bit pictures, by the measure that `bdflow evaluate` has. The sheet shows up to four pictures,
+    Of rounded 8-bit pictures, by the measures that `bdflow evaluate` has. The sheet shows up to four of them,
     a row each: enlarged, restored, true.
     """
     restored_psnr, plain_psnr = [], []
+    distances: dict[str, list[float]] = {}
     gains: dict[str, list[float]] = {}
     rows: dict[int, Tensor] = {}
     for true, small in held_out:
@@ -260,15 +280,20 @@ def validate(model: Restoration, held_out: Iterable[tuple[Array, Thumbnail]], de
         pixels, plain = (np.ascontiguousarray(each[:height, :width]) for each in (pixels, plain))
         restored_psnr.append(min(psnr_y(true, pixels), MAX_PSNR))
         plain_psnr.append(min(psnr_y(true, plain), MAX_PSNR))
+        for name, distance in learned.items():
+            distances.setdefault(name, []).append(distance.of(true, pixels))
+            distances.setdefault(f"plain_{name}", []).append(distance.of(true, plain))
         for group in (small.domain, f"{small.domain}_x{small.factor:g}"):
             gains.setdefault(group, []).append(restored_psnr[-1] - plain_psnr[-1])
         row = np.concatenate((plain, pixels, true), axis=1)
         rows.setdefault(id(true), torch.from_numpy(row).permute(2, 0, 1).float() / 255)
     values = {"psnr_y": fmean(restored_psnr), "plain_psnr_y": fmean(plain_psnr)}
     values |= {f"gain_{group}": fmean(gain) for group, gain in sorted(gains.items())}
+    values |= {name: fmean(each) for name, each in distances.items()}
     shown = list(rows.values())[:: -(-len(rows) // _SHOWN)]  # of all domains
     widest = max(row.shape[-1] for row in shown)
     sheet = torch.cat([nn.functional.pad(row, (0, widest - row.shape[-1])) for row in shown], dim=-2)
     by_domain = ", ".join(f"{group} {fmean(gain):+.2f}" for group, gain in gains.items() if "_x" not in group)
     summary = f"PSNR-Y {values['psnr_y']:.2f} dB (enlarged {values['plain_psnr_y']:.2f}); {by_domain} dB"
+    summary += "".join(f"; {name} {fmean(each):.4f}" for name, each in distances.items())
     return Scores(values, summary, sheet, "enlarged, restored, true")
