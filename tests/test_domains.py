@@ -56,7 +56,7 @@ def test_by_the_papers_protocol_models_of_its_two_scales_are_measured():
         return SimpleNamespace(facts=facts, entry=lambda: SimpleNamespace(facts=facts))
 
     sets = {name: (Sample(name, Path("a.png"), squared=side),) for name, side in (("cats", None), ("big", 9))}
-    party = Party([entry(scale) for scale in (2, 8, 32, 64)], None, [], quick=False)
+    party = Party([entry(scale) for scale in (2, 8, 32, 64)], [], None, [], quick=False)
     measured = MEASURED["table6"].plan(sets, party)
     scales = {name: [e.facts["scale"] for e in entries] for name, (_, entries) in measured.items()}
     assert scales["big"] == [32, 64] * 2  # and bicubic

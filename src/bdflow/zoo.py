@@ -190,6 +190,11 @@ def built_in() -> Iterator[Model]:
     return (_verify(BUILT_IN / name) for name in names())
 
 
+def built_in_restorations() -> Iterator[Model]:
+    """The networks that come with the package and restore thumbnails in ordinary codecs, verified."""
+    return (_verify(folder) for folder in _folders() if folder.name.startswith(f"{RESTORATION}-"))
+
+
 def _verify(folder: Path, *, trust: bool = False) -> Model:
     """Check every file named in ``SHA256SUMS``, and that the package or the caller vouches for them."""
     sums = _sums(folder)

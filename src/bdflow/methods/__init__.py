@@ -8,6 +8,7 @@ Another method joins as one more object with a name, an ``encode`` and a ``decod
 """
 
 from bdflow.methods.codecs import CODECS, AtQuality, Within
+from bdflow.methods.fitted import FittedTo
 from bdflow.methods.placeholders import BlurHash, ThumbHash
 from bdflow.methods.protocol import Method, round_trip
 from bdflow.methods.rescaled import Lossless, Resampled, Rescaled
@@ -18,6 +19,7 @@ __all__ = [
     "ESRGAN",
     "AtQuality",
     "BlurHash",
+    "FittedTo",
     "Lossless",
     "Method",
     "RealESRGAN",

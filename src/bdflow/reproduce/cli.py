@@ -36,7 +36,7 @@ def reproduce(
     What the results hold already is not measured again: a run that was stopped goes on.
 
     Args:
-        tables: table1 to table6, curves, invertibility, figure1, figure2, figure4 to figure6, or all.
+        tables: table1 to table6, curves, marks, invertibility, figure1, figure2, figure4 to figure6, or all.
         data: A folder of test pictures, or one with the known sets (portraits/test, photos/kodak24, ...);
             repeat it for more. Default: $BDFLOW_DATA.
         out: The folder for results, NAME.json each. Default: results; of quick runs quick-results.

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from bdflow import container, zoo
-from bdflow.codecs import AVIF_FOR_EYE, JPEG_XL, Codec, smallest_png
+from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG_XL, Codec, smallest_png
+from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.evaluate import pictures_in
 from bdflow.images import Picture
@@ -21,6 +22,7 @@ from bdflow.measure import Scorer, size_of, small_figures, store
 from bdflow.methods import (
     AtQuality,
     BlurHash,
+    FittedTo,
     Lossless,
     Method,
     Resampled,
@@ -196,6 +198,23 @@ class _HarmedBicubic:
 
     def decode(self, data: bytes) -> Pixels:
         return self.plain.decode(data)
+
+
+def fitted(enhancer: Enhancer, count: int | None, bits_per_pixel: float | None) -> Entry:
+    """A network behind an ordinary codec, in so many bytes or bits a pixel."""
+    method = FittedTo(enhancer, count, bits_per_pixel)
+    facts = {
+        "kind": "fitted",
+        "network": enhancer.model.title,
+        "model": enhancer.model.name,
+        "weights": enhancer.model.weights_sha256[:16],
+        "bytes": count,
+        "bits_per_pixel": bits_per_pixel,
+        **AVIF.settings(),
+        "pillow": version("pillow"),
+        "onnxruntime": version("onnxruntime"),
+    }
+    return Entry(method.name, facts, method)
 
 
 def resampled(filter: Literal["bilinear", "bicubic", "Lanczos"], scale: int) -> Entry:

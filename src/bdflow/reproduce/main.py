@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from bdflow import zoo
+from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
 from bdflow.files import make_folder, write_bytes
 from bdflow.measure import Learned, Scorer, learned
+from bdflow.networks.facts import DOWN
 from bdflow.reproduce import page, tables
 from bdflow.reproduce.entries import External, Ours, Portraits
 from bdflow.reproduce.plans import MEASURED, PAPER_SIDE, Party
@@ -25,8 +26,8 @@ from bdflow.rescaler import Rescaler
 Say = Callable[[str], None]
 
 ABLATIONS = ("table3", "table4")
-NAMES = ("table1", "table2", *ABLATIONS, "table5", "table6", "curves", "invertibility", "figure1", "figure2",
-         "figure4", "figure5", "figure6")  # fmt: skip
+NAMES = ("table1", "table2", *ABLATIONS, "table5", "table6", "curves", "marks", "invertibility", "figure1",
+         "figure2", "figure4", "figure5", "figure6")  # fmt: skip
 _TORCH = ("table2", "figure2")
 _WIDTH = 130  # columns of the widest table
 _COMPONENTS, _QUICK_PORTRAITS = 768, 33
@@ -109,7 +110,8 @@ def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer
 
 
 def _party(request: Request, sets: Sets) -> Party:
-    folders: Sequence[Any] = [*zoo.built_in(), *(zoo.find(f, trust=request.trust) for f in request.models)]
+    folders = [*zoo.built_in(), *zoo.built_in_restorations()]
+    folders += [zoo.find(folder, trust=request.trust) for folder in request.models]
     models: dict[str, zoo.Model] = {}
     for model in folders:  # a copy of a built-in model is that one
         models.setdefault(model.weights_sha256, model)
@@ -125,9 +127,11 @@ def _party(request: Request, sets: Sets) -> Party:
     portraits = None
     if sets.training:
         portraits = Portraits(sets.training, _COMPONENTS, _QUICK_PORTRAITS if request.quick else None)
-    ours = [Ours(Rescaler(model, threads=request.threads)) for model in models.values()]
+    flows = [model for model in models.values() if DOWN in model.graphs]
+    ours = [Ours(Rescaler(model, threads=request.threads)) for model in flows]
+    enhancers = [Enhancer(model, threads=request.threads) for model in models.values() if model not in flows]
     ours.sort(key=lambda one: one.facts["scale"])
-    return Party(ours, portraits, externals, request.quick)
+    return Party(ours, enhancers, portraits, externals, request.quick)
 
 
 def _learned(table: str) -> Sequence[str]:

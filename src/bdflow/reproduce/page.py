@@ -17,6 +17,7 @@ from bdflow.reproduce.sheets import SHEETS
 PAGE = "results.md"
 _ORDER = (
     "table1",
+    "marks",
     "curves",
     "table5",
     "table2",

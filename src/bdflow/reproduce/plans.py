@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG, JPEG_XL, WEBP, Codec
+from bdflow.enhancer import Enhancer
 from bdflow.methods import CODECS, ESRGAN, RealESRGAN
 from bdflow.reproduce.entries import (
     Entry,
@@ -11,6 +12,7 @@ from bdflow.reproduce.entries import (
     Ours,
     Portraits,
     codec_at,
+    fitted,
     harmed_bicubic,
     lossless,
     placeholders,
@@ -48,6 +50,23 @@ GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
         4: (64, 128, 192), 8: (128, 224), 16: (192,),
     },
 }  # fmt: skip
+# Besides, for the marks: between those, and below them.
+_FINER: Mapping[Codec, Mapping[float, Sequence[int]]] = {
+    WEBP: {3: (5, 20), 4: (0, 15), 6: (5, 40), 8: (25,), 12: (40,)},
+    AVIF: {
+        1: (10, 30, 50), 1.5: (15, 45, 60), 2: (24, 43, 67), 3: (15, 37, 65), 4: (37, 62), 6: (30, 60, 75),
+        8: (57,), 12: (70,),
+    },
+}  # fmt: skip
+# Where the restoration networks are measured, in bits a pixel; the least file has `_LEAST` bytes.
+RATES: Mapping[str, Sequence[float]] = {
+    "portraits/test": (0.01, 0.02, 0.04, 0.07, 0.1),
+    "celebahq1024/test": (0.01, 0.02, 0.04, 0.07, 0.1),
+    "celebahq512/test": (0.025, 0.04, 0.07, 0.1),
+    "photos/kodak24": (0.05, 0.1, 0.2, 0.35, 0.5),
+    "photos/bsd100": (0.05, 0.1, 0.2, 0.35, 0.5),
+}
+_LEAST = 600
 _QUICK_GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
     JPEG: {1: (5, 30, 80), 4: (40,)}, WEBP: {1: (0, 40, 80), 4: (40,)}, AVIF: {1: (10, 35, 60)},
     JPEG_XL: {1: (64, 192, 300)},
@@ -61,12 +80,14 @@ class Party:
 
     Attributes:
         models: The built-in models and those that were named.
+        enhancers: The restoration networks.
         portraits: PCA, where there is something to fit it on.
         externals: What other programs restored.
         quick: Fewer points and conditions.
     """
 
     models: Sequence[Ours]
+    enhancers: Sequence[Enhancer]
     portraits: Portraits | None
     externals: Sequence[External]
     quick: bool
@@ -146,6 +167,26 @@ def _curves(sets: Chosen, party: Party) -> Plan:
     }
 
 
+def _marks(sets: Chosen, party: Party) -> Plan:
+    """Restoration networks at a few rates, and the codecs at many."""
+    grids = [_QUICK_GRID] if party.quick else [GRID, _FINER]
+    rivals = [
+        codec_at(codec, quality, factor)
+        for grid in grids
+        for codec, factors in grid.items()
+        for factor, qualities in factors.items()
+        for quality in qualities
+    ]
+    plan = {}
+    for name, samples in sets.items():
+        rates = [0.2, 0.5] if party.quick else RATES.get(name, (0.05, 0.1, 0.2, 0.5))
+        ours = [fitted(enhancer, None, rate) for enhancer in party.enhancers for rate in rates]
+        if name in PORTRAITS:
+            ours += [fitted(enhancer, _LEAST, None) for enhancer in party.enhancers]
+        plan[name] = (samples, [*rivals, *ours])
+    return plan
+
+
 def _invertibility(sets: Chosen, party: Party) -> Plan:
     conditions = CONDITIONS[:4] if party.quick else CONDITIONS
     sigmas, seeds = (SIGMAS[-1:], SEEDS[:2]) if party.quick else (SIGMAS, SEEDS)
@@ -191,6 +232,7 @@ MEASURED: Mapping[str, Measured] = {
     "table5": Measured("bytes against JPEG and its heirs", ("celebahq1024/test",), _table5),
     "table6": Measured("other domains", OTHERS, _table6, squared=PAPER_OTHERS),
     "curves": Measured("rate against quality", (*PORTRAITS, "photos/kodak24"), _curves),
+    "marks": Measured("files in ordinary codecs", tuple(RATES), _marks),
     "invertibility": Measured(
         "what happens to the small picture",
         ("celebahq512/test", "photos/kodak24", "cats/test"),

@@ -9,6 +9,7 @@ from typing import Any
 from bdflow.reproduce import curves
 from bdflow.reproduce.domains import table6
 from bdflow.reproduce.grid import Grid, by_set, cell, published
+from bdflow.reproduce.marks import marks
 from bdflow.reproduce.results import Document, read
 
 STUDY, NETWORKS = "boundary.json", "networks-portraits.json"
@@ -23,7 +24,7 @@ def grids(table: str, folder: Path) -> list[Grid]:
     networks = read(folder / NETWORKS) if (folder / NETWORKS).is_file() else None
     makers: dict[str, Callable[[Document], list[Grid]]] = {
         "table1": partial(table1, study=networks), "table2": table2, "table3": table3, "table4": table4,
-        "table5": table5, "table6": table6, "curves": rates, "invertibility": invertibility,
+        "table5": table5, "table6": table6, "curves": rates, "marks": marks, "invertibility": invertibility,
         "figure2": figure2,
     }  # fmt: skip
     path = folder / (STUDY if table in ("table3", "table4") else f"{table}.json")

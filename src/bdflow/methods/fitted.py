@@ -1,0 +1,48 @@
+"""Our files in ordinary codecs, behind the protocol of all methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bdflow.fitting import budget, fit
+from bdflow.images import Picture
+from bdflow.methods.protocol import Pixels, is_gray
+from bdflow.restorer import Restorer
+
+if TYPE_CHECKING:  # it loads ONNX Runtime
+    from bdflow.enhancer import Enhancer
+
+
+@dataclass(frozen=True)
+class FittedTo:
+    """An AVIF that restores best in a number of bytes, as `bdflow downscale --bytes` writes it.
+
+    Attributes:
+        enhancer: What restores it.
+        count: Bytes that it may have; None where bits are named.
+        bits_per_pixel: The same, in bits for each pixel of the photograph.
+    """
+
+    enhancer: Enhancer
+    count: int | None = None
+    bits_per_pixel: float | None = None
+
+    @property
+    def name(self) -> str:
+        rate = f"{self.bits_per_pixel:g} bpp" if self.count is None else f"{self.count:,} bytes"
+        return f"bdflow {self.enhancer.model.name}, {rate}"
+
+    def encode(self, rgb: Pixels) -> bytes:
+        picture = Picture(rgb, gray=is_gray(rgb))
+        count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
+        return fit(picture, self.enhancer, budget=count).small.to_bytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        _, small, _ = self._reader.accept(data)
+        return self.enhancer.rgb(small)  # type: ignore[arg-type]  # a thumbnail, as it is an AVIF
+
+    @cached_property
+    def _reader(self) -> Restorer:
+        return Restorer(self.enhancer.model.folder, trust=True)

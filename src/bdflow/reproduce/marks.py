@@ -1,0 +1,151 @@
+"""What restoration networks save: picture by picture, our files against the best of all codecs' files."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from bdflow.reproduce.curves import Point, bd_rate, best, rate_at
+from bdflow.reproduce.grid import Grid, by_set
+from bdflow.reproduce.results import Document
+
+MEASURES = {"psnr_y": "PSNR-Y", "psnr_rgb": "PSNR-RGB"}
+MOST = 2.0  # bits a pixel: up to so many, a rival may reach our LPIPS
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def marks(document: Document) -> list[Grid]:
+    """Bytes for equal PSNR and for equal LPIPS, by set and network."""
+    psnr = Grid(
+        "More bytes (+) or fewer (-) than the best codec's for equal PSNR: BD-rate picture by picture",
+        ("set", "network", "measure", "mean", "worst picture", "bits a pixel", "pictures"),
+    )
+    eye = Grid(
+        "Bytes for equal LPIPS-RGB: ours over the best codec's (below 1: ours are fewer)",
+        ("set", "network", "geometric mean", "cases", "no codec gets there", "a codec needs less still"),
+    )
+    for name, rows in by_set(document):
+        for model in models(rows):
+            for measure, title in MEASURES.items():
+                if of_set := saving(rows, model, measure):
+                    psnr.rows.append((
+                        name, model, title, f"{of_set.mean:+.1f} %", f"{of_set.worst:+.1f} %",
+                        f"{of_set.low:.4f} to {of_set.high:.3f}", str(of_set.count),
+                    ))  # fmt: skip
+                    if of_set.apart:
+                        apart = f"{name}, {model}, {title}: curves too far apart on {of_set.apart} pictures."
+                        psnr.notes.append(apart)
+            if found := share(rows, model):
+                counts = str(found.cases), str(found.beyond), str(found.at_most)
+                eye.rows.append((name, model, f"{found.mean:.2f}", *counts))
+    psnr.notes.append(
+        "The codecs are JPEG, WebP, AVIF (tuned for PSNR, and for the eye) and JPEG XL, each at full size and"
+        " shrunk by 1.5 to 16, all with one curve: the best of them at each quality. A shrunk picture of"
+        " theirs carries 4 bytes of size; ours carry what restores them. Pictures are compared one by one."
+    )
+    eye.notes.append(
+        f"A case is a picture at one of our rates. No codec gets there: none of its files of up to {MOST:g}"
+        " bits a pixel is as good. A codec needs less still: its least file is better than ours."
+    )
+    return [psnr, eye]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Bytes of a set's files for equal PSNR, against the best codec's, picture by picture.
+
+    Attributes:
+        mean, worst: BD-rate in percent, below 0 where ours are fewer.
+        low, high: Mean bits a pixel of our least and our largest files, between which it is taken.
+        count: Pictures.
+        apart: Pictures whose curves share too little quality to be compared.
+    """
+
+    mean: float
+    worst: float
+    low: float
+    high: float
+    count: int
+    apart: int
+
+
+def models(rows: Rows) -> list[str]:
+    """The restoration networks that were measured."""
+    return list(dict.fromkeys(row["facts"]["model"] for row in rows if row["facts"]["kind"] == "fitted"))
+
+
+def saving(rows: Rows, model: str, measure: str) -> Saving | None:
+    """The BD-rate of a network's files on a set against all codecs' files; None where there are none.
+
+    Args:
+        rows: Of one set, of `bdflow reproduce marks`.
+        model: The network.
+        measure: A key of `MEASURES`.
+    """
+    rates, spans, apart = [], [], 0
+    for ours, rivals in _pictures(rows, model, measure):
+        rate = bd_rate(rivals, ours)
+        if rate is None:
+            apart += 1
+            continue
+        rates.append(rate)
+        spans.append((best(ours)[0].rate, best(ours)[-1].rate))
+    if not rates:
+        return None
+    low, high = (fmean(ends) for ends in zip(*spans, strict=True))
+    return Saving(fmean(rates), max(rates), low, high, len(rates), apart)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Our bytes over the best codec's for equal LPIPS-RGB, over all pictures and rates of a set.
+
+    Attributes:
+        mean: Geometric; of the cases in which a codec gets there with `MOST` bits a pixel or fewer.
+        cases: Those.
+        beyond: Cases in which none does.
+        at_most: Those of ``cases`` in which the least file of a codec is better still: there it is more.
+    """
+
+    mean: float
+    cases: int
+    beyond: int
+    at_most: int
+
+
+def share(rows: Rows, model: str) -> Share | None:
+    """How many of the best codec's bytes a network's files take for equal LPIPS-RGB; None without LPIPS."""
+    ratios, beyond, at_most = [], 0, 0
+    for ours, rivals in _pictures(rows, model, "lpips"):
+        reached = [point for point in rivals if point.rate <= MOST]
+        for point in ours:
+            rate = rate_at(reached, point.quality)
+            if rate is None:
+                beyond += 1
+                continue
+            at_most += rate.at_most
+            ratios.append(point.rate / rate.bits)
+    if not ratios:
+        return None
+    return Share(math.exp(fmean(map(math.log, ratios))), len(ratios), beyond, at_most)
+
+
+def _pictures(rows: Rows, model: str, measure: str) -> Iterator[tuple[list[Point], list[Point]]]:
+    """Of each picture, the points of a network and those of all codecs."""
+    measured = [row for row in rows if measure in row["measures"]]
+    ours = [row for row in measured if row["facts"].get("model") == model]
+    rivals = [row for row in measured if row["facts"]["kind"] == "codec"]
+    for picture in dict.fromkeys(name for row in ours for name in row["pictures"]):
+        yield _points(ours, picture, measure), _points(rivals, picture, measure)
+
+
+def _points(rows: Rows, picture: str, measure: str) -> list[Point]:
+    points = []
+    for row in rows:
+        if picture in row["pictures"]:
+            values = dict(zip(row["measures"], row["pictures"][picture], strict=True))
+            quality = values[measure] * (-1 if measure == "lpips" else 1)
+            points.append(Point(values["bits_per_pixel"], quality, row["method"]))
+    return points
