@@ -12,7 +12,7 @@ from small_files import SRGB, saved_again
 from thumbnails import QUICK, coded, photo, pixels, thumbnail
 
 import bdflow
-from bdflow import fitting
+from bdflow import fitting, restorer, zoo
 from bdflow.container import read
 from bdflow.smallfile.thumbnail import Thumbnail
 
@@ -239,6 +239,22 @@ def test_what_was_stripped_restores_with_its_scale(shell, picture, format, facto
     # The same network saw the same, but for the photograph's true size.
     restored = pixels(Path("stripped.restored.png").read_bytes())
     np.testing.assert_array_equal(restored[:39, :51], np.asarray(bdflow.upscale(made)))
+
+
+def test_each_purpose_has_its_network(shell, picture, restoring, monkeypatch):
+    made = thumbnail(photo(), "WebP", 2)
+    Path("a.webp").write_bytes(made.data)
+    asked = []
+    network = zoo.find_restoration()
+    monkeypatch.setattr(restorer, "find_restoration", lambda purpose: asked.append(purpose) or network)
+    assert shell("upscale", "a.webp", "--for", "look")[0] == 0
+    assert shell("upscale", "a.webp", "--force")[0] == 0
+    bdflow.upscale("a.webp", purpose="look")
+    assert asked == ["look", "fidelity", "look"]
+    line = "bdflow: a model restores for its own purpose: name one of them (--for or --model)\n"
+    assert shell("upscale", "a.webp", "--for", "look", "-m", network.name) == (1, b"", line)
+    with pytest.raises(bdflow.BDFlowError, match="no purpose 'art': choose one of fidelity, look"):
+        bdflow.upscale("a.webp", purpose="art")
 
 
 def test_what_was_resized_by_a_pixel(shell, picture):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
     from bdflow.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
     from bdflow.smallfile.thumbnail import Domain, Thumbnail
+    from bdflow.zoo import Purpose
 
 __version__ = "0.1.0"
 __all__ = ["BDFlowError", "__version__", "downscale", "fit", "list_models", "load", "upscale"]
@@ -132,6 +133,7 @@ def upscale(
     *,
     model: str | Path | None = None,
     scale: float | None = None,
+    purpose: Purpose = "fidelity",
     sigma: float = 0.0,
     seed: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -144,6 +146,7 @@ def upscale(
     """Restore one picture with the built-in model that its file names, or with ``model``.
 
     ``scale`` is for an ordinary thumbnail that lost what bdflow added: how many times smaller it is.
+    ``purpose`` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
 
     See :meth:`bdflow.rescaler.Rescaler.upscale`.
 
@@ -156,8 +159,9 @@ def upscale(
     from bdflow.restorer import Restorer
 
     restorer = Restorer(
-        model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
-    )
+        model, scale=scale, purpose=purpose, tile=tile, threads=threads, device=device, backend=backend,
+        trust=trust,
+    )  # fmt: skip
     rescaler, accepted, remarks = restorer.accept(small, max_pixels=max_pixels)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)

@@ -58,6 +58,7 @@ def _factor(_: object, value: float | None) -> None:
 
 
 Factor = Annotated[float | None, Parameter(("--scale", "-x"), validator=_factor)]
+For = Annotated[Literal["fidelity", "look"], Parameter("--for")]
 Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
 Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
 Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]

@@ -18,7 +18,7 @@ from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import SmallFile
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.strips import Strips
-from bdflow.zoo import find, find_maker, find_restoration
+from bdflow.zoo import PURPOSES, Purpose, find, find_maker, find_restoration
 
 
 class Restores(Protocol):
@@ -39,6 +39,8 @@ class Restorer:
             files name. One that restores thumbnails in ordinary codecs takes these alone.
         scale: How many times smaller a picture in an ordinary codec is that lost its payload; None takes it
             for one at its full size.
+        purpose: What thumbnails in ordinary codecs are restored for: see
+            :func:`bdflow.zoo.find_restoration`.
         tile: As for :class:`bdflow.rescaler.Rescaler`.
         threads: Processor threads for one picture; None takes all cores.
         device, backend: As for :class:`bdflow.rescaler.Rescaler`.
@@ -46,7 +48,8 @@ class Restorer:
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
-            is not to be had, the scale is no factor of thumbnails, or both a model and a scale are named.
+            is not to be had, the scale is no factor of thumbnails, the purpose is none, or a model is named
+            besides a scale or a purpose.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Restorer:
         model: str | Path | None = None,
         *,
         scale: float | None = None,
+        purpose: Purpose = "fidelity",
         tile: int | None = None,
         threads: int | None = None,
         device: str = "auto",
@@ -71,7 +75,11 @@ class Restorer:
             )
         if scale is not None and self._only:
             raise BDFlowError("a model restores at its own scale: name one of them (--scale or --model)")
-        self._scale = scale
+        if purpose != "fidelity" and only:
+            raise BDFlowError("a model restores for its own purpose: name one of them (--for or --model)")
+        if purpose not in PURPOSES:
+            raise BDFlowError(f"no purpose {purpose!r}: choose one of {', '.join(PURPOSES)}")
+        self._scale, self._purpose = scale, purpose
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
 
@@ -144,4 +152,4 @@ class Restorer:
 
     @cached_property
     def _enhancer(self) -> Enhancer:
-        return self._enhanced_with(self._restoration or find_restoration())
+        return self._enhanced_with(self._restoration or find_restoration(self._purpose))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bdflow import graphs
 from bdflow.errors import BDFlowError
@@ -29,6 +29,8 @@ from bdflow.networks.facts import read as read_facts
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
 RESTORATION = "restoration"  # a kind of network, and what the names of its built-in models begin with
+Purpose = Literal["fidelity", "look"]  # what a restored picture is for: close in its samples, or to the eye
+PURPOSES: tuple[Purpose, ...] = ("fidelity", "look")
 HALO = "halo.json"  # beside the weights: their digest, which small files name, must not hang on tiling
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
@@ -160,14 +162,14 @@ def find_maker(name: str, weights: bytes) -> Model:
     return _verify(BUILT_IN / name)
 
 
-def find_restoration(purpose: str = "fidelity") -> Model:
+def find_restoration(purpose: Purpose = "fidelity") -> Model:
     """The built-in network that restores thumbnails in ordinary codecs.
 
     Args:
-        purpose: ``fidelity``, for the highest PSNR.
+        purpose: ``fidelity``, for the highest PSNR; or ``look``, for what people see.
 
     Raises:
-        BDFlowError: There is none for it, or its files are damaged.
+        BDFlowError: There is no network for it, or its files are damaged.
     """
     folder = BUILT_IN / f"{RESTORATION}-{purpose}"
     if folder not in _folders():

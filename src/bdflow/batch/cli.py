@@ -21,6 +21,7 @@ from bdflow.arguments import (
     Coding,
     Computing,
     Factor,
+    For,
     Force,
     Input,
     Model,
@@ -186,6 +187,7 @@ def upscale(
     output: Output = None,
     model: Model = None,
     scale: Factor = None,
+    purpose: For = "fidelity",
     trust: Switch = False,
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
@@ -204,6 +206,8 @@ def upscale(
             Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
         model: For a PNG that lost its bdflow chunk, or was made by a model that is not built in.
         scale: For an AVIF, WebP or JPEG that lost what bdflow added: how many times smaller it is.
+        purpose: What an AVIF, WebP or JPEG is restored for: fidelity comes closest in its samples (PSNR),
+            look to the eye.
         trust: Take a model folder that did not come with bdflow.
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
@@ -226,14 +230,16 @@ def upscale(
         from bdflow.batch.work import restoring
 
         jobs, threads = share(batch.jobs, computing.threads)
-        restorer = Restorer(model, scale=scale, trust=trust, **asdict(replace(computing, threads=threads)))
+        restorer = Restorer(
+            model, scale=scale, purpose=purpose, trust=trust, **asdict(replace(computing, threads=threads))
+        )
         work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    restorer = Restorer(model, scale=scale, trust=trust, **asdict(computing))
+    restorer = Restorer(model, scale=scale, purpose=purpose, trust=trust, **asdict(computing))
     rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
     if target != "-":
         check_target(target, force, source=small)

@@ -1,4 +1,4 @@
-"""Our files in ordinary codecs, behind the protocol of all methods."""
+"""Our files in ordinary codecs, and the codecs' own in as many bytes, behind the protocol of all methods."""
 
 from __future__ import annotations
 
@@ -13,35 +13,42 @@ from bdflow.restorer import Restorer
 
 if TYPE_CHECKING:  # it loads ONNX Runtime
     from bdflow.enhancer import Enhancer
+    from bdflow.smallfile.thumbnail import Domain
 
 
 @dataclass(frozen=True)
 class FittedTo:
-    """An AVIF that restores best in a number of bytes, as `bdflow downscale --bytes` writes it.
+    """The file that restores best in a number of bytes, as `bdflow downscale --bytes` writes it.
 
     Attributes:
         enhancer: What restores it.
         count: Bytes that it may have; None where bits are named.
         bits_per_pixel: The same, in bits for each pixel of the photograph.
+        format: "AVIF", "WebP" or "JPEG".
+        domain: As for `bdflow.fitting.fit`; "plain" is the codec alone, free to shrink the picture.
     """
 
     enhancer: Enhancer
     count: int | None = None
     bits_per_pixel: float | None = None
+    format: str = "AVIF"
+    domain: Domain | None = None
 
     @property
     def name(self) -> str:
         rate = f"{self.bits_per_pixel:g} bpp" if self.count is None else f"{self.count:,} bytes"
-        return f"bdflow {self.enhancer.model.name}, {rate}"
+        who = f"{self.format} alone" if self.domain == "plain" else f"bdflow {self.enhancer.model.name}"
+        return f"{who}, {rate}"
 
     def encode(self, rgb: Pixels) -> bytes:
         picture = Picture(rgb, gray=is_gray(rgb))
         count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
-        return fit(picture, self.enhancer, budget=count).small.to_bytes()
+        fitted = fit(picture, self.enhancer, budget=count, format=self.format, domain=self.domain)
+        return fitted.small.to_bytes()
 
     def decode(self, data: bytes) -> Pixels:
         _, small, _ = self._reader.accept(data)
-        return self.enhancer.rgb(small)  # type: ignore[arg-type]  # a thumbnail, as it is an AVIF
+        return self.enhancer.rgb(small)  # type: ignore[arg-type]  # a thumbnail: the format is no PNG
 
     @cached_property
     def _reader(self) -> Restorer:

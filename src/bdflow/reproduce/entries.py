@@ -40,6 +40,7 @@ from bdflow.reproduce.sets import Sample
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import VERSION
+from bdflow.smallfile.thumbnail import FACTORS as THUMBNAILS
 
 BYTES = "bytes.csv"
 PCA_SIDE = 128
@@ -200,21 +201,26 @@ class _HarmedBicubic:
         return self.plain.decode(data)
 
 
-def fitted(enhancer: Enhancer, count: int | None, bits_per_pixel: float | None) -> Entry:
-    """A network behind an ordinary codec, in so many bytes or bits a pixel."""
-    method = FittedTo(enhancer, count, bits_per_pixel)
+def fitted(enhancer: Enhancer, rate: Mapping[str, Any]) -> Entry:
+    """A network behind AVIF, in so many bytes (``count``) or ``bits_per_pixel``."""
+    method = FittedTo(enhancer, **rate)
     facts = {
-        "kind": "fitted",
         "network": enhancer.model.title,
         "model": enhancer.model.name,
         "weights": enhancer.model.weights_sha256[:16],
-        "bytes": count,
-        "bits_per_pixel": bits_per_pixel,
-        **AVIF.settings(),
-        "pillow": version("pillow"),
         "onnxruntime": version("onnxruntime"),
     }
-    return Entry(method.name, facts, method)
+    return Entry(method.name, {**codec_facts(AVIF), "kind": "fitted", **facts, **rate}, method)
+
+
+def codec_within(codec: Codec, enhancer: Enhancer, rate: Mapping[str, Any]) -> Entry:
+    """A codec alone in so many bytes or bits a pixel, found as our files are.
+
+    Args:
+        enhancer: Needed to ask for it, but no network restores what comes out.
+    """
+    method = FittedTo(enhancer, **rate, format=codec.name, domain="plain")
+    return Entry(method.name, {**codec_facts(codec), "factors": list(THUMBNAILS), **rate}, method)
 
 
 def resampled(filter: Literal["bilinear", "bicubic", "Lanczos"], scale: int) -> Entry:

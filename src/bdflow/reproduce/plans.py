@@ -12,6 +12,7 @@ from bdflow.reproduce.entries import (
     Ours,
     Portraits,
     codec_at,
+    codec_within,
     fitted,
     harmed_bicubic,
     lossless,
@@ -50,15 +51,13 @@ GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
         4: (64, 128, 192), 8: (128, 224), 16: (192,),
     },
 }  # fmt: skip
-# Besides, for the marks: between those, and below them.
+# Besides, where the marks for the eye are measured: each codec's best settings by LPIPS, closer together.
 _FINER: Mapping[Codec, Mapping[float, Sequence[int]]] = {
-    WEBP: {3: (5, 20), 4: (0, 15), 6: (5, 40), 8: (25,), 12: (40,)},
-    AVIF: {
-        1: (10, 30, 50), 1.5: (15, 45, 60), 2: (24, 43, 67), 3: (15, 37, 65), 4: (37, 62), 6: (30, 60, 75),
-        8: (57,), 12: (70,),
-    },
-}  # fmt: skip
-# Where the restoration networks are measured, in bits a pixel; the least file has `_LEAST` bytes.
+    AVIF: {1: (10, 30, 50), 1.5: (15, 45, 60), 2: (24, 43, 67), 3: (15, 37), 4: (37,), 6: (30,)},
+    AVIF_FOR_EYE: {1: (5, 20, 30), 1.5: (15, 30), 2: (15, 35, 45)},
+}
+_EYE = ("portraits/test", "photos/kodak24")
+# Where the restoration networks are measured, in bits a pixel; of portraits in 600 bytes, too.
 RATES: Mapping[str, Sequence[float]] = {
     "portraits/test": (0.01, 0.02, 0.04, 0.07, 0.1),
     "celebahq1024/test": (0.01, 0.02, 0.04, 0.07, 0.1),
@@ -67,6 +66,7 @@ RATES: Mapping[str, Sequence[float]] = {
     "photos/bsd100": (0.05, 0.1, 0.2, 0.35, 0.5),
 }
 _LEAST = 600
+_AS_GOOD = 0.04  # bits a pixel up to which WebP, and from which JPEG, may do as well as AVIF
 _QUICK_GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
     JPEG: {1: (5, 30, 80), 4: (40,)}, WEBP: {1: (0, 40, 80), 4: (40,)}, AVIF: {1: (10, 35, 60)},
     JPEG_XL: {1: (64, 192, 300)},
@@ -154,9 +154,7 @@ def _table6(sets: Chosen, party: Party) -> Plan:
 
 def _curves(sets: Chosen, party: Party) -> Plan:
     grid = _QUICK_GRID if party.quick else GRID
-    entries = [model.entry() for model in party.models]
-    for codec, factors in grid.items():
-        entries += [codec_at(codec, quality, factor) for factor, each in factors.items() for quality in each]
+    entries = [model.entry() for model in party.models] + _grid(grid)
     for scale in sorted({2, 4, *party.scales}):
         entries += [resampled("bicubic", scale), resampled("Lanczos", scale)]
     entries += [] if party.quick else superresolved([ESRGAN, RealESRGAN], PAPER_SCALES)
@@ -168,23 +166,32 @@ def _curves(sets: Chosen, party: Party) -> Plan:
 
 
 def _marks(sets: Chosen, party: Party) -> Plan:
-    """Restoration networks at a few rates, and the codecs at many."""
-    grids = [_QUICK_GRID] if party.quick else [GRID, _FINER]
-    rivals = [
+    """Restoration networks in a few numbers of bytes, and the codecs in as many."""
+    plan = {}
+    for name, samples in sets.items():
+        rates = (0.2, 0.5) if party.quick else RATES.get(name, (0.05, 0.1, 0.2, 0.5))
+        asked = [{"bits_per_pixel": rate} for rate in rates]
+        asked += [{"count": _LEAST}] if name in PORTRAITS else []
+        entries = [fitted(enhancer, rate) for enhancer in party.enhancers for rate in asked]
+        entries += [
+            codec_within(codec, enhancer, rate)
+            for enhancer in party.enhancers[:1]
+            for rate in asked
+            for codec in (AVIF, WEBP if rate.get("bits_per_pixel", 0) <= _AS_GOOD else JPEG)
+        ]
+        if name in _EYE:
+            entries += _grid(GRID) + _grid(_FINER)
+        plan[name] = (samples, entries)
+    return plan
+
+
+def _grid(grid: Mapping[Codec, Mapping[float, Sequence[int]]]) -> list[Entry]:
+    return [
         codec_at(codec, quality, factor)
-        for grid in grids
         for codec, factors in grid.items()
         for factor, qualities in factors.items()
         for quality in qualities
     ]
-    plan = {}
-    for name, samples in sets.items():
-        rates = [0.2, 0.5] if party.quick else RATES.get(name, (0.05, 0.1, 0.2, 0.5))
-        ours = [fitted(enhancer, None, rate) for enhancer in party.enhancers for rate in rates]
-        if name in PORTRAITS:
-            ours += [fitted(enhancer, _LEAST, None) for enhancer in party.enhancers]
-        plan[name] = (samples, [*rivals, *ours])
-    return plan
 
 
 def _invertibility(sets: Chosen, party: Party) -> Plan:

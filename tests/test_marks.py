@@ -1,0 +1,89 @@
+"""Marks: what our files save on made-up curves whose ratio is known."""
+
+import pytest
+
+from bdflow.reproduce import marks
+from bdflow.reproduce.curves import Point
+
+RATES = (0.05, 0.1, 0.2, 0.4)
+
+
+def row(kind, name, values, measure="psnr_y", **facts):
+    """One file of each picture: bits a pixel and quality."""
+    return {
+        "set": "s",
+        "method": name,
+        "count": len(values),
+        "facts": {"kind": kind, **facts},
+        "measures": ["bits_per_pixel", measure],
+        "pictures": {picture: list(pair) for picture, pair in values.items()},
+    }
+
+
+def ours(rate, values, **more):
+    return row("fitted", f"n {rate}", values, model="n", **more)
+
+
+def rows(saved):
+    """Of two codecs the second is the better one; ours take 1 - saved[picture] of its bytes."""
+    found = []
+    for place, rate in enumerate(RATES):
+        quality = 30 + 2 * place
+        found.append(row("codec", f"JPEG {place}", dict.fromkeys(saved, (3 * rate, quality)), codec="JPEG"))
+        found.append(row("codec", f"AVIF {place}", dict.fromkeys(saved, (rate, quality)), codec="AVIF"))
+        found.append(ours(rate, {p: (rate * (1 - s), quality) for p, s in saved.items()}))
+    return found
+
+
+def test_savings_picture_by_picture():
+    saving = marks.saving(rows({"a": 0.2, "b": -0.1}), "n", "psnr_y")
+    assert saving.mean == pytest.approx(-5)  # of -20 % and +10 %
+    assert saving.worst == pytest.approx(10)
+    assert saving.low == pytest.approx(0.05 * (0.8 + 1.1) / 2)
+    assert saving.high == pytest.approx(0.4 * (0.8 + 1.1) / 2)
+    assert (saving.count, saving.apart) == (2, 0)
+
+
+def test_a_picture_whose_curves_share_no_quality_is_counted_apart():
+    found = rows({"a": 0.2})
+    for place, rate in enumerate(RATES):
+        found[3 * place + 2]["pictures"]["b"] = [rate, 60 + place]
+        found[3 * place + 1]["pictures"]["b"] = [rate, 30 + place]
+    saving = marks.saving(found, "n", "psnr_y")
+    assert (saving.count, saving.apart) == (1, 1)
+    assert marks.saving(found, "another", "psnr_y") is None
+    assert marks.saving(found, "n", "psnr_rgb") is None
+
+
+def test_bytes_for_equal_lpips():
+    distances = 0.4, 0.3, 0.2, 0.1
+    codec = [
+        row("codec", f"AVIF {d}", {"a": (rate, d)}, "lpips", codec="AVIF")
+        for rate, d in zip((0.2, 0.4, 0.8, 3.0), distances, strict=True)
+    ]
+    network = [
+        ours(rate, {"a": (rate, d)}, measure="lpips")
+        for rate, d in zip((0.05, 0.1, 0.2, 0.4), (0.45, 0.3, 0.2, 0.15), strict=True)
+    ]
+    share = marks.share([*codec, *network], "n")
+    # 0.05 for at most 0.2, 0.1 for 0.4, 0.2 for 0.8; no codec has 0.15 with 2 bits a pixel.
+    assert share.mean == pytest.approx(0.25)
+    assert (share.cases, share.beyond, share.at_most) == (3, 1, 1)
+    assert marks.models([*codec, *network]) == ["n"]
+
+
+def test_the_table():
+    document = {"rows": rows({"a": 0.2, "b": -0.1})}
+    psnr, eye = marks.marks(document)
+    assert psnr.rows == [("s", "n", "PSNR-Y", "-5.0 %", "+10.0 %", "0.0475 to 0.380", "2")]
+    assert eye.rows == []
+
+
+def test_the_hull_leaves_out_what_a_mixture_beats():
+    rates = (0.1, 0.2, 0.39, 0.4, 0.8)
+    qualities = (30.0, 32.0, 32.5, 36.0, 37.0)
+    points = [Point(rate, quality, "") for rate, quality in zip(rates, qualities, strict=True)]
+    # 0.2 lies below the chord from 0.1 to 0.4, by a decibel in the middle of it.
+    assert [point.rate for point in marks.hull(points)] == [0.1, 0.4, 0.8]
+    assert marks.hull(points[:2]) == points[:2]
+    assert marks.hull([*points[:2], Point(0.3, 31.0, "worse")]) == points[:2]
