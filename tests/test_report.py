@@ -1,6 +1,7 @@
 """Tables, cards and sheets say what was measured, and fit."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -85,13 +86,19 @@ def test_the_evaluation_table_without_lpips_and_with_skipped_pictures(model):
 def test_the_models_table_fits_and_says_what_was_measured(model, monkeypatch):
     monkeypatch.setattr(zoo, "BUILT_IN", model.folder.parent)
     zoo.list_built_in()
-    before = printed(report.models_table())
-    assert "built-in models, Apache-2.0" in before
+    before = printed(report.models_tables())
+    assert "models for small PNGs" in before
     assert "│ tiny-x4 │ x4    │ 0.1 │ not yet     │        │      │" in before
     report.write_card(model, result(model))
-    after = printed(report.models_table())
+    after = printed(report.models_tables())
     assert "│ tiny-x4 │ x4    │ 0.1 │ portraits/test │  31.23 │ +3.12 │" in after
     assert max(map(len, after.splitlines())) <= 80
+
+
+def test_the_models_tables_list_restoration_networks(restoring):
+    text = printed(report.models_tables())
+    assert "restoration-fidelity" not in text.split("networks for AVIF")[0]
+    assert re.search(r"│ restoration-fidelity │ 0\.\d │ not yet +│ +│ +│", text.split("networks for AVIF")[1])
 
 
 def test_results_of_other_weights_are_not_shown(model):

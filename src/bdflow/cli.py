@@ -72,11 +72,11 @@ def models(*, paper: Switch = False) -> None:
     """
     from rich.console import Console
 
-    from bdflow.report import models_table, paper_table
+    from bdflow.report import models_tables, paper_table
 
     if paper:
         needs("torch", what="--paper")
-    Console().print(paper_table() if paper else models_table())
+    Console().print(paper_table() if paper else models_tables())
 
 
 @app.command
