@@ -12,14 +12,16 @@ from pictures import SRGB
 from PIL import Image
 from rich.console import Console
 from test_compare_page import data_of
+from thumbnails import QUICK, photo
 
 import bdflow
-from bdflow import BDFlowError
+from bdflow import BDFlowError, fitting
 from bdflow.compare.box import Box, choose_box, parse_box
 from bdflow.compare.measure import compare, table
 from bdflow.compare.run import sheet_paths
 from bdflow.compare.sheet import draw_sheet
 from bdflow.measure import Learned
+from bdflow.methods import Rescaled
 from bdflow.metrics import psnr, psnr_y, ssim_y
 
 # Boxes
@@ -91,7 +93,7 @@ def compared(tiny, tmp_path_factory):
     Image.fromarray(rgba).save(path)
     said = []
     rescaler = bdflow.load(tiny("tiny-x4"), threads=1, trust=True)
-    return rescaler, rgba[..., :3], compare(rescaler, path, say=said.append), said
+    return rescaler, rgba[..., :3], compare(Rescaled(rescaler), path, say=said.append), said
 
 
 def test_ours_comes_first_and_sets_the_bytes(compared):
@@ -127,7 +129,7 @@ def test_a_method_that_fails_is_told_and_the_others_are_compared(compared, tmp_p
 
     monkeypatch.setattr("bdflow.methods.placeholders.thumbhash", never)
     Image.fromarray(compared[1]).save(tmp_path / "photo.png")
-    result = compare(compared[0], tmp_path / "photo.png")
+    result = compare(Rescaled(compared[0]), tmp_path / "photo.png")
     assert result.skipped["ThumbHash"] == "it cannot"
     assert "JPEG" in [stored.method for stored in result.stored]
 
@@ -135,9 +137,9 @@ def test_a_method_that_fails_is_told_and_the_others_are_compared(compared, tmp_p
 def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, monkeypatch):
     learned = {"lpips": Learned(lambda a, b: 0.25, 31)}
     monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: (learned, {}))
-    monkeypatch.setattr("bdflow.compare.measure.rivals", lambda scale, budget: [])
+    monkeypatch.setattr("bdflow.compare.measure.rivals", lambda budget, scale: [])
     Image.fromarray(compared[1]).save(tmp_path / "photo.png")
-    result = compare(compared[0], tmp_path / "photo.png")
+    result = compare(Rescaled(compared[0]), tmp_path / "photo.png")
     assert result.stored[0].figures()["lpips"] == 0.25
     console = Console(width=100, force_terminal=False)
     with console.capture() as capture:
@@ -145,7 +147,7 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, 
     assert "┃ LPIPS-RGB ┃" in capture.get()
     assert "│    0.2500 │" in capture.get()
     monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {}))
-    assert "lpips" not in compare(compared[0], tmp_path / "photo.png").stored[0].figures()
+    assert "lpips" not in compare(Rescaled(compared[0]), tmp_path / "photo.png").stored[0].figures()
 
 
 def test_a_tiny_photo_is_an_error(compared, tmp_path):
@@ -153,7 +155,7 @@ def test_a_tiny_photo_is_an_error(compared, tmp_path):
     with pytest.raises(
         BDFlowError, match=r"small.png: 60x10 is too small to measure: a side needs 11 pixels$"
     ):
-        compare(compared[0], tmp_path / "small.png")
+        compare(Rescaled(compared[0]), tmp_path / "small.png")
 
 
 def test_the_table_says_all_and_fits():
@@ -236,7 +238,28 @@ def test_compare_writes_sheet_page_and_figures(shell, built_in, monkeypatch):
     assert Path("page.html").read_bytes() == page
     assert not Path("1.compare.png").exists()
     assert shell("compare", "1.png", "-x", "2", "--html", "page.html", "--force")[0] == 0
+    assert not Path("1.compare.png").exists()  # nobody asked for it
     assert len(Path("page.html").read_bytes()) < len(page)
+
+
+def test_files_in_ordinary_codecs_are_compared_too(shell, restoring, monkeypatch):
+    monkeypatch.setitem(fitting.CODECS, "AVIF", QUICK["AVIF"])
+    photo(40, 52).to_pil().save("1.png")
+    status, _, err = shell("compare", "1.png", "--bytes", "500", "--json", "figures.json")
+    assert status == 0, err
+    figures = json.loads(Path("figures.json").read_text())
+    methods = figures["photos"][0]["methods"]
+    assert next(iter(methods)) == "bdflow restoration-fidelity, 500 bytes"
+    assert {"JPEG", "WebP", "AVIF"} <= {*methods, *figures["photos"][0]["skipped"]}
+    assert not any("PNG" in name for name in methods)
+    assert all(values["bytes"] <= 500 for values in methods.values())
+    assert figures["settings"]["bytes"] == 500
+    assert shell("compare", "1.png", "--bpp", "2", "--format", "webp")[0] == 0
+    with Image.open("1.compare.png") as image:
+        assert image.size > (1000, 700)
+    for wrong in (("--bytes", "3k", "--bpp", "1"), ("--bytes", "3k", "-x", "8")):
+        status, _, err = shell("compare", "1.png", *wrong)
+        assert (status, err.count("\n")) == (1, 1)
 
 
 def test_a_photo_that_cannot_be_compared_is_told_before_the_others_are(shell, built_in):
@@ -257,7 +280,10 @@ def test_a_gray_profile_is_left_out_of_pictures_in_colour(shell, built_in):
 
 def test_the_profile_goes_into_sheet_and_page(shell, built_in):
     Image.fromarray(gradient(40, 52)).save("photo.png", icc_profile=SRGB)
-    assert shell("compare", "photo.png", "-m", "tiny-x2", "--html", "page.html")[0] == 0
+    assert (
+        shell("compare", "photo.png", "-m", "tiny-x2", "--html", "page.html", "-o", "photo.compare.png")[0]
+        == 0
+    )
     uri = data_of(Path("page.html").read_text())["photos"][0]["original"]["whole"]
     for source in ("photo.compare.png", io.BytesIO(base64.b64decode(uri.partition(",")[2]))):
         with Image.open(source) as image:

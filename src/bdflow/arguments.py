@@ -83,6 +83,10 @@ def _count(_: object, tokens: Sequence[Token]) -> int:
     return int(count)
 
 
+Bytes = Annotated[int | None, Parameter(converter=_count)]
+Bits = Annotated[float | None, Parameter(validator=within(1e-6, 1000))]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Coding:
@@ -97,8 +101,8 @@ class Coding:
         format: What is written where no name's ending tells, as for several pictures. Default: avif.
     """
 
-    bytes: Annotated[int | None, Parameter(converter=_count)] = None
-    bpp: Annotated[float | None, Parameter(validator=within(1e-6, 1000))] = None
+    bytes: Bytes = None
+    bpp: Bits = None
     quality: Annotated[int | None, Parameter(validator=Number(gte=0, lte=100))] = None
     domain: Literal["auto", "portraits", "photos", "plain"] = "auto"
     format: Literal["avif", "webp", "jpg"] | None = None

@@ -8,13 +8,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from bdflow import BDFlowError, __version__
 from bdflow.arguments import (
+    Bits,
+    Bytes,
     Computing,
     Force,
     Input,
@@ -158,6 +160,9 @@ def compare(
     model: Model = None,
     trust: Switch = False,
     scale: Scale = None,
+    bytes: Bytes = None,
+    bpp: Bits = None,
+    format: Literal["avif", "webp", "jpg"] = "avif",
     output: Annotated[Path | None, Parameter(("--output", "-o"))] = None,
     html: Path | None = None,
     json: Path | None = None,
@@ -172,8 +177,11 @@ def compare(
         model: A built-in model (see `bdflow models`) or a model folder.
         trust: Take a model folder that did not come with bdflow.
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
+        bytes: Instead of a PNG, an ordinary AVIF, WebP or JPEG of so many bytes at most, such as 3k.
+        bpp: The same, in bits for each pixel of the photograph.
+        format: Of that file.
         output: The sheet of enlarged boxes, a PNG; for several photos, a folder that there is.
-            Default: photo.compare.png beside photo.jpg.
+            Default: photo.compare.png beside photo.jpg, or none where --html or --json is given.
         html: One page with a slider, thumbnails and a table; everything is in the file.
         json: The figures, with versions, hardware and settings.
         box: X,Y,W,H in pixels: the part to enlarge. Default: one full of detail.
@@ -181,13 +189,29 @@ def compare(
         force: Overwrite existing files.
     """
     from bdflow.compare.run import run, sheet_paths
+    from bdflow.methods import FittedTo, Rescaled
 
-    sheets = sheet_paths(photos, output)
+    coded = bytes is not None or bpp is not None
+    if bytes is not None and bpp is not None:
+        raise BDFlowError("--bytes and --bpp each say how small: choose one")
+    if coded and (model or scale):
+        raise BDFlowError("-x and --model make a PNG, --bytes and --bpp an AVIF, WebP or JPEG: choose one")
+    sheets = sheet_paths(photos, output, elsewhere=bool(html or json))
     for target in (*sheets, html, json):
         if target:
             check_target(str(target), force)
-    rescaler = load(model, 8 if scale is None and model is None else scale, Computing(threads=threads), trust)
-    run(rescaler, dict(zip(sheets, photos, strict=True)), html, json, box, force, say=say)
+    ours: FittedTo | Rescaled
+    if coded:
+        from bdflow.container import of_ending
+        from bdflow.enhancer import Enhancer
+        from bdflow.zoo import find_restoration
+
+        enhancer = Enhancer(find_restoration(), threads=threads)
+        ours = FittedTo(enhancer, bytes, bpp, of_ending(f"a.{format}").NAME)
+    else:
+        scale = 8 if scale is None and model is None else scale
+        ours = Rescaled(load(model, scale, Computing(threads=threads), trust))
+    run(ours, photos, sheets, html, json, box, force, say=say)
 
 
 for verb in (reproduce, training.mask, training.train, training.study, training.export, training.benchmark):

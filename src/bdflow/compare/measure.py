@@ -11,15 +11,14 @@ from rich.table import Table
 
 from bdflow import measure
 from bdflow.compare.box import Box, choose_box
-from bdflow.container import read as read_small
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.files import named
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
-from bdflow.methods import Rescaled, rivals
+from bdflow.methods import FittedTo, Rescaled, rivals
 from bdflow.methods.protocol import Pixels
-from bdflow.rescaler import Rescaler
+from bdflow.smallfile.downscaled import Downscaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,8 @@ class Comparison:
         true: uint8 (H, W, 3).
         icc: the colour profile of all these pixels; none of the methods stores it.
         notes: what reading the photograph changed.
-        scale: how many times smaller each way the small picture is.
+        factor: how many times smaller each way the small picture is.
+        format: of the small picture: "PNG", "AVIF", "WebP" or "JPEG".
         small: the small picture, uint8 (h, w, 3).
         stored: by each method; first by bdflow.
         skipped: why a method has no result, by its name.
@@ -73,7 +73,8 @@ class Comparison:
     true: Pixels
     icc: bytes | None
     notes: tuple[str, ...]
-    scale: int
+    factor: float
+    format: str
     small: Pixels
     stored: tuple[Stored, ...]
     skipped: dict[str, str]
@@ -95,7 +96,7 @@ class Comparison:
 
 
 def compare(
-    rescaler: Rescaler,
+    ours: Rescaled | FittedTo,
     photo: Path,
     *,
     box: Box | None = None,
@@ -106,7 +107,7 @@ def compare(
     Transparency is left out. A method that cannot store this photograph, or lacks a package, is skipped.
 
     Args:
-        rescaler: The bdflow model; its file sets the bytes that the codecs may take.
+        ours: How bdflow stores it; that file sets the bytes that the codecs may take.
         photo: A picture file.
         box: The part to show enlarged; None finds one full of detail.
         say: Takes lines of progress.
@@ -117,12 +118,13 @@ def compare(
     picture = readable(photo, box)
     true = picture.rgb
     scorer = measure.Scorer(learned=measure.learned("lpips")[0])
-    ours = Rescaled(rescaler)
     say(f"{photo}: {ours.name}")
     data, restored, values = measure.store(ours, true, scorer)
     stored = [_stored(ours.name, restored, values)]
     skipped = {}
-    for method in rivals(rescaler.model.scale, len(data)):
+    small = ours.small(data)
+    scale = small.scale if isinstance(small, Downscaled) else None
+    for method in rivals(len(data), scale):
         say(f"{photo}: {method.name}")
         try:
             _, pixels, values = measure.store(method, true, scorer)
@@ -136,8 +138,9 @@ def compare(
         true=true,
         icc=None if picture.gray else picture.icc,  # a gray profile does not fit pixels of three channels
         notes=notes,
-        scale=rescaler.model.scale,
-        small=read_small(data).image.rgb,
+        factor=small.scale if isinstance(small, Downscaled) else small.factor,
+        format="PNG" if isinstance(small, Downscaled) else small.format,
+        small=small.image.rgb,
         stored=tuple(stored),
         skipped=skipped,
         box=box or choose_box(true),
@@ -207,13 +210,13 @@ def entry(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def results(rescaler: Rescaler, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def results(ours: Rescaled | FittedTo, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All figures with versions, hardware and settings, ready for JSON."""
     return {
-        "model": rescaler.model.name,
-        "weights_sha256": rescaler.model.weights_sha256,
+        "model": ours.model.name,
+        "weights_sha256": ours.model.weights_sha256,
         "settings": {
-            "scale": rescaler.model.scale,
+            **ours.settings(),
             "metrics": measure.METRICS,
             "codecs": "best PSNR in at most the bytes of the bdflow file, over quality and size",
         },

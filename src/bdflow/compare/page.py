@@ -63,6 +63,7 @@ def section(comparison: Comparison) -> dict[str, Any]:
         "notes": [*comparison.notes, *(f"without {name}: {why}" for name, why in comparison.skipped.items())],
         "original": pictures(comparison.true),
         "small": {
+            "format": comparison.format,
             "uri": _data_uri(comparison.small, comparison.icc),
             "width": comparison.small.shape[1],
             "height": comparison.small.shape[0],

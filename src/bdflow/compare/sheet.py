@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bdflow.compare.box import ENLARGED, Box
 from bdflow.compare.measure import Comparison
 from bdflow.methods.protocol import Pixels
-from bdflow.resize import enlarge, resize
+from bdflow.resize import resize
 
 _COLUMNS = 4
 _MARGIN, _GAP = 28, 16
@@ -54,9 +54,8 @@ def draw_sheet(comparison: Comparison) -> Pixels:
 
 def _panels(comparison: Comparison) -> list[tuple[str, str, Pixels]]:
     """Name, details and enlarged box, in reading order."""
-    true, box, scale = comparison.true, comparison.box, comparison.scale
-    size = true.shape[0], true.shape[1]
-    small = enlarge(comparison.small, scale, size, Image.Resampling.NEAREST)
+    true, box = comparison.true, comparison.box
+    small = _repeated(comparison.small, comparison.factor, true.shape[:2])
     panels = [
         (
             stored.method,
@@ -70,9 +69,20 @@ def _panels(comparison: Comparison) -> list[tuple[str, str, Pixels]]:
     )
     panels.insert(0, ("original", original, box.enlarge(true)))
     panels.insert(
-        2, ("the small PNG itself", f"1/{scale} each way, as any program shows it", box.enlarge(small))
+        2,
+        (
+            f"the small {comparison.format} itself",
+            f"1/{comparison.factor:g} each way, as any program shows it",
+            box.enlarge(small),
+        ),
     )
     return panels
+
+
+def _repeated(small: Pixels, factor: float, size: tuple[int, ...]) -> Pixels:
+    """A small picture enlarged by repeating pixels, without what it holds beyond the photograph's end."""
+    whole = round(small.shape[0] * factor), round(small.shape[1] * factor)
+    return resize(small, whole, Image.Resampling.NEAREST)[: size[0], : size[1]]
 
 
 def _left_side(comparison: Comparison, height: int) -> Image.Image:
@@ -89,7 +99,7 @@ def _left_side(comparison: Comparison, height: int) -> Image.Image:
     ]
     own = "at its own size" if thumbnail.shape == small.shape else "reduced"
     facts = f"{small.shape[1]}x{small.shape[0]} pixels, {ours.bytes:,} bytes: all that bdflow stores"
-    pictures.append((f"the small PNG, {own}", facts, Image.fromarray(thumbnail)))
+    pictures.append((f"the small {comparison.format}, {own}", facts, Image.fromarray(thumbnail)))
 
     width = max(460, *(picture.width for _, _, picture in pictures))
     used = sum(_CAPTION + picture.height for _, _, picture in pictures) + (len(pictures) - 1) * _GAP

@@ -32,17 +32,16 @@ __all__ = [
 ]
 
 
-def rivals(scale: int, budget: int) -> list[Method]:
-    """What a small file of ``budget`` bytes, ``scale`` times smaller each way, is set beside.
+def rivals(budget: int, scale: int | None) -> list[Method]:
+    """What a small file of ``budget`` bytes is set beside.
 
-    First bicubic, the field's yardstick; then the codecs in just as many bytes, other resampling to just as
-    few pixels, and placeholders for scale.
+    A PNG, ``scale`` times smaller each way: first bicubic, the field's yardstick; then the codecs in just as
+    many bytes, other resampling to just as few pixels, and placeholders. A file in an ordinary codec
+    (``scale`` None): the codecs and placeholders.
     """
-    return [
-        Resampled("bicubic", scale),
-        *(Within(codec, budget) for codec in CODECS),
-        Resampled("bilinear", scale),
-        Resampled("Lanczos", scale),
-        ThumbHash(),
-        BlurHash(),
-    ]
+    codecs: list[Method] = [Within(codec, budget) for codec in CODECS]
+    placeholders: list[Method] = [ThumbHash(), BlurHash()]
+    if scale is None:
+        return [*codecs, *placeholders]
+    others = Resampled("bilinear", scale), Resampled("Lanczos", scale)
+    return [Resampled("bicubic", scale), *codecs, *others, *placeholders]

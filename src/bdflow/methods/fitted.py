@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bdflow.fitting import budget, fit
 from bdflow.images import Picture
 from bdflow.methods.protocol import Pixels, is_gray
 from bdflow.restorer import Restorer
+from bdflow.smallfile.thumbnail import Thumbnail
 
 if TYPE_CHECKING:  # it loads ONNX Runtime
     from bdflow.enhancer import Enhancer
     from bdflow.smallfile.thumbnail import Domain
+    from bdflow.zoo import Model
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,25 @@ class FittedTo:
         who = f"{self.format} alone" if self.domain == "plain" else f"bdflow {self.enhancer.model.name}"
         return f"{who}, {rate}"
 
+    @property
+    def model(self) -> Model:
+        return self.enhancer.model
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides its files, besides the model."""
+        return {
+            "bytes": self.count,
+            "bits_per_pixel": self.bits_per_pixel,
+            "format": self.format,
+            "domain": self.domain,
+        }
+
+    def small(self, data: bytes) -> Thumbnail:
+        """The small file."""
+        _, small, _ = self._reader.accept(data)
+        assert isinstance(small, Thumbnail)  # no PNG
+        return small
+
     def encode(self, rgb: Pixels) -> bytes:
         picture = Picture(rgb, gray=is_gray(rgb))
         count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
@@ -47,8 +68,7 @@ class FittedTo:
         return fitted.small.to_bytes()
 
     def decode(self, data: bytes) -> Pixels:
-        _, small, _ = self._reader.accept(data)
-        return self.enhancer.rgb(small)  # type: ignore[arg-type]  # a thumbnail: the format is no PNG
+        return self.enhancer.rgb(self.small(data))
 
     @cached_property
     def _reader(self) -> Restorer:

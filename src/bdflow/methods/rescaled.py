@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -13,8 +13,10 @@ from bdflow.images import read as read_picture
 from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
 from bdflow.resize import enlarge, shrink
 
-if TYPE_CHECKING:  # it loads ONNX Runtime
+if TYPE_CHECKING:  # they load ONNX Runtime
     from bdflow.rescaler import Rescaler
+    from bdflow.smallfile.downscaled import Downscaled
+    from bdflow.zoo import Model
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -32,6 +34,18 @@ class Rescaled:
     @property
     def name(self) -> str:
         return f"bdflow {self.rescaler.model.name}"
+
+    @property
+    def model(self) -> Model:
+        return self.rescaler.model
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides its files, besides the model."""
+        return {"scale": self.model.scale}
+
+    def small(self, data: bytes) -> Downscaled:
+        """The small file."""
+        return self.rescaler.accept(data)[0]
 
     def encode(self, rgb: Pixels) -> bytes:
         return self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb).to_bytes()
