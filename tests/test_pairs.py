@@ -138,6 +138,7 @@ def test_the_cache_of_something_else_is_refused(pictures, filled):
         with pytest.raises(BDFlowError, match="holds views of other pictures or settings: name"):
             views_of(pictures, filled.folder, **changes)
     views_of(pictures, filled.folder, cache_gb=1)
+    views_of(pictures, filled.folder, smallest=16)  # smaller crops find all they need
 
 
 def test_pictures_that_cannot_be_used_are_named_and_passed_over(tmp_path):

@@ -104,7 +104,7 @@ class Views:
         data: Folders of pictures; see :func:`list_sources`.
         folder: The cache; made if missing.
         config: What is coded.
-        smallest: Pictures with a shorter side are skipped.
+        smallest: Pictures with a shorter side are skipped. A cache of larger ones will do.
 
     Raises:
         BDFlowError: The cache is of other pictures or settings, or larger than it may be.
@@ -274,10 +274,15 @@ class Views:
         }
         path = self.folder / _DESCRIPTION
         if path.is_file():
-            if json.loads(path.read_text()) != json.loads(json.dumps(description)):
+            found = json.loads(path.read_text())
+            smallest = found.pop("smallest")
+            wanted = json.loads(json.dumps(description))
+            del wanted["smallest"]
+            if found != wanted or smallest < self._smallest:
                 raise BDFlowError(
                     f"{self.folder}: holds views of other pictures or settings: name another --cache folder"
                 )
+            self._smallest = smallest  # whose crops were larger, made no view that is too small for these
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(path, (json.dumps(description, indent=1) + "\n").encode(), overwrite=True)
