@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
 import json
+import shutil
 import signal
 import warnings
 from collections.abc import Callable
@@ -79,6 +80,20 @@ def enhancer(tiny_restoration):
 
     assert tiny_restoration.parent != BUILT_IN
     return Enhancer(_verify(tiny_restoration, trust=True), threads=1)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The Chromium on the path, or the one that BDFLOW_BROWSER names."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = os.environ.get("BDFLOW_BROWSER") or next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.skip("no Chromium found: name one in BDFLOW_BROWSER")
+    with playwright.sync_playwright() as runner:
+        browser = runner.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 import base64
 import io
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -13,10 +11,6 @@ from comparisons import NAMES, comparison
 from PIL import Image
 
 from bdflow.compare.page import draw_page, section
-
-BROWSER = os.environ.get("BDFLOW_BROWSER") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-)
 
 
 def data_of(page: str) -> dict:
@@ -58,17 +52,6 @@ def test_the_page_is_one_file_and_names_cannot_break_out_of_it():
     assert "<title>a [b] &amp; c.png: bdflow compare</title>" in page
     assert not re.search(r'(src|href)="|https?://|@import|url\(', page)
     assert "default-src 'none'" in page  # and the browser lets nothing be fetched
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not BROWSER:
-        pytest.skip("no Chromium found: name one in BDFLOW_BROWSER")
-    with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

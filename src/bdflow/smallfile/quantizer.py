@@ -9,11 +9,12 @@ Nothing is decoded, and however a file is damaged, little of it is read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+
+from bdflow.smallfile import av1
+from bdflow.smallfile.isobmff import boxes, items
 
 __all__ = ["quality"]
 
-_MOST_BOXES = 4096  # beside each other; a picture has a dozen
 _BEGINNING = 4096  # bytes of the primary picture in which its quantiser stands
 
 
@@ -36,204 +37,20 @@ def quality(data: bytes) -> float | None:
         return None
 
 
-class _Bits:
-    """Whole numbers of a stream of bits, the highest bit first (AV1's f(n))."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._position = data, 0
-
-    def read(self, count: int) -> int:
-        value = 0
-        for _ in range(count):
-            byte = self._data[self._position >> 3]
-            value = value << 1 | byte >> 7 - (self._position & 7) & 1
-            self._position += 1
-        return value
-
-
 def _of_avif(data: bytes) -> float | None:
     """By the base quantiser index of the primary picture (AV1, 5.9.12)."""
-    index = _base_q_idx(_primary_item(data))
+    index = av1.base_q_idx(_primary_item(data))
     return None if index is None else 100 * (1 - index / 255)
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Type, and the content's start and end, of each box of ISO 14496-12."""
-    for _ in range(_MOST_BOXES):
-        if start + 8 > end:
-            return
-        size, kind = struct.unpack_from(">I4s", data, start)
-        content = start + 8
-        if size == 1:
-            size = struct.unpack_from(">Q", data, content)[0]
-            content += 8
-        elif size == 0:
-            size = end - start
-        if size < content - start or start + size > end:
-            raise ValueError("a box of a wrong size")
-        yield kind, content, start + size
-        start += size
 
 
 def _primary_item(data: bytes) -> bytes:
     """The beginning of the coded primary picture (ISO 14496-12, 8.11.3)."""
-    meta = next((a + 4, b) for kind, a, b in _boxes(data, 0, len(data)) if kind == b"meta")
-    inside = {kind: (a, b) for kind, a, b in _boxes(data, *meta)}
-    start, _ = inside[b"pitm"]
+    meta = next((a + 4, b) for kind, a, b in boxes(data, 0, len(data)) if kind == b"meta")
+    inside = {kind: a for kind, a, _ in boxes(data, *meta)}
+    start = inside[b"pitm"]
     wanted = struct.unpack_from(">H" if data[start] == 0 else ">I", data, start + 4)[0]
-    start, _ = inside[b"iloc"]
-    version, sizes = data[start], struct.unpack_from(">H", data, start + 4)[0]
-    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
-    index_size = sizes & 15 if version in (1, 2) else 0
-    place = start + 6
-
-    def take(count: int) -> int:
-        nonlocal place
-        if place + count > len(data):
-            raise IndexError("the data end")
-        value, place = int.from_bytes(data[place : place + count]), place + count
-        return value
-
-    for _ in range(take(2 if version < 2 else 4)):
-        item = take(2 if version < 2 else 4)
-        method = take(2) & 15 if version in (1, 2) else 0
-        take(2)  # the data are in this file
-        offset, extents = take(base_size), take(2)
-        if item == wanted and method == 0 and extents:
-            take(index_size)
-            offset += take(offset_size)
-            return data[offset : offset + min(take(length_size), _BEGINNING)]
-        place += extents * (index_size + offset_size + length_size)
-    raise ValueError("no primary item in the file itself")
-
-
-def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and content of the open bitstream units of AV1."""
-    place = 0
-    while place < len(data):
-        header = data[place]
-        place += 1 + (header >> 2 & 1)
-        size = len(data) - place
-        if header & 2:
-            size = 0
-            for shift in range(0, 56, 7):  # leb128: 8 bytes at most
-                byte = data[place]
-                place += 1
-                size |= (byte & 127) << shift
-                if byte < 128:
-                    break
-        yield header >> 3 & 15, data[place : place + size]
-        place += size
-
-
-def _base_q_idx(data: bytes) -> int | None:
-    sequence = None
-    for kind, content in _units(data):
-        if kind == 1:
-            sequence = _sequence(_Bits(content))
-        elif kind in (3, 6) and sequence:
-            return _frame(_Bits(content), sequence)
-    return None
-
-
-def _sequence(bits: _Bits) -> dict[str, int]:
-    """What the frame header's reading depends on (AV1, 5.5.1); of still pictures alone."""
-    bits.read(3)
-    still, reduced = bits.read(1), bits.read(1)
-    if not still:
-        raise ValueError("a film")
-    if reduced:
-        bits.read(5)
-    else:
-        if bits.read(1):
-            raise ValueError("timing")
-        delay = bits.read(1)
-        for _ in range(bits.read(5) + 1):
-            bits.read(12)
-            if bits.read(5) > 7:
-                bits.read(1)
-            if delay and bits.read(1):
-                bits.read(4)
-    lengths = bits.read(4) + 1, bits.read(4) + 1
-    width, height = (bits.read(length) + 1 for length in lengths)
-    if not reduced and bits.read(1):
-        raise ValueError("frame numbers")
-    large_blocks = bits.read(1)
-    bits.read(2)
-    screen, integer, order = 2, 2, 0
-    if not reduced:
-        bits.read(4)
-        ordered = bits.read(1)
-        if ordered:
-            bits.read(2)
-        screen = 2 if bits.read(1) else bits.read(1)
-        if screen:
-            integer = 2 if bits.read(1) else bits.read(1)
-        if ordered:
-            order = bits.read(3) + 1
-    superres = bits.read(1)
-    return {
-        "reduced": reduced,
-        "width": width,
-        "height": height,
-        "large": large_blocks,
-        "screen": screen,
-        "integer": integer,
-        "order": order,
-        "superres": superres,
-    }
-
-
-def _frame(bits: _Bits, sequence: dict[str, int]) -> int:
-    reduced = sequence["reduced"]
-    if not reduced and (bits.read(1) or bits.read(2) or not bits.read(1)):
-        raise ValueError("not one key frame that is shown")
-    frozen = bits.read(1)
-    screen = bits.read(1) if sequence["screen"] == 2 else sequence["screen"]
-    if screen and sequence["integer"] == 2:
-        bits.read(1)
-    if not reduced and bits.read(1):
-        raise ValueError("a size of its own")
-    bits.read(sequence["order"])
-    scaled = sequence["superres"] and bits.read(1)
-    if scaled:
-        bits.read(3)
-    if bits.read(1):
-        bits.read(32)
-    if screen and not scaled:
-        bits.read(1)
-    if not (reduced or frozen):
-        bits.read(1)
-    _skip_tiles(bits, sequence)
-    return bits.read(8)
-
-
-def _skip_tiles(bits: _Bits, sequence: dict[str, int]) -> None:
-    """AV1, 5.9.15."""
-    shift = 5 if sequence["large"] else 4
-    columns, rows = (
-        2 * (sequence[side] + 7 >> 3) + (1 << shift) - 1 >> shift for side in ("width", "height")
-    )
-    least = _log2(4096 >> shift + 2, columns)
-    most = _log2(1, min(columns, 64)), _log2(1, min(rows, 64))
-    least_all = max(least, _log2(4096 * 2304 >> 2 * (shift + 2), rows * columns))
-    if not bits.read(1):
-        raise ValueError("tiles of unequal size")
-    across = least
-    while across < most[0] and bits.read(1):
-        across += 1
-    down = max(least_all - across, 0)
-    while down < most[1] and bits.read(1):
-        down += 1
-    if across or down:
-        bits.read(across + down + 2)
-
-
-def _log2(block: int, target: int) -> int:
-    power = 0
-    while block << power < target:
-        power += 1
-    return power
+    item = next(each for each in items(data, inside[b"iloc"]) if each.number == wanted and each.extents)
+    return data[item.offset : item.offset + min(item.length, _BEGINNING)]
 
 
 def _of_webp(data: bytes) -> float | None:

@@ -1,7 +1,7 @@
-"""WebP as a container: the payload is a chunk of its own in the extended format, behind the picture.
+"""WebP as a container: the payload is a chunk of its own behind the picture, 12 bytes.
 
-The extended format begins with a chunk `VP8X`; readers ignore chunks that they do not know. A file without
-`VP8X` is given one: 18 bytes, and 12 for the payload.
+Readers ignore chunks that they do not know. The specification says so of the extended format, which begins
+with a chunk `VP8X`; of the simple one, libwebp, FFmpeg and browsers read no further than the picture.
 """
 
 import struct
@@ -26,13 +26,8 @@ def begins(head: bytes) -> bool:
 
 
 def insert(coded: bytes, payload: bytes) -> bytes:
-    """The codec's file in the extended format, with the payload at its end."""
-    chunks = coded[12:]
-    if chunks.startswith(b"VP8 "):  # the simple format: a frame that says its size, and has no transparency
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", chunks, 14))
-        sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-        chunks = struct.pack("<4sI4x", b"VP8X", 10) + sides + chunks
-    chunks += struct.pack("<4sI", CHUNK, len(payload)) + payload + bytes(len(payload) & 1)
+    """The codec's file with the payload at its end."""
+    chunks = coded[12:] + struct.pack("<4sI", CHUNK, len(payload)) + payload + bytes(len(payload) & 1)
     return struct.pack("<4sI4s", b"RIFF", 4 + len(chunks), b"WEBP") + chunks
 
 
