@@ -100,8 +100,8 @@ def repainted(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def saved_again(data: bytes, format: str) -> bytes:
+def saved_again(data: bytes, format: str, **options) -> bytes:
     with Image.open(io.BytesIO(data)) as image:
         buffer = io.BytesIO()
-        image.save(buffer, format)
+        image.save(buffer, format, **options)
     return buffer.getvalue()

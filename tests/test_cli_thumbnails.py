@@ -1,6 +1,5 @@
 """The command line with ordinary codecs: --bytes, --bpp and --quality, and the way back."""
 
-import io
 import json
 import sys
 from pathlib import Path
@@ -163,7 +162,13 @@ WRONG = [  # arguments, status and how the one line begins
     ),
     ("upscale x2.webp -m tiny-x2", 1, "a thumbnail in WebP, which model tiny-x2 does not restore: leave the"),
     ("upscale x2.webp -m tiny-x2 -x 2", 1, "a model restores at its own scale: name one of them (--scale or"),
-    ("upscale x2.webp --sigma 0.5", 1, "WebP has no latent Z to draw: leave out --sigma"),
+    ("upscale x2.webp --sigma 0.5", 1, "a thumbnail has no latent Z to draw: leave out --sigma"),
+    (
+        "upscale plain.webp --domain photos",
+        1,
+        "a domain is for a thumbnail that lost its own: name its --scale",
+    ),
+    ("upscale plain.webp -x 2 --domain cats", 2, 'Invalid value "cats" for --domain. Choose from: '),
     ("upscale x2.webp --max-pixels 2079", 1, "x2.webp: the photograph's 52x40 is more than 2,079 pixels"),
     (
         "upscale plain.webp -x 2 --max-pixels 8319",
@@ -220,27 +225,6 @@ def test_a_pillow_without_avif(shell, picture, monkeypatch):
     assert shell("downscale", picture, "--bytes", "3k", "-o", "a.webp")[0] == 0
 
 
-# Without a payload
-
-
-@pytest.mark.parametrize("format", ["AVIF", "WebP", "JPEG"])
-@pytest.mark.parametrize("factor", [1.5, 2, 4])
-def test_what_was_stripped_restores_with_its_scale(shell, picture, format, factor):
-    made = thumbnail(photo(39, 51), format, factor)
-    plain = coded(photo(39, 51), format, factor)
-    Path("stripped.img").write_bytes(plain)
-    status, _, err = shell("upscale", "stripped.img", "-x", factor)
-    sizes = made.image.width * factor, made.image.height * factor
-    assert status == 0
-    assert err.splitlines()[0].startswith(
-        "bdflow: warning: stripped.img: no bdflow chunk in this file: it was"
-    )
-    assert err.splitlines()[0].endswith("Restoring from the pixels alone, at {:.0f}x{:.0f}".format(*sizes))
-    # The same network saw the same, but for the photograph's true size.
-    restored = pixels(Path("stripped.restored.png").read_bytes())
-    np.testing.assert_array_equal(restored[:39, :51], np.asarray(bdflow.upscale(made)))
-
-
 def test_each_purpose_has_its_network(shell, picture, restoring, monkeypatch):
     made = thumbnail(photo(), "WebP", 2)
     Path("a.webp").write_bytes(made.data)
@@ -255,42 +239,6 @@ def test_each_purpose_has_its_network(shell, picture, restoring, monkeypatch):
     assert shell("upscale", "a.webp", "--for", "look", "-m", network.name) == (1, b"", line)
     with pytest.raises(bdflow.BDFlowError, match="no purpose 'art': choose one of fidelity, look"):
         bdflow.upscale("a.webp", purpose="art")
-
-
-def test_what_was_resized_by_a_pixel(shell, picture):
-    with Image.open(io.BytesIO(coded(photo(39, 51), "JPEG", 1.5))) as image:
-        assert image.size == (34, 26)
-        image.resize((33, 27)).save("other.jpg")
-    for factor, size in ((1.5, (49, 40)), (2, (66, 54)), (16, (528, 432))):
-        assert shell("upscale", "other.jpg", "-x", factor, "--force")[0] == 0
-        with Image.open("other.restored.png") as image:
-            assert image.size == size
-
-
-def test_a_png_of_a_thumbnail_has_a_scale_too(shell, picture):
-    Path("a.png").write_bytes(saved_again(thumbnail(photo(), "WebP", 2).data, "PNG"))
-    assert shell("upscale", "a.png", "-x", "2")[0] == 0
-    with Image.open("a.restored.png") as image:
-        assert image.size == (52, 40)
-    status, _, err = shell("upscale", "a.png")
-    assert (status, err.count("\n")) == (1, 1)
-    assert err.endswith("If bdflow made it, name the model (--model) to restore it from its pixels alone\n")
-
-
-@pytest.mark.parametrize("format", ["AVIF", "WebP", "JPEG"])
-def test_without_a_scale_it_is_taken_as_it_is(shell, picture, format):
-    plain = coded(photo(), format)
-    Path("plain.img").write_bytes(plain)
-    status, _, err = shell("upscale", "plain.img")
-    assert status == 0
-    how = "Taken as it is (or name its --scale, or the --model of a small PNG), at 52x40"
-    assert err.splitlines()[0].endswith(how)
-    np.testing.assert_array_equal(pixels(Path("plain.restored.png").read_bytes()), bdflow_pixels(plain))
-
-
-def bdflow_pixels(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image)
 
 
 def test_a_small_png_saved_as_jpeg_still_restores_with_its_model(shell, picture):

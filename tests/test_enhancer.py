@@ -170,7 +170,7 @@ def test_transparency_is_enlarged_by_lanczos(enhancer):
 
 
 def test_there_is_no_latent(enhancer):
-    with pytest.raises(BDFlowError, match=r"^AVIF has no latent Z to draw: leave out --sigma"):
+    with pytest.raises(BDFlowError, match=r"^a thumbnail has no latent Z to draw: leave out --sigma"):
         enhancer.restore(noise(2, (8, 8)), sigma=0.5)
 
 

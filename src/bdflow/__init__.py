@@ -134,6 +134,7 @@ def upscale(
     model: str | Path | None = None,
     scale: float | None = None,
     purpose: Purpose = "fidelity",
+    domain: Domain | None = None,
     sigma: float = 0.0,
     seed: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -145,7 +146,8 @@ def upscale(
 ) -> Image.Image:
     """Restore one picture with the built-in model that its file names, or with ``model``.
 
-    ``scale`` is for an ordinary thumbnail that lost what bdflow added: how many times smaller it is.
+    ``scale`` and ``domain`` are for an ordinary thumbnail that lost what bdflow added: how many times smaller
+    it is, and whether it shows ``photos`` (which is assumed) or ``portraits``.
     ``purpose`` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
 
     See :meth:`bdflow.rescaler.Rescaler.upscale`.
@@ -159,8 +161,8 @@ def upscale(
     from bdflow.restorer import Restorer
 
     restorer = Restorer(
-        model, scale=scale, purpose=purpose, tile=tile, threads=threads, device=device, backend=backend,
-        trust=trust,
+        model, scale=scale, purpose=purpose, domain=domain, tile=tile, threads=threads, device=device,
+        backend=backend, trust=trust,
     )  # fmt: skip
     rescaler, accepted, remarks = restorer.accept(small, max_pixels=max_pixels)
     for remark in remarks:

@@ -45,15 +45,21 @@ class NoChunkError(BDFlowError):
 
     Attributes:
         picture: its pixels, from which a caller who knows the model can still restore.
+        name: of the file, as in messages.
         format: the container's name, such as "PNG"; None of other files.
         quality: of a lossy format, by its quantiser, 0 to 100; None where that is not known.
     """
 
     def __init__(
-        self, message: str, picture: Picture, format: str | None = None, quality: float | None = None
+        self,
+        message: str,
+        picture: Picture,
+        name: str = "the picture",
+        format: str | None = None,
+        quality: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.picture, self.format, self.quality = picture, format, quality
+        self.picture, self.name, self.format, self.quality = picture, name, format, quality
 
 
 def of_ending(path: str | os.PathLike[str]) -> Container:
@@ -111,10 +117,10 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
             why = "it was re-saved or converted, or never made by bdflow."
             what = f"{name}: no bdflow chunk in this file: {why}"
             if container is None:
-                raise NoChunkError(what, picture)
+                raise NoChunkError(what, picture, name)
             stream.seek(0)
             coded = b"" if container is png else stream.read()
-            raise NoChunkError(what, picture, container.NAME, quality(coded))
+            raise NoChunkError(what, picture, name, container.NAME, quality(coded))
         with named(name):
             stream.seek(0)
             data = b"" if container is png else stream.read()

@@ -75,7 +75,7 @@ class Enhancer:
             BDFlowError: A latent Z is to be drawn (``sigma`` above 0): there is none.
         """
         if sigma:
-            raise BDFlowError(f"{small.format} has no latent Z to draw: leave out --sigma")
+            raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
         mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
         return Strips(small.size, mode, small.image.icc, self._strips(small))
 
@@ -126,8 +126,8 @@ def cell(factor: float) -> int:
 def describe(small: Thumbnail) -> NDArray[np.float32]:
     """What a network is told of a file, (1, 9).
 
-    The codec (one of three is 1); the factor, by its logarithm (0 of 1, 1 of 16); the quality over 100, its
-    square, and whether it is known; the domain (portraits, photos).
+    The codec (one of three is 1; none where it is not known); the factor, by its logarithm (0 of 1, 1 of 16);
+    the quality over 100, its square, and whether it is known; the domain (portraits, photos).
     """
     quality = small.quality
     measured = (0.0, 0.0, 0.0) if quality is None else (quality / 100, (quality / 100) ** 2, 1.0)

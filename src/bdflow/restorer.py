@@ -16,7 +16,7 @@ from bdflow.networks.facts import DOWN
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import SmallFile
-from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
+from bdflow.smallfile.thumbnail import FACTORS, FORMATS, LEARNED, Domain, Thumbnail, multiples
 from bdflow.strips import Strips
 from bdflow.zoo import PURPOSES, Purpose, find, find_maker, find_restoration
 
@@ -37,8 +37,9 @@ class Restorer:
     Args:
         model: Restores every file, those that lost their chunk too; None takes the built-in models that the
             files name. One that restores thumbnails in ordinary codecs takes these alone.
-        scale: How many times smaller a picture in an ordinary codec is that lost its payload; None takes it
-            for one at its full size.
+        scale: How many times smaller a picture is that lost its payload; None takes one in an ordinary codec
+            as it is.
+        domain: What such a picture shows, with a scale: ``photos`` (None takes them) or ``portraits``.
         purpose: What thumbnails in ordinary codecs are restored for: see
             :func:`bdflow.zoo.find_restoration`.
         tile: As for :class:`bdflow.rescaler.Rescaler`.
@@ -48,8 +49,8 @@ class Restorer:
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
-            is not to be had, the scale is no factor of thumbnails, the purpose is none, or a model is named
-            besides a scale or a purpose.
+            is not to be had, the scale is no factor of thumbnails, the purpose is none, a model is named
+            besides a scale or a purpose, or a domain that there is not or without a scale.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Restorer:
         model: str | Path | None = None,
         *,
         scale: float | None = None,
+        domain: Domain | None = None,
         purpose: Purpose = "fidelity",
         tile: int | None = None,
         threads: int | None = None,
@@ -79,7 +81,11 @@ class Restorer:
             raise BDFlowError("a model restores for its own purpose: name one of them (--for or --model)")
         if purpose not in PURPOSES:
             raise BDFlowError(f"no purpose {purpose!r}: choose one of {', '.join(PURPOSES)}")
-        self._scale, self._purpose = scale, purpose
+        if domain not in (None, *LEARNED):
+            raise BDFlowError(f"a domain is one of {', '.join(LEARNED)}, not {domain!r}")
+        if domain and scale is None:
+            raise BDFlowError("a domain is for a thumbnail that lost its own: name its --scale, too")
+        self._scale, self._domain, self._purpose = scale, domain or LEARNED[0], purpose
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
 
@@ -107,7 +113,7 @@ class Restorer:
             if stripped.format in FORMATS or self._scale:
                 return self._without_payload(stripped, max_pixels)
             how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
-            raise NoChunkError(f"{stripped} {how}", stripped.picture) from None
+            raise NoChunkError(f"{stripped} {how}", stripped.picture, stripped.name) from None
         if isinstance(found, Thumbnail):
             return self._enhancer, found, []
         if self._restoration:
@@ -127,28 +133,33 @@ class Restorer:
     ) -> tuple[Restores, Thumbnail, list[str]]:
         """A picture that lost its payload, taken for a thumbnail of the scale that was named; or as it is.
 
-        Somebody may have resized it by a pixel: at 1.5 a thumbnail has an even number each way, and an odd
-        one is continued by its last row or column.
+        Its codec and quality are those of the file that it is now in. Of a lossless one they are not known:
+        it was saved anew. Somebody may have resized it by a pixel: at 1.5 a thumbnail has an even number
+        each way, and an odd one is continued by its last row or column.
         """
         picture, factor = stripped.picture, self._scale or 1
         size = int(picture.width * factor), int(picture.height * factor)
         if why := too_large(*size, max_pixels):
             small = f"{picture.width}x{picture.height}"
             raise BDFlowError(f"a picture of {small} without a bdflow chunk would become too large: {why}")
-        picture = continued(picture, multiples(factor)[1])
+        lossless = stripped.format == "WebP" and stripped.quality is None
         thumbnail = Thumbnail(
-            image=picture,
-            format=next((name for name in FORMATS if name == stripped.format), FORMATS[0]),
+            image=continued(picture, multiples(factor)[1]),
+            format=stripped.format if stripped.format in FORMATS and not lossless else None,
             data=b"",
             factor=factor,
-            domain="photos" if self._scale else "plain",
+            domain=self._domain if self._scale else "plain",
             size=size,
             quality=stripped.quality,
         )
-        how = "Restoring from the pixels alone, at"
-        if not self._scale:
-            how = "Taken as it is (or name its --scale, or the --model of a small PNG), at"
-        return self._enhancer, thumbnail, [f"{stripped} {how} {thumbnail.size[0]}x{thumbnail.size[1]}"]
+        how, sizes = "taken as it is,", f"at {size[0]}x{size[1]}"
+        if self._scale:
+            codec = thumbnail.format or "its codec unknown"
+            codec += "" if stripped.quality is None else f" of quality {stripped.quality:.0f}"
+            how = f"taken for a thumbnail, 1/{factor:g} each way, {codec}, of {thumbnail.domain}: restored"
+        else:
+            sizes += ". If it was shrunk, name its --scale (or the --model of a small PNG)"
+        return self._enhancer, thumbnail, [f"{stripped.name}: no bdflow chunk in this file; {how} {sizes}"]
 
     @cached_property
     def _enhancer(self) -> Enhancer:

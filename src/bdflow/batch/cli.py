@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -187,6 +187,7 @@ def upscale(
     output: Output = None,
     model: Model = None,
     scale: Factor = None,
+    domain: Literal["photos", "portraits"] | None = None,
     purpose: For = "fidelity",
     trust: Switch = False,
     sigma: NonNegativeFloat = 0.0,
@@ -205,7 +206,9 @@ def upscale(
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
             Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
         model: For a PNG that lost its bdflow chunk, or was made by a model that is not built in.
-        scale: For an AVIF, WebP or JPEG that lost what bdflow added: how many times smaller it is.
+        scale: For a thumbnail (--bytes) that lost what bdflow added, or was saved anew in any format: how many
+            times smaller it is.
+        domain: With --scale: what the picture shows. Default: photos.
         purpose: What an AVIF, WebP or JPEG is restored for: fidelity comes closest in its samples (PSNR),
             look to the eye.
         trust: Take a model folder that did not come with bdflow.
@@ -231,7 +234,12 @@ def upscale(
 
         jobs, threads = share(batch.jobs, computing.threads)
         restorer = Restorer(
-            model, scale=scale, purpose=purpose, trust=trust, **asdict(replace(computing, threads=threads))
+            model,
+            scale=scale,
+            domain=domain,
+            purpose=purpose,
+            trust=trust,
+            **asdict(replace(computing, threads=threads)),
         )
         work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
@@ -239,7 +247,7 @@ def upscale(
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    restorer = Restorer(model, scale=scale, purpose=purpose, trust=trust, **asdict(computing))
+    restorer = Restorer(model, scale=scale, domain=domain, purpose=purpose, trust=trust, **asdict(computing))
     rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
     if target != "-":
         check_target(target, force, source=small)

@@ -15,6 +15,7 @@ FORMATS = ("AVIF", "WebP", "JPEG")
 
 Domain = Literal["plain", "photos", "portraits"]  # plain: enlarged by Lanczos, without a network
 DOMAINS: tuple[Domain, ...] = ("plain", "photos", "portraits")
+LEARNED = DOMAINS[1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +24,8 @@ class Thumbnail:
 
     Attributes:
         image: the thumbnail as its codec gives it back, of `grid(size, factor)` pixels.
-        format: "AVIF", "WebP" or "JPEG".
-        data: the file, with all that bdflow adds.
+        format: the codec whose traces it bears: "AVIF", "WebP" or "JPEG"; None where that is not known.
+        data: the file, with all that bdflow adds; empty where there are only its pixels.
         factor: how many times smaller each way, one of `FACTORS`.
         domain: what the network shall take the picture for, one of `DOMAINS`.
         size: width and height of the photograph.
@@ -36,7 +37,7 @@ class Thumbnail:
     """
 
     image: Picture
-    format: str
+    format: str | None
     data: bytes
     factor: float
     domain: Domain
@@ -47,7 +48,7 @@ class Thumbnail:
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:
             raise BDFlowError(f"a domain is one of {', '.join(DOMAINS)}, not {self.domain!r}")
-        if self.format not in FORMATS:
+        if self.format is not None and self.format not in FORMATS:
             raise BDFlowError(f"a thumbnail is {', '.join(FORMATS)}, not {self.format!r}")
         check_grid((self.image.width, self.image.height), self.size, self.factor)
 
@@ -63,7 +64,8 @@ class Thumbnail:
 
     def __repr__(self) -> str:
         (width, height), known = self.size, "" if self.quality is None else f" of quality {self.quality:.0f}"
-        parts = [f"{width}x{height}, {self.format}{known} 1/{self.factor:g} each way, {self.domain}"]
+        codec = f"{self.format or 'unknown codec'}{known}"
+        parts = [f"{width}x{height}, {codec} 1/{self.factor:g} each way, {self.domain}"]
         return f"Thumbnail({', '.join([*parts, repr(self.image), *self.notes])})"
 
     def to_bytes(self) -> bytes:
@@ -74,11 +76,13 @@ class Thumbnail:
         """Write the file, whole or not at all; see `bdflow.files.write_bytes`.
 
         Raises:
-            BDFlowError: the path's ending is of another format, or the file exists already or cannot be
-                written.
+            BDFlowError: there is no file; or the path's ending is of another format, or the file exists
+                already or cannot be written.
         """
         from bdflow import container  # reads what this module describes
 
+        if self.format is None or not self.data:
+            raise BDFlowError(f"{os.fspath(path)}: only the pixels are known: there is no small file to save")
         container.check_ending(path, self.format)
         write_bytes(path, self.data, overwrite=overwrite)
 
