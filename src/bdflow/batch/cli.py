@@ -206,8 +206,8 @@ def upscale(
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
             Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
         model: For a PNG that lost its bdflow chunk, or was made by a model that is not built in.
-        scale: For a thumbnail (--bytes) that lost what bdflow added, or was saved anew in any format: how many
-            times smaller it is.
+        scale: For a thumbnail (--bytes) that lost what bdflow added, or was saved anew in any format: how
+            many times smaller it is.
         domain: With --scale: what the picture shows. Default: photos.
         purpose: What an AVIF, WebP or JPEG is restored for: fidelity comes closest in its samples (PSNR),
             look to the eye.

@@ -61,11 +61,15 @@ class FittedTo:
         assert isinstance(small, Thumbnail)  # no PNG
         return small
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def fit(self, rgb: Pixels) -> Thumbnail:
+        """What it writes of a picture."""
         picture = Picture(rgb, gray=is_gray(rgb))
         count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
         fitted = fit(picture, self.enhancer, budget=count, format=self.format, domain=self.domain)
-        return fitted.small.to_bytes()
+        return fitted.small
+
+    def encode(self, rgb: Pixels) -> bytes:
+        return self.fit(rgb).to_bytes()
 
     def decode(self, data: bytes) -> Pixels:
         return self.enhancer.rgb(self.small(data))

@@ -15,7 +15,7 @@ CONDITIONS = (
     AS_STORED, CHUNK_LOST, "JPEG 30", "JPEG 50", "JPEG 70", "JPEG 80", "JPEG 90", "JPEG 95", "WebP 80",
     "a pixel smaller and back", "gamma 1.05", "last bit random",
 )  # fmt: skip
-_CODECS: Mapping[str, Codec] = {"JPEG": replace(JPEG, effort=0), "WebP": replace(WEBP, effort=4)}
+RESAVED: Mapping[str, Codec] = {"JPEG": replace(JPEG, effort=0), "WebP": replace(WEBP, effort=4)}
 
 
 def harm(rgb: Pixels, condition: str) -> Pixels:
@@ -27,7 +27,7 @@ def harm(rgb: Pixels, condition: str) -> Pixels:
     """
     image = Image.fromarray(rgb)
     kind, _, number = condition.partition(" ")
-    if codec := _CODECS.get(kind):
+    if codec := RESAVED.get(kind):
         return codec.decode(codec.encode(image, int(number)))
     if kind == "a":
         smaller = image.resize((max(1, image.width - 1), max(1, image.height - 1)), Image.Resampling.BICUBIC)
@@ -44,7 +44,7 @@ def gains(document: Document) -> dict[tuple[str, str, str], float]:
     """PSNR-Y over that of an enlarged bicubic thumbnail that went through the same, in dB, by set, model and
     condition."""
     rows = [row for row in document["rows"] if row["count"] and "condition" in row["facts"]]
-    plain = {_place(row): row["mean"]["psnr_y"] for row in rows if row["facts"]["kind"] != "bdflow"}
+    plain = {_place(row): row["mean"]["psnr_y"] for row in rows if row["facts"]["kind"] == "resampled"}
     return {
         (row["set"], row["facts"]["model"], row["facts"]["condition"]): row["mean"]["psnr_y"] - plain[place]
         for row in rows

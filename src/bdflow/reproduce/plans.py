@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.enhancer import Enhancer
 from bdflow.methods import CODECS, ESRGAN, RealESRGAN
+from bdflow.reproduce import arrived
 from bdflow.reproduce.entries import (
     Entry,
     External,
@@ -67,6 +68,7 @@ RATES: Mapping[str, Sequence[float]] = {
 }
 _LEAST = 600
 _AS_GOOD = 0.04  # bits a pixel up to which WebP, and from which JPEG, may do as well as AVIF
+SENT_RATE, _QUICK_SENT_RATE = 0.05, 0.5  # bits a pixel of the files that something happens to on their way
 _QUICK_GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
     JPEG: {1: (5, 30, 80), 4: (40,)}, WEBP: {1: (0, 40, 80), 4: (40,)}, AVIF: {1: (10, 35, 60)},
     JPEG_XL: {1: (64, 192, 300)},
@@ -203,6 +205,10 @@ def _invertibility(sets: Chosen, party: Party) -> Plan:
         entries += [model.sampled(sigma, seed) for sigma in sigmas for seed in seeds]
     for scale in sorted({model.facts["scale"] for model in party.ours}):
         entries += [harmed_bicubic(scale, condition) for condition in conditions]
+    for enhancer in party.enhancers:
+        files = arrived.Files(enhancer, _QUICK_SENT_RATE if party.quick else SENT_RATE)
+        for condition in arrived.CONDITIONS[:3] if party.quick else arrived.CONDITIONS:
+            entries += [files.arrived(condition, network=True), files.arrived(condition, network=False)]
     return {name: (samples, entries) for name, samples in sets.items()}
 
 
