@@ -105,8 +105,9 @@ def sizes() -> str:
 
 FUZZED = {
     "images": "whole files of nine formats, through the reader of pictures",
-    "container": "whole PNGs, checksums mended, through the reader of small files",
-    "payload": "the content of bdflow's chunk, its checksum mended",
+    "container": "whole PNGs, AVIFs, WebPs and JPEGs, checksums mended, through the reader of small files",
+    "slim": "whole AVIFs, before and after they are shortened",
+    "payload": "the payload, its checksum mended",
     "boundary": "the decoder of boundary maps",
     "models": "ONNX graphs and the head of a weights file",
 }
@@ -136,6 +137,22 @@ def slow_tests() -> str:
             f"{k}: {v:,}" for k, v in run.items() if k not in ("outcome", "seconds", "environment")
         )
         rows.append(f"| `{name.split('::')[1]}` | {run['outcome']} | {run['seconds']:,} | {own} | {commit} |")
+    return "\n".join(rows)
+
+
+def decoders() -> str:
+    """What another decoder makes of our files, and what it costs."""
+    path = ROOT / "results" / "decoders.json"
+    rows = [
+        "| codec | decoded by | thumbnails differ by, at most | PSNR between thumbnails |"
+        " between restored pictures | loss of PSNR-RGB, mean | largest | files |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {row['codec']} | {row['decoder']} | {row['levels']} levels | {row['thumbnails']:.1f} dB |"
+        f" {row['restored']:.1f} dB | {row['loss']:.2f} dB | {row['largest loss']:.2f} dB | {row['files']} |"
+        for row in (json.loads(path.read_text())["rows"] if path.is_file() else ())
+    ]
     return "\n".join(rows)
 
 
@@ -175,6 +192,8 @@ def main() -> None:
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
+    limits = ROOT / "docs" / "limits.md"
+    limits.write_text(fill(limits.read_text(), "decoders", decoders()))
     large = ROOT / "docs" / "sizes.md"
     large.write_text(fill(large.read_text(), "halos", halos()))
     page.write_page(ROOT / "results", ROOT / "docs")

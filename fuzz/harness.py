@@ -84,8 +84,13 @@ def join(parts: Chunks) -> bytes:
 
 
 def seal(body: bytes) -> bytes:
-    """A payload of bdflow's chunk with its checksum."""
+    """A payload of version 1 with its checksum."""
     return body + struct.pack(">I", zlib.crc32(body))
+
+
+def sealed(body: bytes) -> bytes:
+    """A payload of version 2 with its checksum."""
+    return body + bytes([zlib.crc32(body) & 255])
 
 
 def inflated(body: bytes) -> bytes:

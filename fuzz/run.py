@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 SCRATCH = ROOT / "build" / "fuzz"
 
 # What part of the time each target gets.
-TARGETS = {"images": 0.25, "container": 0.2, "models": 0.15, "payload": 0.3, "boundary": 0.1}
+TARGETS = {"images": 0.25, "container": 0.25, "slim": 0.1, "models": 0.15, "payload": 0.15, "boundary": 0.1}
 
 Run = dict[str, Any]
 

@@ -15,9 +15,12 @@ from PIL import Image, PngImagePlugin
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from small_files import payload_of, small  # noqa: E402
+from thumbnails import CONTAINERS, coded, photo, thumbnail  # noqa: E402
 
 from bdflow import zoo  # noqa: E402
 from bdflow.smallfile import boundary  # noqa: E402
+from bdflow.smallfile.isobmff import box  # noqa: E402
+from bdflow.smallfile.payload import Version2  # noqa: E402
 
 PROFILE = bytes(range(200))
 RANDOM = np.random.default_rng(0)
@@ -89,9 +92,21 @@ def main() -> None:
         "rgba-3-bit": small(5, 4, alpha=True, bits=3).to_bytes(),
         "profile-2-bit": small(4, 5, bits=2, icc=PROFILE).to_bytes(),
     }
+    kinds = {"": {}, "gray-": {"gray": True}, "alpha-": {"alpha": True}}
+    for kind, options in kinds.items():
+        picture = photo(7, 9, **options)
+        for format in CONTAINERS if kind != "alpha-" else ("AVIF", "WebP"):
+            files[f"{kind}x2.{format.lower()}"] = thumbnail(picture, format, 2).data
+        plain = coded(picture, "AVIF")
+        write("slim", {f"{kind}plain": plain, f"{kind}slim": CONTAINERS["AVIF"].insert(plain, b"payload")})
+    behind = box(b"free", b"bd", Version2.of((9, 7), 2, "photos").pack())
+    files["behind.avif"] = coded(photo(7, 9), "AVIF", 2) + behind
     write("container", files)
     fitting = {f"{bits}-bit": small(2, 3, bits=bits) for bits in range(4)}
-    write("payload", {name: payload_of(made.to_bytes())[:-4] for name, made in fitting.items()})
+    payloads = {name: payload_of(made.to_bytes())[:-4] for name, made in fitting.items()}
+    for size, factor, domain in (((3, 2), 1, "plain"), ((6, 3), 2, "photos"), ((40, 17), 16, "portraits")):
+        payloads[f"x{factor}"] = Version2.of(size, factor, domain).pack()[:-1]
+    write("payload", payloads)
     attributes = {"value": onnx.helper.make_tensor("v", 1, [1], [0.5]), "axes": [0, 1], "alpha": 0.1}
     write(
         "models",

@@ -31,6 +31,8 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
     assert (ROOT / "docs" / "performance.md").read_text() == generate.performance.page(ROOT / "results")
     assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(ROOT / "results")
+    text = (ROOT / "docs" / "limits.md").read_text()
+    assert generate.fill(text, "decoders", generate.decoders()) == text
     text = (ROOT / "docs" / "sizes.md").read_text()
     assert generate.fill(text, "halos", generate.halos()) == text
     text = (ROOT / "docs" / "reliability.md").read_text()
