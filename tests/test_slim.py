@@ -97,6 +97,7 @@ def test_files_that_are_not_known_stay_as_they_are():
         "another item": file.replace(b"av01Alpha", b"Exif.....", 1),
         "protected": file.replace(b"\0\2\0\0av01Alpha", b"\0\2\0\1av01Alpha"),
         "no such version": file.replace(b"infe\2", b"infe\3"),
+        "no such property": file.replace(bytes([4, 1, 2, 0x83, 4]), bytes([4, 1, 2, 0x83, 9])),
         "no such box": file.replace(b"iref", b"abcd"),
         "no size": file.replace(meta + b"meta", bytes(4) + b"meta"),
     }

@@ -116,7 +116,8 @@ def _uncoloured(content: bytes, data: dict[int, bytes]) -> bytes:
         number, count = struct.unpack_from(">HB", linked, place)
         links[number] = linked[place + 3 : place + 3 + count]
         place += 3 + count
-    _expect(place == len(linked) and max(byte & 127 for each in links.values() for byte in each) > 0)
+    named = {byte & 127 for each in links.values() for byte in each}
+    _expect(place == len(linked) and named <= set(range(1, len(properties) + 1)))
     said = b"nclx" + struct.pack(">HHHB", *_SRGB[:3], _SRGB[3] << 7)
     needed = {
         index
