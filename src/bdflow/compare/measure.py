@@ -139,7 +139,7 @@ def compare(
         icc=None if picture.gray else picture.icc,  # a gray profile does not fit pixels of three channels
         notes=notes,
         factor=small.scale if isinstance(small, Downscaled) else small.factor,
-        format="PNG" if isinstance(small, Downscaled) else small.format,
+        format="PNG" if isinstance(small, Downscaled) else small.format or "unknown",
         small=small.image.rgb,
         stored=tuple(stored),
         skipped=skipped,
