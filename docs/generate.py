@@ -18,8 +18,9 @@ import studies
 from bdflow import zoo
 from bdflow.networks.build import paper_sizes
 from bdflow.report import CARD, card, results
-from bdflow.reproduce import page
-from bdflow.reproduce.grid import published
+from bdflow.reproduce import marks, page
+from bdflow.reproduce.grid import by_set, published
+from bdflow.reproduce.results import read
 from bdflow.rescaler import Rescaler
 
 ROOT = Path(__file__).parent.parent
@@ -44,22 +45,23 @@ def figures() -> str:
     return "\n".join(rows)
 
 
-def budgets() -> str:
-    """The README's table of thumbnails in ordinary codecs beside the plain codecs, in as many bytes."""
+def saved() -> str:
+    """The README's table of files in ordinary codecs: bytes beside the best codec's."""
     rows = [
-        "| pictures | bits a pixel | bytes (codec) | PSNR-Y | over the codec | PSNR-RGB | over the codec |"
-        " LPIPS-RGB (codec) |",
-        "|---|---|---|---|---|---|---|---|",
+        "| pictures | bits a pixel | bytes for equal PSNR-Y | for equal PSNR-RGB | worst picture |"
+        " bytes for equal LPIPS-RGB (`--for look`) |",
+        "|---|---|---|---|---|---|",
     ]
-    measured = results(zoo.find_restoration())
-    for folder, row in (measured["folders"] if measured else {}).items():
-        m = row["mean"]
-        name, _, bits = folder.partition(" at ")
-        lpips = f"{m['lpips']:.3f} ({m['codec_lpips']:.3f})" if "lpips" in m else "-"
+    path = ROOT / "results" / "marks.json"
+    for name, measured in by_set(read(path)) if path.is_file() else ():
+        y, rgb = (marks.saving(measured, zoo.find_restoration().name, key) for key in marks.MEASURES)
+        if not (y and rgb):
+            continue
+        look = marks.share(measured, "restoration-look")
+        share = f"{look.mean:.2f} times" if look else "-"
         rows.append(
-            f"| {row['count']} of {name} | {bits.removesuffix(' bpp')} | {m['bytes']:,.0f}"
-            f" ({m['codec_bytes']:,.0f}) | {m['psnr_y']:.2f} dB | {m['psnr_y'] - m['codec_psnr_y']:+.2f} dB |"
-            f" {m['psnr_rgb']:.2f} dB | {m['psnr_rgb'] - m['codec_psnr_rgb']:+.2f} dB | {lpips} |"
+            f"| {y.count} of {name} | {y.low:.3f} to {y.high:.2f} | {y.mean:+.1f} % | {rgb.mean:+.1f} % |"
+            f" {max(y.worst, rgb.worst):+.1f} % | {share} |"
         )
     return "\n".join(rows)
 
@@ -176,13 +178,13 @@ def fill(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    for model in (*zoo.built_in(), zoo.find_restoration()):
+    for model in (*zoo.built_in(), *zoo.built_in_restorations()):
         if measured := results(model):
             (model.folder / CARD).write_text(card(model, measured))
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
     readme = ROOT / "README.md"
     text = fill(readme.read_text(), "quality", figures())
-    text = fill(text, "budgets", budgets())
+    text = fill(text, "marks", saved())
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     readme.write_text(fill(text, "sizes", sizes()))
