@@ -1,5 +1,7 @@
 """What is expected of a network, from a part of the picture."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from thumbnails import photo, thumbnail
@@ -26,7 +28,7 @@ def test_windows_lie_within_the_picture_on_the_grid_of_every_factor(side):
         for seen, kept in spans:
             assert not any(edge % cell(factor) for edge in (seen.start, seen.stop))
             assert seen.start <= kept.start < kept.stop <= min(seen.stop, side)
-        assert all(a.kept.stop <= b.kept.start for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a.kept.stop <= b.kept.start for a, b in pairwise(spans))
         if side < 350:
             assert spans == [(slice(0, -(-side // cell(factor)) * cell(factor)), slice(0, side))]
         else:  # spread from end to end

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from small_files import SRGB
-from thumbnails import CONTAINERS, PILLOW, QUICK, photo
+from thumbnails import PILLOW, QUICK, photo
 
 import bdflow
 from bdflow import codecs, fitting
