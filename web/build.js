@@ -35,7 +35,8 @@ if (process.argv[2] !== "kernels") {
   const { build } = await import("esbuild");
   rmSync("dist", { recursive: true, force: true });
   const names = ["index", "element", "worker"];
-  await build({
+  const { metafile } = await build({
+    metafile: true,
     entryPoints: names.map((name) => `src/${name}.js`),
     outdir: "dist",
     bundle: true,
@@ -43,11 +44,15 @@ if (process.argv[2] !== "kernels") {
     minify: true,
     format: "esm",
     target: "es2022",
-    chunkNames: "[name]",
+    chunkNames: "[name]-[hash]",
   });
   execFileSync("node_modules/.bin/tsc", ["--emitDeclarationOnly"], { stdio: "inherit" });
-  for (const name of [...names, "chunk"]) {
-    const bytes = readFileSync(`dist/${name}.js`);
-    console.log(`dist/${name}.js: ${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} gzipped`);
+  let all = 0;
+  for (const path of Object.keys(metafile.outputs)) {
+    const bytes = readFileSync(path);
+    const zipped = gzipSync(bytes, { level: 9 }).length;
+    all += zipped;
+    console.log(`${path}: ${bytes.length} bytes, ${zipped} gzipped`);
   }
+  console.log(`all together: ${all} bytes gzipped`);
 }

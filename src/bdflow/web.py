@@ -1,8 +1,8 @@
 """A restoration network's weights for web pages: one compact file, and a small one that names and seals it.
 
-``NAME.json`` is what a page asks for: it tells the file of the numbers, its bytes and its SHA-256. That file is
-of the safetensors format, as the model's own, in float16 or int8; it is named after its digest, so that servers
-may let it be cached for good. The JavaScript package reads both (``web/src/weights.js``).
+``NAME.json`` is what a page asks for: it tells the file of the numbers, its bytes and its SHA-256. That file
+is of the safetensors format, as the model's own, in float16 or int8; it is named after its digest, so that
+servers may let it be cached for good. The JavaScript package reads both (``web/src/weights.js``).
 """
 
 import hashlib
