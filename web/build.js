@@ -1,7 +1,7 @@
 // Builds the package: kernels by clang, modules by esbuild, types by tsc.  `node build.js kernels` stops after the first.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,10 @@ function buildKernels() {
       { stdio: "inherit" },
     );
     const text = readFileSync(wasm).toString("base64");
-    writeFileSync("src/kernels.js", `// Made of kernels/restoration.c by build.js.\nexport default "${text}";\n`);
+    // Whole or not at all: tests beside this one may be reading it.
+    const unfinished = `src/.kernels-${process.pid}.js`;
+    writeFileSync(unfinished, `// Made of kernels/restoration.c by build.js.\nexport default /** @type {string} */ ("${text}");\n`);
+    renameSync(unfinished, "src/kernels.js");
   } finally {
     rmSync(folder, { recursive: true });
   }
