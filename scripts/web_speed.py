@@ -2,8 +2,8 @@
 
     python scripts/web_speed.py MODEL [--side 512] [--rounds 8] [--json FILE]
 
-Needs node, clang and lld, and Chromium with playwright. ONNX Runtime and node restore decoded pixels; Chromium does
-all of it, from the file to pixels, and every process of the browser counts, whatever else it does meanwhile. Each
+Needs node, clang, lld, and Chromium with playwright. ONNX Runtime and node restore decoded pixels. Chromium
+does all of it, from the file to pixels, and every process of the browser counts, whatever else it does. Each
 figure is the least of its rounds: the others hold what a busy machine made it wait for.
 """
 
@@ -78,20 +78,19 @@ def measure(model: zoo.Model, side: int, rounds: int) -> dict[str, float]:
         manifest.rename(manifest.with_name("restoration-fidelity.json"))
         enhancer = Enhancer(model, threads=1)
         enhancer.restore(thumbnail)
-        native = min(seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds))
+        native = [seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds)]
         script = ["node", WEB / "speed.js", small, folder / "pixels", numbers, str(rounds)]
         node = min(json.loads(subprocess.run(script, capture_output=True, check=True).stdout))
         browser, waited = in_chromium(folder, rounds)
-        native_again = min(seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds))
-        native = min(native, native_again)
+        native += [seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds)]
     return {
         "side": side,
-        "onnxruntime": round(native, 4),
+        "onnxruntime": round(min(native), 4),
         "node": round(node, 4),
         "chromium": round(browser, 4),
         "chromium waited": round(waited, 4),
-        "node / onnxruntime": round(node / native, 2),
-        "chromium / onnxruntime": round(browser / native, 2),
+        "node / onnxruntime": round(node / min(native), 2),
+        "chromium / onnxruntime": round(browser / min(native), 2),
     }
 
 

@@ -19,6 +19,8 @@ def chromium() -> Iterator:
     if not BROWSER:
         pytest.skip("no Chromium found: name one in BDFLOW_BROWSER")
     with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        # WebGPU is computed in software where there is no graphics processor.
+        arguments = ["--no-sandbox", "--enable-unsafe-webgpu"]
+        browser = runner.chromium.launch(executable_path=BROWSER, args=arguments)
         yield browser
         browser.close()

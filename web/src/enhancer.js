@@ -14,10 +14,10 @@ const GRID = 8; // the network takes sides that are multiples of it
  * @param {import("./inspect.js").Header} header What the file says.
  * @param {import("./network.js").Network | null} network Not needed where the domain is `plain`.
  * @param {number} [tile] Pixels of the photograph, each way, that are computed at once.
- * @returns {Generator<number, Uint8ClampedArray<ArrayBuffer>>} The share that is done, again and again; at last the
+ * @returns {AsyncGenerator<number, Uint8ClampedArray<ArrayBuffer>>} The share that is done, again and again; at last the
  *   photograph, four bytes a pixel.
  */
-export function* restoring(rgba, header, network, tile = TILE) {
+export async function* restoring(rgba, header, network, tile = TILE) {
   const { factor, size: [width, height], thumbnail: [across, down] } = header;
   const { colours, alpha, gray } = planes(rgba, across, down);
   const side = cell(factor);
@@ -36,7 +36,7 @@ export function* restoring(rgba, header, network, tile = TILE) {
       const [seenRows, seenColumns] = [times(row.seen), times(column.seen)];
       const part = enlarged(colours, factor, seenRows, seenColumns);
       if (network)
-        for (const share of network.restore(part.data, part.height, part.width, known))
+        for await (const share of network.restore(part.data, part.height, part.width, known))
           yield (done + share) / (rows.length * columns.length);
       done++;
       const [top, bottom] = times(row.kept);

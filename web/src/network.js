@@ -1,34 +1,42 @@
-/** The restoration network (src/bdflow/networks/restoration.py) on the kernels of kernels/restoration.c. */
+/** The restoration network (src/bdflow/networks/restoration.py): its layers, in their order, on some kernels. */
 
-import kernels from "./kernels.js";
-
-const CELL = 4; // pixels each way
-const SIDES = 3 * CELL * CELL; // channels of a cell's pixels
-const PLAIN = 0; // what becomes of a convolution: see kernels/restoration.c
-const LEAKY = 1;
-const ADDED = 2;
+export const CELL = 4; // pixels each way
+export const SIDES = 3 * CELL * CELL; // channels of a cell's pixels
+export const PLAIN = 0; // what becomes of a convolution: itself; scaled and leaky ReLU; added to what is there
+export const LEAKY = 1;
+export const ADDED = 2;
 
 /**
  * @typedef {import("./weights.js").Weights} Weights
- * @typedef {object} Layer Where its numbers lie, and what a pixel sees: so many rows, each of so many floats.
- * @property {number} weights
- * @property {number} bias
- * @property {number} scale
+ * @typedef {object} Plane Cells of so many channels (a multiple of 8) with a border of zeros, one cell wide.
+ * @property {any} at Where the kernels keep it.
+ * @property {number} start Floats before the first cell within the border.
+ * @property {number} line Floats of a line.
+ * @property {number} channels Floats of a cell.
+ * @typedef {object} Layer A convolution, and what a pixel sees: so many rows, each of so many floats.
+ * @property {any} at Where the kernels keep its numbers: the weights (channels / 8, rows, run, 8), biases and scales.
  * @property {number} channels
  * @property {number} rows
  * @property {number} run
+ * @typedef {{ height: number, width: number, mode: number, stride: number }} Extent What is computed of a plane.
+ * @typedef {object} Kernels What computes: src/wasm.js or src/webgpu.js.
+ * @property {(weights: Float32Array, bias: Float32Array) => any} put Keeps a layer's numbers; the scales are 1.
+ * @property {(layer: Layer, scales: Float32Array<ArrayBuffer>, biases: Float32Array<ArrayBuffer>) => void} condition Changes these.
+ * @property {(sides: { height: number, width: number, channels: number }[]) => Plane[]} lay Planes of zeros; earlier
+ *   ones are no longer used.
+ * @property {(samples: Uint8Array, cells: Plane, height: number, width: number) => void} unshuffle Puts samples into
+ *   the cells of a plane: channel 12 * row + 3 * column + colour, in -0.5 to 0.5.
+ * @property {(layer: Layer, from: Plane, to: Plane, extent: Extent) => void} convolve
+ * @property {(samples: Uint8Array, cells: Plane, height: number, width: number) => Promise<void>} shuffle Adds what the
+ *   cells hold to the samples, clipped and rounded.
+ * @property {() => Promise<void>} settle Waits until what was asked for is computed.
  * @typedef {{ first: Layer, second: Layer, bias: Float32Array, condition: Float32Array, shift: Float32Array }} Block
- * @typedef {object} Plane Cells with their border of zeros: where the first within lies, and floats of a line.
- * @property {number} start
- * @property {number} line
- * @property {number} channels
  */
 
-/** One network in one WebAssembly memory. It computes one tile at a time. */
+/** One network on its kernels. It computes one tile at a time. */
 export class Network {
-  /** @type {any} */ #code;
+  /** @type {Kernels} */ #kernels;
   /** @type {Weights} */ #weights;
-  #end = 0;
   /** @type {Layer} */ #head;
   /** @type {Layer} */ #down;
   /** @type {Layer[]} */ #up;
@@ -36,20 +44,11 @@ export class Network {
   /** @type {Block[][]} */ #blocks;
   /** @type {number[]} */ #sides = [];
   /** @type {Plane[]} */ #planes = [];
-  #samples = 0;
 
-  /** @param {Weights} weights */
-  static async load(weights) {
-    const bytes = Uint8Array.from(atob(kernels), (letter) => letter.charCodeAt(0));
-    const { instance } = await WebAssembly.instantiate(bytes);
-    return new Network(weights, instance.exports);
-  }
-
-  /** @param {Weights} weights @param {any} code */
-  constructor(weights, code) {
-    this.#code = code;
+  /** @param {Weights} weights @param {Kernels} kernels */
+  constructor(weights, kernels) {
+    this.#kernels = kernels;
     this.#weights = weights;
-    this.#end = code.__heap_base.value;
     const { width, deep, before, middle, after, embedding } = weights.config;
     const cells = Array.from({ length: SIDES }, (_, i) => (i % 3) * CELL * CELL + Math.floor(i / 3));
     const block = (/** @type {string} */ name, /** @type {number} */ channels) => ({
@@ -81,65 +80,41 @@ export class Network {
    * @param {number} height In pixels, like the width a multiple of 8.
    * @param {number} width
    * @param {number[]} known What is known of the file.
-   * @returns {Generator<number>} The share that is done, after each layer.
+   * @returns {AsyncGenerator<number>} The share that is done, after each layer.
    */
-  *restore(samples, height, width, known) {
-    this.#lay(height / CELL, width / CELL);
+  async *restore(samples, height, width, known) {
+    const [h, w] = [height / CELL, width / CELL];
+    this.#lay(h, w);
     this.#condition(known);
-    const code = this.#code;
+    const kernels = this.#kernels;
     const [cells, x, y, deep, inner] = this.#planes;
-    const [h, w] = this.#sides;
-    const bytes = () => new Uint8Array(code.memory.buffer, this.#samples, samples.length);
-    bytes().set(samples);
-    code.unshuffle(this.#samples, cells.start, cells.line, h, w);
     const [before, middle, after] = this.#blocks;
     const total = 4 * (1 + before.length + after.length) + middle.length;
     let done = 0;
-    this.#convolve(this.#head, cells, x, h, w);
-    yield ++done / total;
-    const refine = (/** @type {Block} */ block, /** @type {Plane} */ plane, /** @type {Plane} */ spare, /** @type {number} */ finer) => {
-      this.#convolve(block.first, plane, spare, h / finer, w / finer, LEAKY);
-      this.#convolve(block.second, spare, plane, h / finer, w / finer, ADDED);
+    /** @type {(layer: Layer, from: Plane, to: Plane, finer: number, mode?: number, stride?: number) => void} */
+    const convolve = (layer, from, to, finer, mode = PLAIN, stride = 1) =>
+      kernels.convolve(layer, from, to, { height: h / finer, width: w / finer, mode, stride });
+    /** @type {(block: Block, plane: Plane, spare: Plane, finer: number) => Promise<number>} */
+    const refine = async (block, plane, spare, finer) => {
+      convolve(block.first, plane, spare, finer, LEAKY);
+      convolve(block.second, spare, plane, finer, ADDED);
+      await kernels.settle();
+      done += 4 / finer ** 2;
+      return done / total;
     };
-    for (const block of before) {
-      refine(block, x, y, 1);
-      yield (done += 4) / total;
-    }
-    this.#convolve(this.#down, x, deep, h / 2, w / 2, PLAIN, 2);
-    for (const block of middle) {
-      refine(block, deep, inner, 2);
-      yield ++done / total;
-    }
+    kernels.unshuffle(samples, cells, h, w);
+    convolve(this.#head, cells, x, 1);
+    for (const block of before) yield await refine(block, x, y, 1);
+    convolve(this.#down, x, deep, 2, PLAIN, 2);
+    for (const block of middle) yield await refine(block, deep, inner, 2);
     this.#up.forEach((layer, i) => {
-      const corner = x.start + 4 * (x.channels * (i & 1) + x.line * (i >> 1));
-      const finer = { start: corner, line: 2 * x.line, channels: 2 * x.channels };
-      this.#convolve(layer, deep, finer, h / 2, w / 2, ADDED);
+      const start = x.start + x.channels * (i & 1) + x.line * (i >> 1);
+      convolve(layer, deep, { at: x.at, start, line: 2 * x.line, channels: 2 * x.channels }, 2, ADDED);
     });
-    for (const block of after) {
-      refine(block, x, y, 1);
-      yield (done += 4) / total;
-    }
-    this.#convolve(this.#tail, x, cells, h, w);
-    code.shuffle(this.#samples, cells.start, cells.line, h, w);
-    samples.set(bytes());
+    for (const block of after) yield await refine(block, x, y, 1);
+    convolve(this.#tail, x, cells, 1);
+    await kernels.shuffle(samples, cells, h, w);
     yield 1;
-  }
-
-  /**
-   * @param {Layer} layer
-   * @param {Plane} from
-   * @param {Plane} to
-   * @param {number} height Of what is computed.
-   * @param {number} width
-   * @param {number} mode
-   * @param {number} stride
-   */
-  #convolve(layer, from, to, height, width, mode = PLAIN, stride = 1) {
-    const border = layer.rows === 3 ? 4 * (from.line + from.channels) : 0; // a 3x3 convolution sees it
-    this.#code.convolve(
-      from.start - border, stride * from.line, stride * from.channels, from.line, layer.rows, layer.run,
-      layer.weights, layer.scale, layer.bias, layer.channels, to.start, to.line, to.channels, height, width, mode,
-    );
   }
 
   /** Scales and shifts of each block, of what is known of the file. @param {number[]} known */
@@ -151,30 +126,19 @@ export class Network {
     const embedded = linear(weight, tensor("embed.2.bias", embedding), first.map(silu)).map(silu);
     for (const { first, bias, condition, shift } of this.#blocks.flat()) {
       const told = linear(condition, shift, embedded);
-      const scales = new Float32Array(this.#code.memory.buffer, first.scale, first.channels);
-      const biases = new Float32Array(this.#code.memory.buffer, first.bias, first.channels);
-      bias.forEach((value, c) => {
-        scales[c] = 1 + told[c];
-        biases[c] = value * scales[c] + told[bias.length + c];
-      });
+      const scales = new Float32Array(first.channels).map((_, c) => (c < bias.length ? 1 + told[c] : 0));
+      const biases = scales.map((scale, c) => (c < bias.length ? bias[c] * scale + told[bias.length + c] : 0));
+      this.#kernels.condition(first, scales, biases);
     }
   }
 
   /** Planes for a picture of so many cells. @param {number} height @param {number} width */
   #lay(height, width) {
     if (this.#sides[0] === height && this.#sides[1] === width) return;
-    const end = this.#end;
     const { width: wide, deep } = this.#weights.config;
-    const plane = (/** @type {number} */ channels, /** @type {number} */ finer) => {
-      const line = (width / finer + 2) * channels;
-      const at = this.#take(4 * line * (height / finer + 2));
-      return { start: at + 4 * (line + channels), line, channels };
-    };
-    const channels = [SIDES, padded(wide).length, padded(wide).length, padded(deep).length, padded(deep).length];
-    this.#planes = channels.map((count, i) => plane(count, i < 3 ? 1 : 2));
-    this.#samples = this.#take(height * width * SIDES);
-    new Uint8Array(this.#code.memory.buffer, end, this.#end - end).fill(0);
-    this.#end = end; // the next ones take their place
+    const fine = { height, width, channels: padded(wide).length };
+    const coarse = { height: height / 2, width: width / 2, channels: padded(deep).length };
+    this.#planes = this.#kernels.lay([{ ...fine, channels: SIDES }, fine, fine, coarse, coarse]);
     this.#sides = [height, width];
   }
 
@@ -199,30 +163,11 @@ export class Network {
           for (const o of outputs.slice(eight, eight + 8))
             ordered[place++] = o < 0 || i < 0 ? 0 : stored[(o * into + i) * side * side + tap];
     return {
-      weights: this.#put(ordered),
-      bias: this.#put(Float32Array.from(outputs, (o) => (o < 0 ? 0 : bias[o]))),
-      scale: this.#put(new Float32Array(outputs.length)),
+      at: this.#kernels.put(ordered, Float32Array.from(outputs, (o) => (o < 0 ? 0 : bias[o]))),
       channels: outputs.length,
       rows: side,
       run: side * inputs.length,
     };
-  }
-
-  /** @param {Float32Array} values */
-  #put(values) {
-    const at = this.#take(values.byteLength);
-    new Float32Array(this.#code.memory.buffer).set(values, at / 4);
-    return at;
-  }
-
-  /** @param {number} bytes */
-  #take(bytes) {
-    const at = Math.ceil(this.#end / 64) * 64;
-    this.#end = at + bytes;
-    const { memory } = this.#code;
-    const missing = this.#end - memory.buffer.byteLength;
-    if (missing > 0) memory.grow(Math.ceil(missing / 65536));
-    return at;
   }
 }
 

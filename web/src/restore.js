@@ -12,6 +12,8 @@ import { BDFlowError } from "./errors.js";
  * @property {string} [type] Of a blob; `image/png` unless told.
  * @property {number} [quality] Of a blob in a lossy type, 0 to 1.
  * @property {string | URL} [weights] Folder that `bdflow export MODEL --web DIR` wrote, instead of the configured one.
+ * @property {import("./store.js").Backend} [backend] What computes: `webgpu`, `wasm`, or `auto` (unless told), which
+ *   takes WebGPU where there is a graphics processor.
  * @property {(share: number, stage: "weights" | "picture") => void} [onProgress] Told shares from 0 to 1.
  * @property {AbortSignal} [signal] Cancels.
  */
@@ -74,6 +76,7 @@ function started() {
  */
 export function restore(source, options = {}) {
   const { for: purpose = "fidelity", as = "blob", type = "image/png", quality, scale, domain, onProgress, signal } = options;
+  const { backend = "auto" } = options;
   const base = options.weights ? absolute(options.weights, true) : folder;
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
@@ -99,6 +102,7 @@ export function restore(source, options = {}) {
       id,
       source: source instanceof Blob ? source : absolute(source),
       manifest: new URL(`restoration-${purpose}.json`, base).href,
+      backend,
       stripped: { scale, domain },
       coding: { as, type, quality },
     });

@@ -2,6 +2,8 @@
 
 import { BDFlowError } from "./errors.js";
 import { Network } from "./network.js";
+import { Wasm } from "./wasm.js";
+import { WebGPU } from "./webgpu.js";
 import { readWeights } from "./weights.js";
 
 const CACHE = "bdflow-weights";
@@ -11,20 +13,33 @@ const CACHE = "bdflow-weights";
 /** @type {Map<string, Promise<Network>>} */
 const networks = new Map();
 
+/** @typedef {"auto" | "webgpu" | "wasm"} Backend What computes; auto takes a graphics processor where there is one. */
+
 /**
  * The network of a manifest. Whoever asks while it is being fetched shares the download.
  * @param {string} address Of `MODEL.json`.
+ * @param {Backend} backend
  * @param {(share: number) => void} report Of the download.
  * @returns {Promise<Network>}
  */
-export function findNetwork(address, report) {
-  let found = networks.get(address);
+export function findNetwork(address, backend, report) {
+  const name = `${backend} ${address}`;
+  let found = networks.get(name);
   if (!found) {
-    found = fetchWeights(address, report).then((bytes) => Network.load(readWeights(bytes)));
-    networks.set(address, found);
-    found.catch(() => networks.delete(address)); // the next one tries again
+    found = load(address, backend, report, () => networks.delete(name));
+    networks.set(name, found);
+    found.catch(() => networks.delete(name)); // the next one tries again
   }
   return found;
+}
+
+/** @param {string} address @param {Backend} backend @param {(share: number) => void} report @param {() => void} lost */
+async function load(address, backend, report, lost) {
+  const weights = readWeights(await fetchWeights(address, report));
+  const gpu = backend === "wasm" ? null : await WebGPU.start(backend === "webgpu").catch(() => null);
+  if (backend === "webgpu" && !gpu) throw new BDFlowError("this browser gives no WebGPU: leave the backend out");
+  gpu?.lost.then(lost);
+  return new Network(weights, gpu ?? (await Wasm.start()));
 }
 
 /** @param {string} address @param {(share: number) => void} report */

@@ -11,6 +11,7 @@ import { findNetwork } from "./store.js";
  * @property {number} id
  * @property {Blob | string} source
  * @property {string} manifest Address of the weights' manifest.
+ * @property {import("./store.js").Backend} backend
  * @property {{ scale?: number, domain?: import("./inspect.js").Domain }} stripped
  * @property {import("./decode.js").Coding} coding
  * @typedef {object} Answer One or more follow on a job: progress, and a result or an error.
@@ -50,12 +51,12 @@ async function answer(job) {
 }
 
 /** @param {Job} job @param {AbortSignal} signal */
-async function restored({ id, source, manifest, stripped, coding }, signal) {
+async function restored({ id, source, manifest, backend, stripped, coding }, signal) {
   const report = (/** @type {"weights" | "picture"} */ stage) => (/** @type {number} */ share) =>
     worker.postMessage({ id, stage, share });
   const bytes = await bytesOf(source, signal);
   const header = inspect(bytes, stripped);
-  const network = header.domain === "plain" ? null : await findNetwork(manifest, report("weights"));
+  const network = header.domain === "plain" ? null : await findNetwork(manifest, backend, report("weights"));
   const turn = last;
   let done = () => {};
   last = new Promise((resolve) => (done = () => resolve(null)));
@@ -64,7 +65,7 @@ async function restored({ id, source, manifest, stripped, coding }, signal) {
     signal.throwIfAborted();
     const steps = restoring(await decode(bytes, header), header, network);
     for (let read = performance.now(); ; ) {
-      const { done, value } = steps.next();
+      const { done, value } = await steps.next();
       if (done) return await encode(new ImageData(value, ...header.size), coding);
       if (performance.now() - read < PAUSE) continue;
       report("picture")(value);

@@ -6,6 +6,7 @@ import { FACTORS, inspect } from "../src/inspect.js";
 import { enlarged } from "../src/lanczos.js";
 import { Network } from "../src/network.js";
 import { cut } from "../src/tiles.js";
+import { Wasm } from "../src/wasm.js";
 import { readWeights } from "../src/weights.js";
 import { base64, file, hex, json } from "./vectors.js";
 
@@ -13,11 +14,14 @@ import { base64, file, hex, json } from "./vectors.js";
 const weights = (precision) =>
   readWeights(file(`${precision}/${json(`${precision}/restoration-fidelity.json`).file}`));
 
-/** @template T @param {Generator<number, T>} steps */
-function last(steps) {
+/** @param {string} precision */
+const network = async (precision) => new Network(weights(precision), await Wasm.start());
+
+/** @template T @param {AsyncGenerator<number, T>} steps */
+async function last(steps) {
   const shares = [];
   for (;;) {
-    const { done, value } = steps.next();
+    const { done, value } = await steps.next();
     if (done) return { value, shares };
     shares.push(value);
   }
@@ -74,8 +78,8 @@ test("tiles are cut as Python cuts them", () => {
 
 test("photographs are Python's within a level", async () => {
   for (const { file: name, precision, samples, restored } of json("restorations.json").restorations) {
-    const network = await Network.load(weights(precision));
-    const { value, shares } = last(restoring(base64(samples), inspect(file(name)), network));
+    const restorer = await network(precision);
+    const { value, shares } = await last(restoring(base64(samples), inspect(file(name)), restorer));
     assert.ok(furthest(value, base64(restored)) <= 1, name);
     assert.equal(shares.at(-1), 1);
     assert.deepEqual(shares, shares.toSorted((a, b) => a - b));
@@ -83,36 +87,36 @@ test("photographs are Python's within a level", async () => {
 });
 
 test("tiles are the whole within a level, and too small ones are refused", async () => {
-  const network = await Network.load(weights("float16"));
+  const restorer = await network("float16");
   for (const factor of [1, 1.5, 3]) {
     const thumbnail = /** @type {[number, number]} */ ([Math.ceil(300 / factor / 2) * 2, Math.ceil(420 / factor / 2) * 2]);
     const header = /** @type {const} */ ({
       format: "WebP", marked: true, factor, domain: "photos", quality: 50, thumbnail, size: [299, 419],
     });
     const rgba = noise(thumbnail[0] * thumbnail[1] * 4);
-    const whole = last(restoring(rgba, { ...header, size: [299, 419] }, network)).value;
-    const tiled = last(restoring(rgba, { ...header, size: [299, 419] }, network, 200)).value;
+    const whole = (await last(restoring(rgba, header, restorer))).value;
+    const tiled = (await last(restoring(rgba, header, restorer, 200))).value;
     assert.ok(furthest(whole, tiled) <= 1);
   }
   const header = inspect(file("x2.avif"));
-  assert.throws(() => last(restoring(noise(17 * 16 * 4), header, network, 128)), /too small: take 136 or more/);
+  await assert.rejects(last(restoring(noise(17 * 16 * 4), header, restorer, 128)), /too small: take 136 or more/);
 });
 
 test("one network restores pictures of all sizes one after the other", async () => {
-  const network = await Network.load(weights("int8"));
-  const restore = (/** @type {number} */ width, /** @type {number} */ height) =>
-    last(restoring(noise(width * height * 4), {
+  const restorer = await network("int8");
+  const restore = async (/** @type {number} */ width, /** @type {number} */ height) =>
+    (await last(restoring(noise(width * height * 4), {
       format: "AVIF", marked: true, factor: 1, domain: "photos", quality: 40, thumbnail: [width, height], size: [width, height],
-    }, network)).value;
-  const first = restore(50, 30);
-  restore(9, 70);
-  restore(1, 1);
-  assert.deepEqual(restore(50, 30), first);
+    }, restorer))).value;
+  const first = await restore(50, 30);
+  await restore(9, 70);
+  await restore(1, 1);
+  assert.deepEqual(await restore(50, 30), first);
 });
 
-test("without a network a photograph is the plain enlargement", () => {
+test("without a network a photograph is the plain enlargement", async () => {
   const header = inspect(file("pixel-x12.webp"));
-  const { value } = last(restoring(Uint8ClampedArray.of(10, 20, 30, 40), header, null));
+  const { value } = await last(restoring(Uint8ClampedArray.of(10, 20, 30, 40), header, null));
   assert.deepEqual([...value], [10, 20, 30, 40]);
 });
 
