@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import chromium
+from PIL import Image
 from thumbnails import photo, thumbnail
+
+from bdflow.container import read
+from bdflow.metrics import psnr
+from bdflow.smallfile.thumbnail import Thumbnail
 
 ROOT = Path(__file__).parents[1]
 VECTORS = Path(__file__).parent / "vectors"
@@ -177,6 +182,25 @@ def test_a_stripped_file_is_restored_by_its_scale(opened, site):
     assert natural(view) == [120, 90]
 
 
+def test_another_picture_by_a_script_takes_the_place_of_the_first(opened, site):
+    (site[0] / "other.webp").write_bytes(thumbnail(photo(60, 80), "WebP", 2).data)
+    view = opened(image())
+    view.evaluate("() => (document.querySelector('img').src = 'other.webp')")
+    for _ in range(200):
+        if natural(view) == [80, 60]:
+            break
+        view.wait_for_timeout(50)
+    view.wait_for_timeout(500)  # nothing of the first one comes later
+    assert natural(view) == [80, 60]
+    assert view.evaluate("() => heard.filter(([name]) => name === 'bderror')") == []
+
+
+EARLIER = """async () => {
+  const cache = await caches.open("bdflow-weights");
+  await cache.put("/weights/restoration-fidelity-00000000.safetensors", new Response("an earlier release's"));
+}"""
+
+
 def test_weights_of_a_wrong_hash_are_refused_and_right_ones_kept(opened, site):
     manifest = json.loads((VECTORS / "int8" / "restoration-fidelity.json").read_text())
     numbers = site[0] / "weights" / manifest["file"]
@@ -186,6 +210,7 @@ def test_weights_of_a_wrong_hash_are_refused_and_right_ones_kept(opened, site):
         view = opened(image(), expected="404")
         assert "is not the file that" in wait(view, "bderror")[0][2]
         numbers.write_bytes(data)
+        view.evaluate(EARLIER)
         view.reload()
         wait(view, "bdrestored")
         numbers.write_bytes(b"")  # it is in the cache now
@@ -238,6 +263,30 @@ def test_pixels_are_pythons(opened, backend):
         off = np.abs(found - expected).reshape(-1, 4).max(axis=0)
         assert off[:3].max() <= 1, entry["file"]
         assert off[3] <= (16 if entry["file"] == "alpha-x1.5.avif" else 0)
+
+
+SHRUNK = """async (type) => {
+  const { restore, shrink } = await import("/bdflow/index.js");
+  const photograph = await (await fetch("photograph.png")).blob();
+  const file = await shrink(photograph, { bytes: 700, domain: "portraits", type });
+  const few = await shrink(photograph, { bytes: 20 }).catch((error) => error.message);
+  const { width, height } = await restore(file, { as: "pixels" });
+  return [file.type, Array.from(new Uint8Array(await file.arrayBuffer())), width, height, few];
+}"""
+
+
+@pytest.mark.parametrize("name", ["WebP", "JPEG"])
+def test_a_photograph_is_shrunk_into_a_file_that_python_reads(opened, site, name):
+    photo(101, 151).to_pil().save(site[0] / "photograph.png")
+    kind, data, width, height, few = opened("").evaluate(SHRUNK, f"image/{name.lower()}")
+    small = read(bytes(data))
+    assert (kind, width, height) == (f"image/{name.lower()}", 151, 101)
+    assert isinstance(small, Thumbnail)
+    assert (small.format, small.size, small.domain) == (name, (151, 101), "portraits")
+    assert 500 < len(data) <= 700
+    assert few == "20 bytes are too few for this photograph: allow more"
+    plain = np.asarray(small.image.to_pil().resize(small.size, Image.Resampling.LANCZOS))
+    assert psnr(plain, photo(101, 151).rgb) > 12  # it is that photograph
 
 
 FORMS = """async () => {

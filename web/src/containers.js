@@ -178,3 +178,51 @@ function ofJpeg(bytes, payloads) {
   if (!size) throw damaged("JPEG");
   return size;
 }
+
+/**
+ * An opaque WebP or JPEG with the payload, as src/bdflow/smallfile puts it there, and without all that is no picture:
+ * browsers write a colour profile of half a kilobyte, which says sRGB.
+ * @param {Uint8Array} coded
+ * @param {Uint8Array} payload
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+export function insert(coded, payload) {
+  const data = view(coded);
+  if (recognised(coded) === "JPEG") {
+    const kept = [];
+    let place = 2;
+    for (; data.getUint8(place + 1) !== 0xda; place += 2 + data.getUint16(place + 2))
+      if (data.getUint8(place + 1) >> 4 !== 0xe) kept.push(coded.subarray(place, place + 2 + data.getUint16(place + 2)));
+    const segment = [0xff, 0xef, 0, 4 + payload.length, ...ascii("bd"), ...payload];
+    return joined([0xff, 0xd8], segment, ...kept, coded.subarray(place));
+  }
+  const { width, height } = parts(coded);
+  let place = 12;
+  while (text(coded, place, 4) !== "VP8 ") place += 8 + ((data.getUint32(place + 4, true) + 1) & ~1);
+  const picture = coded.subarray(place, place + 8 + ((data.getUint32(place + 4, true) + 1) & ~1));
+  const sides = [width - 1, height - 1].flatMap((side) => little(side, 3));
+  const body = [
+    [...ascii("WEBPVP8X"), ...little(10, 4), 0, 0, 0, 0, ...sides],
+    picture,
+    [...ascii("bdFW"), ...little(payload.length, 4), ...payload],
+  ];
+  const length = body.reduce((sum, { length }) => sum + length, 0);
+  return joined(ascii("RIFF"), little(length, 4), ...body);
+}
+
+/** @param {string} letters */
+const ascii = (letters) => Array.from(letters, (letter) => letter.charCodeAt(0));
+
+/** @param {number} value @param {number} count */
+const little = (value, count) => Array.from({ length: count }, (_, i) => (value >> (8 * i)) & 255);
+
+/** @param {ArrayLike<number>[]} pieces */
+function joined(...pieces) {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let place = 0;
+  for (const piece of pieces) {
+    all.set(piece, place);
+    place += piece.length;
+  }
+  return all;
+}

@@ -1,6 +1,7 @@
 /** A thumbnail's pixels by the browser's decoder, and a photograph's by its encoder. */
 
 import { BDFlowError } from "./errors.js";
+import { checkPixels } from "./inspect.js";
 
 /**
  * Decode a small file.
@@ -25,6 +26,21 @@ export async function decode(bytes, { format, thumbnail: [width, height] }) {
   } finally {
     bitmap.close();
   }
+}
+
+/** A photograph, turned as its metadata say, in sRGB. @param {Uint8Array<ArrayBuffer>} bytes */
+export async function decodePhotograph(bytes) {
+  const bitmap = await createImageBitmap(new Blob([bytes])).catch(() => {
+    throw new BDFlowError("this browser cannot decode the photograph");
+  });
+  const { width, height } = bitmap;
+  checkPixels([width, height]);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
+    new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
+  );
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return context.getImageData(0, 0, width, height);
 }
 
 /** A canvas of two dimensions premultiplies, and loses levels; WebGL does not. @param {ImageBitmap} bitmap */

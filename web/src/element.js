@@ -32,7 +32,7 @@ export class BdImg extends HTMLElement {
   #near = false;
   /** @type {string | undefined} */ #restored; // the address of the small file that is shown restored
   /** @type {string | undefined} */ #shown; // the photograph's own
-  /** @type {AbortController | undefined} */ #running;
+  /** @type {{ source: string, controller: AbortController } | undefined} */ #running;
   /** @type {string | undefined} */ #failed; // is not tried again by itself
 
   constructor() {
@@ -66,7 +66,12 @@ export class BdImg extends HTMLElement {
   set near(near) {
     this.#near = near;
     if (near) this.#look();
-    else this.#running?.abort();
+    else this.#cancel();
+  }
+
+  #cancel() {
+    this.#running?.controller.abort();
+    this.#running = undefined;
   }
 
   /** Restore if there is something to restore, it is near, and nobody saves data. */
@@ -74,6 +79,7 @@ export class BdImg extends HTMLElement {
     const image = this.image;
     if (!this.isConnected || !image?.complete || !image.naturalWidth || image.currentSrc === this.#shown) return;
     observer.observe(image);
+    if (this.#running && this.#running.source !== image.currentSrc) this.#cancel(); // it shows another picture now
     if (this.#near && !this.#running && image.currentSrc !== this.#failed && !saving()) this.restore();
   }
 
@@ -81,11 +87,11 @@ export class BdImg extends HTMLElement {
   async restore() {
     const image = this.image;
     if (!image) return;
-    this.#running?.abort();
-    const controller = new AbortController();
-    this.#running = controller;
-    const { signal } = controller;
+    this.#cancel();
     const source = image.currentSrc;
+    const running = { source, controller: new AbortController() };
+    this.#running = running;
+    const { signal } = running.controller;
     try {
       const response = await fetch(source, {
         signal,
@@ -116,7 +122,7 @@ export class BdImg extends HTMLElement {
       this.#failed = source;
       this.#tell("bderror", { error });
     } finally {
-      if (this.#running === controller) this.#running = undefined;
+      if (this.#running === running) this.#running = undefined;
     }
   }
 

@@ -46,7 +46,9 @@ export async function* restoring(rgba, header, network, tile = TILE) {
         for (let x = left; x < Math.min(right, width); x++) {
           const from = ((y - seenRows[0]) * part.width + x - seenColumns[0]) * 3;
           const to = (y * width + x) * 4;
-          const [r, g, b] = [part.data[from], part.data[from + 1], part.data[from + 2]];
+          const r = part.data[from];
+          const g = part.data[from + 1];
+          const b = part.data[from + 2];
           const luma = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16; // ITU-R BT.601, as Pillow rounds
           result[to] = gray ? luma : r;
           result[to + 1] = gray ? luma : g;
@@ -79,9 +81,10 @@ function planes(rgba, width, height) {
   const transparency = new Uint8Array(width * height);
   let [gray, opaque] = [true, true];
   for (let i = 0; i < width * height; i++) {
-    const [r, g, b, a] = [rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2], rgba[4 * i + 3]];
-    rgb.set([r, g, b], 3 * i);
-    transparency[i] = a;
+    const r = (rgb[3 * i] = rgba[4 * i]);
+    const g = (rgb[3 * i + 1] = rgba[4 * i + 1]);
+    const b = (rgb[3 * i + 2] = rgba[4 * i + 2]);
+    const a = (transparency[i] = rgba[4 * i + 3]);
     gray &&= Math.max(r, g, b) - Math.min(r, g, b) <= 1;
     opaque &&= a === 255;
   }

@@ -2,6 +2,6 @@
 
 export { BDFlowError } from "./errors.js";
 export { inspect } from "./inspect.js";
-export { configure, restore } from "./restore.js";
+export { configure, restore, shrink } from "./restore.js";
 /** @typedef {import("./inspect.js").Header} Header */
 /** @typedef {import("./restore.js").Options} Options */

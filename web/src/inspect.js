@@ -71,6 +71,17 @@ export function unpack(payload) {
 }
 
 /**
+ * The payload of a factor and a domain by their numbers, and of what the thumbnail stands for beyond the photograph.
+ * @param {number} factor
+ * @param {number} domain
+ * @param {number[]} beyond
+ */
+export function pack(factor, domain, beyond) {
+  const body = [2, (domain << 4) | factor, (beyond[1] << 4) | beyond[0]];
+  return Uint8Array.of(...body, crc32(Uint8Array.from(body)) & 255);
+}
+
+/**
  * What a network is told of a file: the nine numbers of docs/format.md.
  * @param {Header} header
  * @returns {number[]}
@@ -94,7 +105,7 @@ function grid(size, factor) {
 }
 
 /** @param {[number, number]} size */
-function checkPixels([width, height]) {
+export function checkPixels([width, height]) {
   if (width * height > MAX_PIXELS)
     throw new BDFlowError(`the photograph's ${width}x${height} pixels are more than ${MAX_PIXELS}`);
 }

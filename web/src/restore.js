@@ -1,21 +1,23 @@
-/** Restore photographs in a worker. */
+/** Restore and shrink photographs in a worker. */
 
 import { BDFlowError } from "./errors.js";
 
 /**
  * @typedef {import("./inspect.js").Domain} Domain
- * @typedef {object} Options
+ * @typedef {object} Computing
  * @property {"fidelity" | "look"} [for] What the photograph is for: close in its samples (unless told), or to the eye.
- * @property {number} [scale] Of a file that lost its metadata: how many times smaller it is. Without it such a file is
- *   taken as it is.
- * @property {Domain} [domain] Of such a file; `photos` unless told.
- * @property {string} [type] Of a blob; `image/png` unless told.
- * @property {number} [quality] Of a blob in a lossy type, 0 to 1.
  * @property {string | URL} [weights] Folder that `bdflow export MODEL --web DIR` wrote, instead of the configured one.
  * @property {import("./store.js").Backend} [backend] What computes: `webgpu`, `wasm`, or `auto` (unless told), which
  *   takes WebGPU where there is a graphics processor.
  * @property {(share: number, stage: "weights" | "picture") => void} [onProgress] Told shares from 0 to 1.
  * @property {AbortSignal} [signal] Cancels.
+ * @typedef {object} Result
+ * @property {number} [scale] Of a file that lost its metadata: how many times smaller it is. Without it such a file is
+ *   taken as it is.
+ * @property {Domain} [domain] Of such a file; `photos` unless told.
+ * @property {string} [type] Of a blob; `image/png` unless told.
+ * @property {number} [quality] Of a blob in a lossy type, 0 to 1.
+ * @typedef {Computing & Result} Options
  */
 
 let folder = new URL("./weights/", import.meta.url).href;
@@ -75,9 +77,33 @@ function started() {
  * @throws {BDFlowError} What one can mend, in a line; the signal's reason where it was cancelled.
  */
 export function restore(source, options = {}) {
-  const { for: purpose = "fidelity", as = "blob", type = "image/png", quality, scale, domain, onProgress, signal } = options;
-  const { backend = "auto" } = options;
-  const base = options.weights ? absolute(options.weights, true) : folder;
+  const { as = "blob", type = "image/png", quality, scale, domain } = options;
+  return ask(source, options, { task: "restore", stripped: { scale, domain }, coding: { as, type, quality } });
+}
+
+/**
+ * Shrink a photograph into a small file of at most so many bytes, as for an upload. Factor and quality are those that
+ * restore closest; a megapixel takes as long as some four restorations.
+ * @param {Blob | string | URL} source A picture that the browser can decode, opaque.
+ * @param {Computing & { bytes: number, domain?: "photos" | "portraits", type?: "image/webp" | "image/jpeg" }} options
+ *   `domain`: what it shall be restored as; `photos` unless told. `type`: `image/webp` unless told, which Safari cannot
+ *   write.
+ * @returns {Promise<Blob>}
+ * @throws {BDFlowError} As `restore`; and where so few bytes do not do.
+ */
+export function shrink(source, options) {
+  const { bytes, domain = "photos", type = "image/webp" } = options;
+  return ask(source, options, { task: "shrink", target: { bytes, domain, type } });
+}
+
+/**
+ * @param {Blob | string | URL} source
+ * @param {Computing} options
+ * @param {object} task What the worker shall do.
+ * @returns {Promise<any>}
+ */
+function ask(source, { for: purpose = "fidelity", weights, backend = "auto", onProgress, signal }, task) {
+  const base = weights ? absolute(weights, true) : folder;
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const id = count++;
@@ -103,8 +129,7 @@ export function restore(source, options = {}) {
       source: source instanceof Blob ? source : absolute(source),
       manifest: new URL(`restoration-${purpose}.json`, base).href,
       backend,
-      stripped: { scale, domain },
-      coding: { as, type, quality },
+      ...task,
     });
   });
 }

@@ -8,7 +8,7 @@ import { readWeights } from "./weights.js";
 
 const CACHE = "bdflow-weights";
 
-/** @typedef {{ version: number, file: string, bytes: number, sha256: string }} Manifest What `bdflow export --web` writes. */
+/** @typedef {{ version: number, name: string, file: string, bytes: number, sha256: string }} Manifest What `bdflow export --web` writes. */
 
 /** @type {Map<string, Promise<Network>>} */
 const networks = new Map();
@@ -58,6 +58,9 @@ async function fetchWeights(address, report) {
   if (!(await isOf(bytes, manifest)))
     throw new BDFlowError(`${url} is not the file that ${address} names: export the weights again, both files`);
   await keep(cache, url, new Response(bytes));
+  const earlier = new URL(`${manifest.name}-`, address).href;
+  for (const request of (await cache?.keys()) ?? [])
+    if (request.url.startsWith(earlier) && request.url !== url) await cache?.delete(request);
   return bytes;
 }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { describe, inspect, unpack } from "../src/inspect.js";
+import { insert } from "../src/containers.js";
+import { DOMAINS, FACTORS, describe, inspect, pack, unpack } from "../src/inspect.js";
 import { quality } from "../src/quantizer.js";
 import { file, hex, json } from "./vectors.js";
 
@@ -26,6 +27,23 @@ test("payloads, whole and damaged", () => {
   for (const { payload, refused, ...said } of vectors.payloads)
     if (refused) assert.throws(() => unpack(hex(payload)), { name: "BDFlowError", message: new RegExp(refused) });
     else assert.deepEqual(unpack(hex(payload)), said);
+});
+
+test("payloads are packed and put into files as Python does it", () => {
+  for (const { payload, factor, domain, beyond, refused } of vectors.payloads)
+    if (!refused) assert.deepEqual(pack(FACTORS.indexOf(factor), DOMAINS.indexOf(domain), beyond), hex(payload));
+  const jpeg = file("x2.jpg");
+  const jfif = [0xff, 0xe0, 0, 16, 74, 70, 73, 70, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0];
+  const profile = [0xff, 0xe2, 0, 4, 1, 2];
+  const picture = jpeg.slice(12); // what follows on the payload's segment
+  assert.deepEqual(insert(Uint8Array.of(0xff, 0xd8, ...jfif, ...profile, ...picture), jpeg.slice(8, 12)), jpeg);
+  const webp = file("x2.webp");
+  const frame = webp.slice(30, -12);
+  const riff = (/** @type {number[]} */ ...body) =>
+    Uint8Array.of(...webp.slice(0, 4), body.length + 4, 0, 0, 0, ...webp.slice(8, 12), ...body);
+  assert.deepEqual(insert(riff(...frame), webp.slice(-4)), webp);
+  const iccp = [73, 67, 67, 80, 3, 0, 0, 0, 1, 2, 3, 0];
+  assert.deepEqual(insert(riff(...webp.slice(12, 30), ...iccp, ...frame), webp.slice(-4)), webp);
 });
 
 test("a stripped file is taken as told", () => {
