@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromium
 from PIL import Image
 from thumbnails import photo, thumbnail
 
@@ -52,17 +51,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not shutil.which("clang") or not shutil.which("wasm-ld") or not shutil.which("node"):
-        pytest.skip("<bd-img> was not tested: its kernels need node, clang and lld")
-    with chromium() as started:
-        subprocess.run(["node", "build.js", "kernels"], cwd=ROOT / "web", check=True)
-        yield started
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A folder that is served, and its address."""
+    if not all(map(shutil.which, ("node", "clang", "wasm-ld"))):
+        pytest.skip("<bd-img> was not tested: its kernels need node, clang and lld")
+    subprocess.run(["node", "build.js", "kernels"], cwd=ROOT / "web", check=True)
     folder = tmp_path_factory.mktemp("site")
     (folder / "bdflow").symlink_to(ROOT / "web" / "src")
     (folder / "vectors").symlink_to(VECTORS)

@@ -15,7 +15,7 @@ import { BDFlowError } from "./errors.js";
  */
 
 const MOST_PARTS = 4096; // boxes, chunks or segments
-const LONGEST_FREE = 64; // bytes of free space that are looked at
+const LONGEST = 64; // unused bytes of an AVIF that are looked at
 
 /** @param {Uint8Array} bytes @param {number} start @param {number} length */
 export const text = (bytes, start, length) => String.fromCharCode(...bytes.subarray(start, start + length));
@@ -78,16 +78,68 @@ export function* boxes(bytes, start, end) {
   }
 }
 
+/**
+ * What an `iloc` box lists (ISO 14496-12, 8.11.3), whose content starts there: each item's number, how many extents it
+ * has in the file itself, and where the first one lies.
+ * @param {Uint8Array} bytes
+ * @param {number} start
+ */
+export function* items(bytes, start) {
+  const data = view(bytes);
+  const version = data.getUint8(start);
+  const sizes = data.getUint16(start + 4);
+  const [offsetSize, lengthSize, baseSize] = [sizes >> 12, (sizes >> 8) & 15, (sizes >> 4) & 15];
+  const methods = version === 1 || version === 2;
+  const indexSize = methods ? sizes & 15 : 0;
+  let place = start + 6;
+  const take = (/** @type {number} */ count) => {
+    let value = 0;
+    for (; count > 0; count--) value = value * 256 + data.getUint8(place++);
+    return value;
+  };
+  for (let left = take(version < 2 ? 2 : 4); left > 0; left--) {
+    const number = take(version < 2 ? 2 : 4);
+    const elsewhere = (methods ? take(2) & 15 : 0) | take(2);
+    const base = take(baseSize);
+    const extents = take(2);
+    const first = place;
+    if (extents && !elsewhere) {
+      take(indexSize);
+      yield { number, extents, offset: base + take(offsetSize), length: take(lengthSize) };
+    }
+    place = first + extents * (indexSize + offsetSize + lengthSize);
+  }
+}
+
 /** @param {Uint8Array} bytes @param {Uint8Array[]} payloads */
 function ofAvif(bytes, payloads) {
   let size;
+  /** @type {number[]} */
+  let ends = []; // of the items' data
   for (const [kind, start, end] of boxes(bytes, 0, bytes.length)) {
-    if (kind === "free" && end - start <= LONGEST_FREE && text(bytes, start, 2) === "bd")
-      payloads.push(bytes.subarray(start + 2, end));
-    else if (kind === "meta") size = avifSize(bytes, start, end);
+    if (kind === "meta") {
+      size = avifSize(bytes, start, end);
+      ends = itemEnds(bytes, start, end);
+    }
+    let used = end;
+    if (kind === "free") used = start;
+    else if (kind === "mdat") used = Math.max(...ends.filter((each) => start < each && each <= end), -1);
+    if (used < 0 || end - used > LONGEST || text(bytes, used, 2) !== "bd") continue;
+    if (end - used > 2) payloads.push(bytes.subarray(used + 2, end));
   }
   if (!size) throw damaged("AVIF");
   return size;
+}
+
+/** @param {Uint8Array} bytes @param {number} start @param {number} end */
+function itemEnds(bytes, start, end) {
+  try {
+    const locations = [...boxes(bytes, start + 4, end)].find(([kind]) => kind === "iloc");
+    const all = locations ? [...items(bytes, locations[1])] : [];
+    return all.filter(({ extents }) => extents === 1).map(({ offset, length }) => offset + length);
+  } catch {
+    return []; // not plain
+  }
 }
 
 /**
@@ -196,18 +248,11 @@ export function insert(coded, payload) {
     const segment = [0xff, 0xef, 0, 4 + payload.length, ...ascii("bd"), ...payload];
     return joined([0xff, 0xd8], segment, ...kept, coded.subarray(place));
   }
-  const { width, height } = parts(coded);
   let place = 12;
   while (text(coded, place, 4) !== "VP8 ") place += 8 + ((data.getUint32(place + 4, true) + 1) & ~1);
   const picture = coded.subarray(place, place + 8 + ((data.getUint32(place + 4, true) + 1) & ~1));
-  const sides = [width - 1, height - 1].flatMap((side) => little(side, 3));
-  const body = [
-    [...ascii("WEBPVP8X"), ...little(10, 4), 0, 0, 0, 0, ...sides],
-    picture,
-    [...ascii("bdFW"), ...little(payload.length, 4), ...payload],
-  ];
-  const length = body.reduce((sum, { length }) => sum + length, 0);
-  return joined(ascii("RIFF"), little(length, 4), ...body);
+  const chunk = [...ascii("bdFW"), ...little(payload.length, 4), ...payload];
+  return joined(ascii("RIFF"), little(4 + picture.length + chunk.length, 4), ascii("WEBP"), picture, chunk);
 }
 
 /** @param {string} letters */

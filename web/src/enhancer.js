@@ -2,7 +2,7 @@
 
 import { BDFlowError } from "./errors.js";
 import { describe, multiples } from "./inspect.js";
-import { enlarged } from "./lanczos.js";
+import { continued, enlarged } from "./lanczos.js";
 import { cut } from "./tiles.js";
 
 const TILE = 1280; // pixels each way that are computed at once; memory grows with the square
@@ -19,7 +19,7 @@ const GRID = 8; // the network takes sides that are multiples of it
  */
 export async function* restoring(rgba, header, network, tile = TILE) {
   const { factor, size: [width, height], thumbnail: [across, down] } = header;
-  const { colours, alpha, gray } = planes(rgba, across, down);
+  const { colours, alpha, gray } = planes(rgba, across, down, multiples(factor)[1]);
   const side = cell(factor);
   const grid = [Math.ceil(height / side), Math.ceil(width / side)];
   const halo = network ? Math.ceil(network.halo / side) : 0;
@@ -75,8 +75,9 @@ export function cell(factor) {
  * @param {Uint8ClampedArray} rgba
  * @param {number} width
  * @param {number} height
+ * @param {number} multiple Pixels, of which there are whole numbers; only somebody else's thumbnail must go on to that.
  */
-function planes(rgba, width, height) {
+function planes(rgba, width, height, multiple) {
   const rgb = new Uint8Array(width * height * 3);
   const transparency = new Uint8Array(width * height);
   let [gray, opaque] = [true, true];
@@ -88,9 +89,9 @@ function planes(rgba, width, height) {
     gray &&= Math.max(r, g, b) - Math.min(r, g, b) <= 1;
     opaque &&= a === 255;
   }
-  return {
-    colours: { data: rgb, width, height, channels: 3 },
-    alpha: opaque ? null : { data: transparency, width, height, channels: 1 },
-    gray,
+  const whole = (/** @type {Uint8Array} */ data, /** @type {number} */ channels) => {
+    const [across, down] = [width, height].map((side) => Math.ceil(side / multiple) * multiple);
+    return continued({ data, width, height, channels }, across, down);
   };
+  return { colours: whole(rgb, 3), alpha: opaque ? null : whole(transparency, 1), gray };
 }

@@ -86,9 +86,11 @@ export function pack(factor, domain, beyond) {
  * @param {Header} header
  * @returns {number[]}
  */
-export function describe({ format, factor, domain, quality }) {
+export function describe({ format, marked, factor, domain, quality }) {
   const measured = quality === null ? [0, 0, 0] : [quality / 100, (quality / 100) ** 2, 1];
-  const codec = FORMATS.map((each) => Number(each === format));
+  // A thumbnail that was saved anew without loss bears the traces of a codec that nobody names.
+  const unknown = !marked && format === "WebP" && quality === null;
+  const codec = FORMATS.map((each) => Number(each === format && !unknown));
   return [...codec, Math.log2(factor) / 4, ...measured, Number(domain === "portraits"), Number(domain === "photos")];
 }
 

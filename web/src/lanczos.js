@@ -128,7 +128,7 @@ const sinc = (x) => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
  * @param {number} width
  * @param {number} height
  */
-function continued(image, width, height) {
+export function continued(image, width, height) {
   const { channels } = image;
   const data = new Uint8Array(width * height * channels);
   const line = image.width * channels;

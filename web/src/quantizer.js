@@ -3,7 +3,7 @@
  * src/bdflow/smallfile/quantizer.py, which says more.
  */
 
-import { boxes, text, view } from "./containers.js";
+import { boxes, items, text, view } from "./containers.js";
 
 const BEGINNING = 4096; // bytes of the primary picture in which its quantiser stands
 
@@ -68,30 +68,8 @@ function primaryItem(bytes) {
   const locations = inside.get("iloc");
   if (primary === undefined || locations === undefined) throw new Unusual();
   const wanted = bytes[primary] ? data.getUint32(primary + 4) : data.getUint16(primary + 4);
-  const version = bytes[locations];
-  const sizes = data.getUint16(locations + 4);
-  const [offsetSize, lengthSize, baseSize] = [sizes >> 12, (sizes >> 8) & 15, (sizes >> 4) & 15];
-  const methods = version === 1 || version === 2;
-  const indexSize = methods ? sizes & 15 : 0;
-  let place = locations + 6;
-  const take = (/** @type {number} */ count) => {
-    let value = 0;
-    for (; count > 0; count--) value = value * 256 + data.getUint8(place++);
-    return value;
-  };
-  for (let items = take(version < 2 ? 2 : 4); items > 0; items--) {
-    const item = take(version < 2 ? 2 : 4);
-    const method = methods ? take(2) & 15 : 0;
-    take(2); // the data are in this file
-    let offset = take(baseSize);
-    const extents = take(2);
-    if (item === wanted && method === 0 && extents) {
-      take(indexSize);
-      offset += take(offsetSize);
-      return bytes.subarray(offset, offset + Math.min(take(lengthSize), BEGINNING));
-    }
-    place += extents * (indexSize + offsetSize + lengthSize);
-  }
+  for (const { number, offset, length } of items(bytes, locations))
+    if (number === wanted) return bytes.subarray(offset, offset + Math.min(length, BEGINNING));
   throw new Unusual();
 }
 

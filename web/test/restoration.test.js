@@ -120,6 +120,20 @@ test("without a network a photograph is the plain enlargement", async () => {
   assert.deepEqual([...value], [10, 20, 30, 40]);
 });
 
+test("at 1.5 somebody else's thumbnail of an odd side goes on by a pixel", async () => {
+  /** @type {(thumbnail: [number, number], size: [number, number]) => import("../src/inspect.js").Header} */
+  const header = (thumbnail, size) =>
+    ({ format: "JPEG", marked: false, factor: 1.5, domain: "plain", quality: 50, thumbnail, size });
+  const [odd, even] = [noise(5 * 7 * 4), new Uint8ClampedArray(6 * 8 * 4)];
+  for (let y = 0; y < 8; y++)
+    for (let x = 0; x < 6; x++) {
+      const from = (Math.min(y, 6) * 5 + Math.min(x, 4)) * 4;
+      even.set(odd.subarray(from, from + 4), (y * 6 + x) * 4);
+    }
+  const found = (await last(restoring(odd, header([5, 7], [7, 10]), null))).value;
+  assert.deepEqual(found, (await last(restoring(even, header([6, 8], [7, 10]), null))).value);
+});
+
 test("weights that are none, or of another network, are refused", () => {
   assert.throws(() => readWeights(new Uint8Array(4)), /not a weights file/);
   const { file: name } = json("int8/restoration-fidelity.json");
