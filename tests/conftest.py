@@ -91,7 +91,9 @@ def browser():
     if not found:
         pytest.skip("no Chromium found: name one in BDFLOW_BROWSER")
     with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        # WebGPU is computed in software where there is no graphics processor.
+        arguments = ["--no-sandbox", "--enable-unsafe-webgpu"]
+        browser = runner.chromium.launch(executable_path=found, args=arguments)
         yield browser
         browser.close()
 

@@ -55,6 +55,8 @@ MENDABLE = [  # arguments, and how the one line goes on after "bdflow: "
     ("evaluate nobody .", "no model 'nobody': "),
     ("evaluate tiny-x2 missing", "missing: not a folder; give folders of pictures"),
     ("evaluate tiny-x2 . --json no/out.json", "no/out.json: there is no such folder: make it first"),
+    ("export run", "say where to: a model folder (--output DIR), or one for a web page (--web DIR)"),
+    ("export tiny-x2 --web w", "model tiny-x2 restores no thumbnails: pages take restoration networks"),
     ("export . -o model", ".: no last.pt in it; give the folder that `bdflow train` wrote"),
     ("train missing.toml --data . --out run", "missing.toml: cannot be read "),
     ("train --data . --out run", "give a configuration such as configs/portraits-x8.toml, or --from MODEL"),
@@ -93,7 +95,6 @@ MISTYPED = [
     ("mask photo.png --bits 4", 'Invalid value "4" for --bits. Choose from: 1, 2, 3. See bdflow --help'),
     ("evaluate tiny-x2", 'Command "evaluate" parameter FOLDERS requires an argument. See bdflow --help'),
     ("evaluate tiny-x2 . --crop -1", 'Invalid value "-1" for --crop. Must be >= 0. See bdflow --help'),
-    ("export run", 'Command "export" parameter --output requires an argument. See bdflow --help'),
     ("train own.toml", 'Command "train" parameter --data requires an argument. See bdflow --help'),
 ]
 

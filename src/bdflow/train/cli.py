@@ -22,6 +22,7 @@ from bdflow.arguments import (
     say,
     within,
 )
+from bdflow.errors import BDFlowError
 from bdflow.extras import needs
 
 
@@ -191,18 +192,41 @@ def benchmark(
         write_bytes(json, (dumps(result, indent=1) + "\n").encode(), overwrite=force)
 
 
-def export(run: Path, /, *, output: Annotated[Path, Parameter(("--output", "-o"))]) -> None:
+def export(
+    run: str,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(("--output", "-o"))] = None,
+    web: Path | None = None,
+    precision: Literal["int8", "float16"] = "int8",
+    trust: Switch = False,
+) -> None:
     """Write a run's weights as a model folder and check its graphs against torch. Needs bdflow[train].
 
+    With --web: write the weights of a model that restores thumbnails for web pages. Needs nothing more.
+
     Args:
-        run: The run folder that `bdflow train` wrote.
+        run: The run folder that `bdflow train` wrote; for --web a built-in model or a model folder.
         output: The model folder.
+        web: The folder for a page's weights: MODEL.json, and the file of numbers that it names.
+        precision: Of a page's weights; float16 takes twice as many bytes.
+        trust: Take a model folder that did not come with bdflow.
     """
+    if (output is None) == (web is None):
+        raise BDFlowError("say where to: a model folder (--output DIR), or one for a web page (--web DIR)")
+    if web is not None:
+        from bdflow import zoo
+        from bdflow.web import export_web
+
+        path = export_web(zoo.find(run, trust=trust), web, precision)
+        say(f"{path}: exported")
+        return
     needs("train")
     from bdflow.train.export import export_run
     from bdflow.train.halo import measure_halo
 
-    parity = export_run(run, output)
+    assert output is not None
+    parity = export_run(Path(run), output)
     measure_halo(output)
     worst = max(parity.values())
     say(f"{output}: exported; ONNX Runtime and torch differ by at most {worst:.0f} of 255 levels")

@@ -1,0 +1,7 @@
+/** Restores photographs from bdflow's small files; see docs/web.md. */
+
+export { BDFlowError } from "./errors.js";
+export { inspect } from "./inspect.js";
+export { configure, restore, shrink } from "./restore.js";
+/** @typedef {import("./inspect.js").Header} Header */
+/** @typedef {import("./restore.js").Options} Options */
