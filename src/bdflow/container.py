@@ -7,7 +7,7 @@ what they share, and what the payload says, is in `bdflow.smallfile`.
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -54,6 +54,9 @@ class NoChunkError(BDFlowError):
     ) -> None:
         super().__init__(message)
         self.picture, self.format, self.quality = picture, format, quality
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NoChunkError, (str(self), self.picture, self.format, self.quality)
 
 
 def of_ending(path: str | os.PathLike[str]) -> Container:

@@ -1,7 +1,6 @@
 """A model ready to run: pictures in, small files out, and back."""
 
 import secrets
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bdflow import backends
-from bdflow.backends import Network
+from bdflow.backends import Networks
 from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
@@ -40,6 +38,8 @@ MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 class Rescaler:
     """Shrinks and restores pictures with one model, on ONNX Runtime. Safe to share between threads.
 
+    Sent to another process (pickled), it loads its model there anew; a forked process loads its own.
+
     Args:
         model: A verified model folder, from :func:`bdflow.zoo.find`.
         tile: Pixels of the photograph, each way, that are computed at once, or as many in another shape;
@@ -53,6 +53,10 @@ class Rescaler:
 
     Raises:
         BDFlowError: The tile is too small for the model, or the device or the backend is not to be had.
+
+    Attributes:
+        model: As given.
+        network: What computes the graph of a name: ``down``, ``up`` or ``sample``.
     """
 
     def __init__(
@@ -75,11 +79,12 @@ class Rescaler:
             raise BDFlowError(
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        backends.choose(device, backend)  # refuses what is not to be had
-        self._load = partial(backends.load, model, device=device, backend=backend, threads=threads)
-        self._device, self._threads = device, threads
-        self._lock = threading.Lock()
-        self._networks: dict[str, Network] = {}
+        self._options = {"tile": tile, "threads": threads, "device": device, "backend": backend}
+        self.network = Networks(model, device=device, backend=backend, threads=threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process loads the model anew."""
+        return partial(Rescaler, **self._options), (self.model,)
 
     def downscale(
         self, image: Picture | Source, *, refine: int = 0, max_pixels: int = MAX_PIXELS
@@ -234,7 +239,7 @@ class Rescaler:
         needs("torch", what="refining")
         from bdflow.refine import Refiner
 
-        return Refiner(self.model, self._device, self._threads)
+        return Refiner(self.model, self._options["device"], self._options["threads"])
 
     @cached_property
     def _fingerprint(self) -> bytes:
@@ -290,13 +295,6 @@ class Rescaler:
                 for whole, each in zip(results, made, strict=True):
                     whole[:, times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
             yield rows.kept, results
-
-    def network(self, graph: str) -> Network:
-        """What computes one graph (``down``, ``up`` or ``sample``); loaded when first used."""
-        with self._lock:
-            if graph not in self._networks:
-                self._networks[graph] = self._load(graph)
-            return self._networks[graph]
 
 
 def check_draw(sigma: float, seed: int | None) -> None:
