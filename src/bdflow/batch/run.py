@@ -16,7 +16,7 @@ from bdflow.batch.tree import Folder, Plan
 from bdflow.batch.work import Made, Work
 from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
-from bdflow.files import make_folder, reason, writing
+from bdflow.files import make_folder, printable, reason, writing
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
@@ -113,7 +113,7 @@ def run(
     with heed_ctrl_c(say) as interrupted, progress(len(plan), say) as show:
         batch.work_off(jobs, interrupted, show)
     for line in batch.finish():
-        say(_on_one_line(line))
+        say(printable(line))
     return batch.tally
 
 
@@ -301,8 +301,3 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _on_one_line(text: str) -> str:
-    """A file's name may hold anything but a slash."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

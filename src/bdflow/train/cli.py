@@ -19,10 +19,10 @@ from bdflow.arguments import (
     check_target,
     deliver,
     read_input,
-    say,
     within,
 )
 from bdflow.extras import needs
+from bdflow.streams import say
 
 
 def mask(
