@@ -64,6 +64,7 @@ def downscale(
     *,
     refine: int = 0,
     max_pixels: int = MAX_PIXELS,
+    turn: bool = True,
     model: str | Path | None = None,
     scale: int | None = None,
     tile: int | None = None,
@@ -79,7 +80,7 @@ def downscale(
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
     )
-    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels)
+    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels, turn=turn)
 
 
 def fit(
@@ -91,6 +92,7 @@ def fit(
     format: str = "AVIF",
     domain: Domain | None = None,
     max_pixels: int = MAX_PIXELS,
+    turn: bool = True,
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -105,6 +107,7 @@ def fit(
         quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
         format, domain: See :func:`bdflow.fitting.fit`.
         max_pixels: A larger picture is refused before it is decoded.
+        turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
         tile, threads, device, backend: Those of :class:`bdflow.enhancer.Enhancer`.
 
     Raises:
@@ -119,7 +122,7 @@ def fit(
         raise BDFlowError("bytes and bits a pixel: name one of them")
     fitting.check(budget=max_bytes, quality=quality, format=format, domain=domain)
     fitting.check(budget=bits_per_pixel, quality=quality, format=format, domain=domain, what="bits a pixel")
-    picture = images.read(image, max_pixels=max_pixels)
+    picture = images.read(image, max_pixels=max_pixels, turn=turn)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)

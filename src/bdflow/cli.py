@@ -193,6 +193,14 @@ for verb in (reproduce, training.mask, training.train, training.study, training.
     app.command(verb)
 
 
+def _warn(message: Warning | str) -> None:
+    """A warning; Pillow's do not name the file that it reads."""
+    from bdflow.images import being_read
+
+    name = being_read()
+    say(f"bdflow: warning: {f'{name}: ' if name else ''}{message}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong
     arguments, 130 after Ctrl-C, 143 after a request to end.
@@ -200,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Those of the command line, without the program's name; None takes the process's own.
     """
-    warnings.showwarning = lambda message, *_: say(f"bdflow: warning: {message}")
+    warnings.showwarning = lambda message, *_: _warn(message)
     prepare()
     interrupts.listen()  # training and batches listen themselves, too
     try:

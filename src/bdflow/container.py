@@ -88,6 +88,9 @@ def check_ending(path: str | os.PathLike[str], name: str) -> None:
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
     """Read a small file.
 
+    Its pixels are never turned: the picture's `orientation` says what a program has written into its EXIF,
+    and the restored picture is turned by it.
+
     Args:
         source: a path, the bytes of a file, or a binary stream. Whatever else `bdflow.images.read` takes has
             no chunk.
@@ -109,7 +112,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
                 size = parts.size or images.size(stream, name, max_pixels)
                 with named(name):
                     restoring.check(size, max_pixels)
-        picture = images.decode(stream, name, max_pixels)
+        picture = images.decode(stream, name, max_pixels, as_stored=True)
         if restoring is None or container is None:
             why = "it was re-saved or converted, or never made by bdflow."
             what = f"{name}: no bdflow chunk in this file: {why}"

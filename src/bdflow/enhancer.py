@@ -12,7 +12,7 @@ from PIL import Image
 
 from bdflow.backends import Network, Networks
 from bdflow.errors import BDFlowError
-from bdflow.images import Array, Picture
+from bdflow.images import Array, Picture, fitting_profile
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
@@ -55,7 +55,12 @@ class Enhancer:
             raise BDFlowError(
                 f"a tile of {self.tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._options = {"tile": tile, "threads": threads, "device": device, "backend": backend}
+        self._options: dict[str, Any] = {
+            "tile": tile,
+            "threads": threads,
+            "device": device,
+            "backend": backend,
+        }
         self._network = Networks(model, device=device, backend=backend, threads=threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -79,7 +84,8 @@ class Enhancer:
         if sigma:
             raise BDFlowError(f"{small.format} has no latent Z to draw: leave out --sigma")
         mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
-        return Strips(small.size, mode, small.image.icc, self._strips(small))
+        icc = fitting_profile(small.image.icc, small.gray)
+        return Strips(small.size, mode, icc, self._strips(small)).turned(small.image.orientation)
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""

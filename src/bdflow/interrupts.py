@@ -45,7 +45,7 @@ def _watch() -> None:
     def heed() -> None:
         while heard := ears.recv(1):
             if signal.getsignal(heard[0]) is end:
-                end(heard[0])
+                end(heard[0], None)
 
     threading.Thread(target=heed, daemon=True, name="bdflow-signals").start()
 

@@ -15,7 +15,7 @@ from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
-from bdflow.images import Picture, Source
+from bdflow.images import Picture, Source, fitting_profile
 from bdflow.images import read as read_picture
 from bdflow.limits import MAX_PIXELS
 from bdflow.resize import bicubic_down, bicubic_up_rows
@@ -79,7 +79,12 @@ class Rescaler:
             raise BDFlowError(
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._options = {"tile": tile, "threads": threads, "device": device, "backend": backend}
+        self._options: dict[str, Any] = {
+            "tile": tile,
+            "threads": threads,
+            "device": device,
+            "backend": backend,
+        }
         self.network = Networks(model, device=device, backend=backend, threads=threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,7 +92,12 @@ class Rescaler:
         return partial(Rescaler, **self._options), (self.model,)
 
     def downscale(
-        self, image: Picture | Source, *, refine: int = 0, max_pixels: int = MAX_PIXELS
+        self,
+        image: Picture | Source,
+        *,
+        refine: int = 0,
+        max_pixels: int = MAX_PIXELS,
+        turn: bool = True,
     ) -> Downscaled:
         """Shrink a picture.
 
@@ -97,6 +107,7 @@ class Rescaler:
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
                 long as two or three restorations. Needs torch. See :class:`bdflow.refine.Refiner`.
             max_pixels: A larger picture is refused before it is decoded; one that was read is not.
+            turn: As for :func:`bdflow.images.read`.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
@@ -109,7 +120,9 @@ class Rescaler:
         if refine < 0:
             raise BDFlowError(f"steps of refinement must be 0 or more, not {refine}")
         refiner = self._refiner if refine else None
-        picture = image if isinstance(image, Picture) else read_picture(image, max_pixels=max_pixels)
+        picture = (
+            image if isinstance(image, Picture) else read_picture(image, max_pixels=max_pixels, turn=turn)
+        )
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
         rgb = np.empty((*grid, 3), np.uint8)
@@ -211,7 +224,9 @@ class Rescaler:
         """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time."""
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
-        return Strips(small.size, mode, small.image.icc, self._restored(small, sigma, seed))
+        icc = fitting_profile(small.image.icc, _is_gray(small))
+        strips = Strips(small.size, mode, icc, self._restored(small, sigma, seed))
+        return strips.turned(small.image.orientation)
 
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
         """Strips of the restored picture, ``(rows, W, C)``."""

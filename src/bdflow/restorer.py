@@ -64,7 +64,7 @@ class Restorer:
         backend: str = "onnxruntime",
         trust: bool = False,
     ) -> None:
-        self._options = {
+        self._options: dict[str, Any] = {
             "scale": scale, "purpose": purpose, "tile": tile, "threads": threads, "device": device,
             "backend": backend, "trust": trust,
         }  # fmt: skip
