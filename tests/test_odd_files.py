@@ -281,3 +281,24 @@ def test_a_warning_of_pillows_names_the_file(shell):
     Path("odd.png").write_bytes(with_chunk(b"eXIf", cut_short))
     status, _, err = shell("downscale", "odd.png")
     assert (status, err.splitlines()[0][:42]) == (0, "bdflow: warning: odd.png: Corrupt EXIF dat")
+
+
+# Small files that an optimiser went through
+
+
+def test_an_opaque_alpha_that_comes_or_goes_changes_nothing_that_is_seen():
+    plain = small()
+    opaque = small(alpha=True)
+    opaque.image.alpha[:] = 255
+    for made, mode in ((plain, "RGBA"), (opaque, "RGB")):
+        data = made.to_bytes()
+        payload = dict(chunks(data))[b"bdFW"]
+        optimised = file(Image.open(io.BytesIO(data)).convert(mode))
+        found = container.read(with_chunk(b"bdFW", payload, data=optimised))
+        assert not found.pixels_changed
+        np.testing.assert_array_equal(found.image.rgb, made.image.rgb)
+        assert (found.image.alpha is None) == (made.image.alpha is None)
+    seen = small(alpha=True)
+    optimised = file(Image.open(io.BytesIO(seen.to_bytes())).convert("RGB"))
+    payload = dict(chunks(seen.to_bytes()))[b"bdFW"]
+    assert container.read(with_chunk(b"bdFW", payload, data=optimised)).pixels_changed

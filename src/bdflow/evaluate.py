@@ -18,6 +18,7 @@ from bdflow.images import read as read_picture
 from bdflow.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.transparency import spread
 
 LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of ``scale`` pixels
 
@@ -149,7 +150,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def _measure(rescaler: Rescaler, path: Path, scorer: measure.Scorer, refine: int) -> dict[str, float]:
-    true = read_picture(path)
+    true = spread(read_picture(path))
     scorer.check(true.rgb)
     start = time.perf_counter()
     data = rescaler.downscale(true.to_pil(), refine=refine).to_bytes()

@@ -19,6 +19,7 @@ from bdflow.smallfile import avif, jpeg, webp
 from bdflow.smallfile.payload import Version2
 from bdflow.smallfile.quantizer import quality as quality_of
 from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, Domain, Thumbnail, grid
+from bdflow.transparency import spread
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
 _CONTAINERS = {"AVIF": avif, "WebP": webp, "JPEG": jpeg}
@@ -73,7 +74,7 @@ def fit(
     codec = CODECS[format]
     if picture.alpha is not None and not codec.format.alpha:
         raise BDFlowError(f"{format} cannot hold transparency: write AVIF or WebP")
-    search = _Search(in_srgb(picture), enhancer, codec, domain)
+    search = _Search(spread(in_srgb(picture)), enhancer, codec, domain)
     if budget is None:
         return search.at_quality(_DEFAULT_QUALITY if quality is None else quality)
     return search.within(budget)

@@ -22,6 +22,7 @@ from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
+from bdflow.transparency import spread
 from bdflow.zoo import RESTORATION, Model
 
 if TYPE_CHECKING:  # it loads torch
@@ -31,6 +32,11 @@ if TYPE_CHECKING:  # it loads torch
 # that 100 megapixels pass in 1 GiB with the decoded photograph beside.
 TILE = 1280
 LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less overlap
+
+# Of a small picture, each way. One of a single pixel across is nothing but edge to a network, which then errs
+# by up to half of all levels; from two on it is better than bicubic. Such pictures are shrunk and restored
+# bicubically.
+_NARROWEST = 2
 
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 
@@ -111,7 +117,8 @@ class Rescaler:
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
-            photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically.
+            photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically;
+            colours under transparent pixels are those of visible ones nearby, lest they leak.
 
         Raises:
             BDFlowError: The picture cannot be read or is too large; or it is to be refined, and the steps are
@@ -120,20 +127,23 @@ class Rescaler:
         if refine < 0:
             raise BDFlowError(f"steps of refinement must be 0 or more, not {refine}")
         refiner = self._refiner if refine else None
-        picture = (
-            image if isinstance(image, Picture) else read_picture(image, max_pixels=max_pixels, turn=turn)
-        )
+        if not isinstance(image, Picture):
+            image = read_picture(image, max_pixels=max_pixels, turn=turn)
+        picture = spread(image)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
-        rgb = np.empty((*grid, 3), np.uint8)
-        boundary = np.empty(grid, np.uint8) if self.model.bits else None
+        boundary = np.zeros(grid, np.uint8) if self.model.bits else None
         alpha = None if picture.alpha is None else bicubic_down(picture.alpha, scale)
-        for rows, (small, *levels) in self._run(
-            "down", grid, lambda seen: {"image": _on_grid(picture.rgb, seen, scale)}
-        ):
-            rgb[rows] = small
-            if boundary is not None:
-                boundary[rows] = levels[0][..., 0]
+        if min(grid) < _NARROWEST:
+            rgb, refiner = bicubic_down(picture.rgb, scale), None
+        else:
+            rgb = np.empty((*grid, 3), np.uint8)
+            for rows, (small, *levels) in self._run(
+                "down", grid, lambda seen: {"image": _on_grid(picture.rgb, seen, scale)}
+            ):
+                rgb[rows] = small
+                if boundary is not None:
+                    boundary[rows] = levels[0][..., 0]
         downscaled = Downscaled(
             image=Picture(rgb, alpha, icc=picture.icc),
             boundary=boundary,
@@ -243,7 +253,12 @@ class Rescaler:
                 tensors["latent"] = np.float32(sigma) * _draw(key, seen, image.width, channels)
             return tensors
 
-        for rows, (rgb,) in self._run("sample" if sigma else "up", (image.height, image.width), inputs):
+        grid = image.height, image.width
+        if min(grid) < _NARROWEST:
+            enlarged = _bicubic(image.rgb, scale)
+        else:
+            enlarged = ((rows, rgb) for rows, (rgb,) in self._run("sample" if sigma else "up", grid, inputs))
+        for rows, rgb in enlarged:
             strip = _luma(rgb) if _is_gray(small) else rgb
             if image.alpha is not None:
                 strip = np.dstack([strip, bicubic_up_rows(image.alpha, scale, rows)])
@@ -336,6 +351,14 @@ def _on_grid(rgb: NDArray[np.uint8], cells: slice, scale: int) -> NDArray[np.uin
     rows = rgb[times(cells, scale)]
     missing = (cells.stop - cells.start) * scale - len(rows), -rgb.shape[1] % scale
     return _to_tensor(np.pad(rows, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge"))
+
+
+def _bicubic(rgb: NDArray[np.uint8], scale: int) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Rows of a small picture that the network is not for, and what becomes of them."""
+    for top in range(0, len(rgb), TILE):
+        rows = slice(top, min(len(rgb), top + TILE))
+        planes = (np.ascontiguousarray(rgb[..., channel]) for channel in range(3))
+        yield rows, np.dstack([bicubic_up_rows(plane, scale, rows) for plane in planes])
 
 
 def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
