@@ -163,6 +163,11 @@ def test_a_closed_image(tmp_path, load):
         read(image)
 
 
+def test_an_image_without_pixels():
+    with pytest.raises(BDFlowError, match="the image: 0x5 pixels are no picture"):
+        read(Image.new("RGB", (0, 5)))
+
+
 def test_a_png_whose_pixels_have_a_wrong_checksum_is_refused():
     place = PLAIN.index(b"IDAT")
     end = place + 4 + int.from_bytes(PLAIN[place - 4 : place])

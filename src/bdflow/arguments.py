@@ -146,6 +146,7 @@ class Batch:
             ones are made anew.
         jobs: Pictures at once; the threads are shared out among them. Default: one a core, as far as memory
             goes at 2 GB each.
+        times: Give each result the time of its picture.
         json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
             an earlier log is continued. "-" writes to standard output.
     """
@@ -153,6 +154,7 @@ class Batch:
     recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
     resume: Switch = False
     jobs: Annotated[int | None, Parameter(("--jobs", "-j"), validator=Number(gt=0, lte=1024))] = None
+    times: Switch = False
     json: Log = None
 
 

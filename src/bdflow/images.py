@@ -206,6 +206,8 @@ def _from_pil(
     image: Image.Image, max_pixels: int, length: int | None = None, *, turn: bool, as_stored: bool = False
 ) -> Picture:
     """A picture of an opened one, whose file has so many bytes."""
+    if not min(image.size):
+        raise BDFlowError(f"{image.width}x{image.height} pixels are no picture")
     if why := too_large(image.width, image.height, max_pixels):
         raise BDFlowError(f"{why}: reduce it first")
     pixels = image.width * image.height

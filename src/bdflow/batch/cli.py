@@ -263,7 +263,7 @@ def _run(
         raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
     todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
     with open_log(options.json, resume=options.resume, force=force) as log:
-        tally = run(todo, work, jobs=jobs, resume=options.resume, log=log, say=say)
+        tally = run(todo, work, jobs=jobs, resume=options.resume, times=options.times, log=log, say=say)
     if tally.stopped == INTERRUPTED:
         return 130
     return 1 if tally.failed or tally.stopped else 0
