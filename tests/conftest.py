@@ -120,11 +120,12 @@ def shell(capsysbinary, monkeypatch, tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # here they are lines for the user, not errors
         yield Shell(capsysbinary, monkeypatch)
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ ALPHA = np.random.default_rng(1).integers(0, 256, (5, 7), np.uint8)
 GRAY = COLOUR[..., 0]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
+GRAY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]  # as far as anything reads it here
+
 
 def file(image: Image.Image, format: str = "PNG", **options) -> bytes:
     buffer = io.BytesIO()

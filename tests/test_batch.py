@@ -53,7 +53,9 @@ def test_a_tree_there_and_back(shell, photos):
     assert tree() == photos
     assert (status, out) == (0, b"")
     assert re.fullmatch(
-        rf"4 made, 1 skipped in 0:00:\d\d\n0\.00 megapixels, {before - 10:,} bytes to {after:,}\n", err
+        rf"4 made, 1 skipped in 0:00:\d\d\n0\.00 megapixels, {before - 10:,} bytes to {after:,}\n"
+        r"skipped, 1: no picture by the ending \.txt: notes\.txt\n",
+        err,
     )
     assert shell("upscale", "out", "-o", "back", "--recursive")[0] == 0
     assert sorted(tree("back")) == [f"{stem}.restored.png" for stem in ("a", "b", "deep/a", "deep/er/c")]

@@ -1,5 +1,6 @@
 """The run of a batch, with work that a test can watch."""
 
+import os
 import re
 import shutil
 import signal
@@ -7,9 +8,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bdflow import environment
 from bdflow.batch import progress
 from bdflow.batch.run import INTERRUPTED, Made, run, share
 from bdflow.batch.tree import Naming, plan
@@ -172,3 +175,55 @@ def test_cores_are_shared_out(monkeypatch):
     ]:
         monkeypatch.setattr("bdflow.batch.run.available_memory", lambda memory=memory: memory)
         assert share(jobs, threads) == expected
+
+
+def test_what_is_left_is_counted_and_named(files):
+    for number in range(5):
+        Path(f"in/{number}.mov").write_text("x")
+    written: list[tuple[str, dict]] = []
+    log = SimpleNamespace(write=lambda status, record: written.append((status, record)))
+    tally, said = go(lambda path: None if path.name == "3.png" else RESULT, log=log)
+    left = {record["file"]: record["reason"] for status, record in written if status == "skipped"}
+    assert {name: why for name, why in left.items() if name.endswith(".mov")} == {
+        f"in/{number}.mov": "no picture by the ending .mov" for number in range(5)
+    }
+    assert len(left) == tally.skipped == 5 + sum(path.name == "3.png" for path in files)
+    lines = [line for line in said if line.startswith("skipped, ")]
+    assert lines[0].startswith("skipped, 5: no picture by the ending .mov: ")
+    assert lines[0].count(".mov") == 4
+    assert lines[0].endswith(", ...")
+    assert lines[1].split(": ")[1] == "small already"
+
+
+def test_limits_of_containers(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "_CGROUPS", tmp_path)
+    cores, memory = environment.available_cores(), environment.available_memory()
+    for version in (
+        {"memory.max": "max", "cpu.max": "max 100000"},
+        {"memory/memory.limit_in_bytes": "9223372036854771712", "cpu/cpu.cfs_quota_us": "-1"},
+        {"memory.max": "1000000", "cpu.max": "50000 100000"},
+        {
+            "memory.max": "max",
+            "cpu.max": "max",
+            "memory/memory.limit_in_bytes": "1000000",
+            "cpu/cpu.cfs_quota_us": "80000",
+        },
+    ):
+        for name, text in ({"cpu/cpu.cfs_period_us": "100000"} | version).items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(f"{text}\n")
+        limited = "1000000" in version.values()
+        assert environment.available_memory() == (1_000_000 if limited else memory)
+        assert environment.available_cores() == (1 if limited else cores)
+
+
+def test_results_have_the_times_of_their_pictures(files):
+    for number, path in enumerate(files):
+        os.utime(path, ns=(10**18, 10**18 + number * 10**9))
+    assert go(lambda _: RESULT, times=True)[0].made == len(files)
+    for path in files:
+        result = Path("out", *path.parts[1:]).with_suffix(".out")
+        assert result.stat().st_mtime_ns == path.stat().st_mtime_ns
+    assert len(results(resume=True)) == 0
+    os.utime(files[0])
+    assert len(results(resume=True)) == 1

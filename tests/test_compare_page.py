@@ -3,13 +3,16 @@
 import base64
 import io
 import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from comparisons import NAMES, comparison
 from PIL import Image
 
+from bdflow.compare.measure import entry
 from bdflow.compare.page import draw_page, section
 
 
@@ -133,3 +136,11 @@ def test_it_fits_narrow_screens_in_both_schemes(page, scheme, width):
     with Image.open(io.BytesIO(page.screenshot())) as image:
         background = image.convert("L").getpixel((2, 2))
     assert background > 240 if scheme == "light" else background < 40
+
+
+def test_a_name_that_is_no_text():
+    made = comparison(path=Path(os.fsdecode(b"b\xff\x1b[2J.png")))
+    page = draw_page([section(made)])
+    assert data_of(page.encode().decode())["photos"][0]["name"] == "b\\udcff\\x1b[2J.png"
+    assert made.title.startswith("b\\udcff\\x1b[2J.png, ")
+    assert json.dumps(entry(made)).isascii()

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from pictures import ALPHA, COLOUR, GRAY, SRGB, assert_picture, file, png, rows16, smooth, three
+from pictures import ALPHA, COLOUR, GRAY, GRAY_PROFILE, SRGB, assert_picture, file, png, rows16, smooth, three
 from PIL import Image
 
 from bdflow.errors import BDFlowError
@@ -289,12 +289,13 @@ def test_several_pages():
 )
 def test_to_pil(alpha, gray, mode):
     rgb = three(GRAY) if gray else COLOUR
-    image = Picture(rgb, alpha, gray, SRGB).to_pil()
+    icc = GRAY_PROFILE if gray else SRGB
+    image = Picture(rgb, alpha, gray, icc).to_pil()
     assert image.mode == mode
-    assert image.info["icc_profile"] == SRGB
+    assert image.info["icc_profile"] == icc
     picture = read(image)
     assert_picture(picture, rgb, alpha, gray)
-    assert picture.icc == SRGB
+    assert (picture.icc, picture.notes) == (icc, ())
 
 
 @pytest.mark.parametrize(

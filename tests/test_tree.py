@@ -71,10 +71,16 @@ def test_a_tree_is_listed_in_order_and_what_is_no_picture_is_counted():
         "in/deep/er/d.webp": "out/deep/er/d.x8.png",
     }
     assert list(pairs(found)) == sorted(pairs(found))
-    assert (len(found), found.skipped, found.closed, found.done, found.failures) == (3, 3, 1, 0, {})
+    assert (len(found), found.done, found.failures) == (3, 0, {})
+    assert found.skipped == {
+        "in/notes.txt": "no picture by the ending .txt",
+        "in/.hidden.png": "hidden",
+        "in/pipe.png": "no ordinary file",
+    }
+    assert found.closed == {"in/.git": "hidden"}
     found = planned("in", recursive=False)
     assert list(pairs(found)) == ["in/a.JPG", "in/b.png"]
-    assert found.closed == 2
+    assert len(found.closed) == 2
 
 
 def test_several_inputs_keep_their_names():
@@ -133,7 +139,7 @@ def test_links_to_folders_are_not_followed_and_links_to_files_are():
     Path("in/nowhere.png").symlink_to("nothing")
     found = planned("in")
     assert list(pairs(found)) == ["in/b.png", "in/nowhere.png", "in/deep/a.png"]
-    assert found.closed == 2
+    assert len(found.closed) == 2
     assert list(pairs(planned("in/other"))) == ["in/other/b.png"]  # but one that is named is entered
 
 
@@ -217,3 +223,20 @@ def test_each_folder_is_listed_once_and_no_picture_is_opened(monkeypatch):
         {"in", "out", *(f"{side}/{i}" for side in ("in", "out") for i in range(5))}
     )
     assert not opened
+
+
+def test_every_ending_that_is_read_is_taken():
+    endings = ("jfif", "jpe", "mpo", "apng", "pbm", "pnm", "j2k", "jpf", "jpx", "JPC", "avifs")
+    touch(*(f"in/{ending}.{ending}" for ending in endings), "in/none", "in/a.mov")
+    found = planned("in")
+    assert sorted(pairs(found)) == sorted(f"in/{ending}.{ending}" for ending in endings)
+    assert found.skipped == {"in/none": "no ending", "in/a.mov": "no picture by the ending .mov"}
+
+
+def test_a_result_whose_picture_has_another_name_now_is_stale():
+    touch("in/a.jpg", "in/b.jpg", "out/a.x8.png", "out/b.jpg.x8.png", "out/c.x8.png")
+    assert planned("in").stale == ["out/b.jpg.x8.png"]  # there was a b.png
+    touch("in/a.png")
+    found = planned("in", resume=True)
+    assert pairs(found)["in/a.jpg"] == "out/a.jpg.x8.png"
+    assert found.stale == ["out/a.x8.png", "out/b.jpg.x8.png"]

@@ -65,6 +65,7 @@ def downscale(
     *,
     refine: int = 0,
     max_pixels: int = MAX_PIXELS,
+    turn: bool = True,
     model: str | Path | None = None,
     scale: int | None = None,
     tile: int | None = None,
@@ -80,7 +81,7 @@ def downscale(
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
     )
-    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels)
+    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels, turn=turn)
 
 
 def fit(
@@ -93,6 +94,7 @@ def fit(
     domain: Domain | None = None,
     effort: EffortName = "medium",
     max_pixels: int = MAX_PIXELS,
+    turn: bool = True,
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -109,6 +111,7 @@ def fit(
         domain: What the network takes the picture for; None tries all.
         effort: "low" for a hurry, or "high" to try all that may win; see :func:`bdflow.fitting.fit`.
         max_pixels: A larger picture is refused before it is decoded.
+        turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
         tile, threads, device, backend: Those of :class:`bdflow.enhancer.Enhancer`.
 
     Raises:
@@ -123,7 +126,7 @@ def fit(
         raise BDFlowError("bytes and bits a pixel: name one of them")
     wanted, what = (max_bytes, "a budget") if bits_per_pixel is None else (bits_per_pixel, "bits a pixel")
     fitting.check(budget=wanted, quality=quality, format=format, domain=domain, effort=effort, what=what)
-    picture = images.read(image, max_pixels=max_pixels)
+    picture = images.read(image, max_pixels=max_pixels, turn=turn)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)

@@ -161,6 +161,7 @@ class Batch:
             ones are made anew.
         jobs: Pictures at once; the threads are shared out among them. Default: one a core, as far as memory
             goes at 2 GB each.
+        times: Give each result the time of its picture.
         json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
             an earlier log is continued. "-" writes to standard output.
     """
@@ -168,6 +169,7 @@ class Batch:
     recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
     resume: Switch = False
     jobs: Annotated[int | None, Parameter(("--jobs", "-j"), validator=Number(gt=0, lte=1024))] = None
+    times: Switch = False
     json: Log = None
 
 
@@ -224,7 +226,9 @@ def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> st
 
 def read_input(path: str) -> str | bytes:
     """What a picture is read from."""
-    return sys.stdin.buffer.read() if path == "-" else path
+    from bdflow import streams
+
+    return streams.read_input() if path == "-" else path
 
 
 def small_stem(path: str) -> str:
@@ -244,7 +248,10 @@ def check_target(path: str, force: bool, source: str = "-") -> str:
     """Where to write, refused before the work is done rather than after it: what is there, unless it may be
     replaced, and in any case the ``source`` that the result is made of."""
     if path == "-":
-        if sys.stdout.isatty():
+        from bdflow import streams
+
+        streams.output()
+        if streams.is_terminal(sys.stdout):
             raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
     elif not Path(path).parent.is_dir():
         raise BDFlowError(f"{path}: there is no such folder: make it first")
@@ -258,15 +265,10 @@ def check_target(path: str, force: bool, source: str = "-") -> str:
 
 def deliver(picture: Strips, target: str, force: bool, quality: int | None = None) -> None:
     """Write a picture to a file, or as PNG to standard output."""
-    from bdflow import strips
+    from bdflow import streams, strips
 
     if target == "-":
-        picture.write_png(sys.stdout.buffer)
+        picture.write_png(streams.output())
         return
     strips.write(picture, target, overwrite=force, quality=quality)
-    say("{}: {}x{}".format(target, *picture.size))
-
-
-def say(text: str) -> None:
-    """Tell the user; standard output is for results."""
-    print(text, file=sys.stderr)
+    streams.say("{}: {}x{}".format(target, *picture.size))

@@ -1,6 +1,9 @@
 """What computes the networks: ONNX Runtime, OpenVINO or torch, on the processor or an accelerator."""
 
+import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, TypeAlias
@@ -98,6 +101,71 @@ def load(model: Model, graph: str, device: str, backend: str, threads: int | Non
             raise BDFlowError(f"{_NAMES[backend]} failed: {reason(error)}") from error
 
     return guarded
+
+
+class Networks:
+    """The networks of one model, each loaded when first used. Safe to share between threads.
+
+    A forked child has the parent's networks without their threads: it would wait for these for ever, at the
+    latest when it ends. It leaves them as they are, and loads its own.
+
+    Args:
+        model, device, backend, threads: As for :func:`load`.
+
+    Raises:
+        BDFlowError: The device or the backend cannot be used here.
+    """
+
+    def __init__(self, model: Model, *, device: str, backend: str, threads: int | None) -> None:
+        choose(device, backend)
+        self._model, self._device, self._backend, self._threads = model, device, backend, threads
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Network] = {}
+        self._refused = False  # what this backend began in the parent hinders it here
+        _every_networks.add(self)
+
+    def __call__(self, graph: str) -> Network:
+        """What computes one graph (``down``, ``up`` or ``sample``).
+
+        Raises:
+            BDFlowError: As :func:`load`; or a process was forked after torch or OpenVINO had computed.
+        """
+        if self._refused:
+            raise forked(_NAMES[self._backend])
+        with self._lock:
+            if graph not in self._loaded:
+                self._loaded[graph] = load(
+                    self._model, graph, device=self._device, backend=self._backend, threads=self._threads
+                )
+            return self._loaded[graph]
+
+    def _abandon(self) -> None:
+        """What a forked child does."""
+        if self._loaded:
+            # One reference more than there are: not even the interpreter's end frees them.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._loaded))
+            self._refused = self._backend != "onnxruntime"
+        self._loaded, self._lock = {}, threading.Lock()
+
+
+def forked(name: str) -> BDFlowError:
+    """What a backend says that had computed before its process was forked."""
+    return BDFlowError(
+        f"{name} has computed before this process was forked, and cannot go on here: start processes by"
+        ' "spawn" or "forkserver", or compute in children alone'
+    )
+
+
+_every_networks: weakref.WeakSet[Networks] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for networks in list(_every_networks):
+        networks._abandon()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 # Each loads a network, and says whether an accelerator runs it.

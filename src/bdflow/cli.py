@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from bdflow import BDFlowError, __version__
+from bdflow import BDFlowError, __version__, interrupts
 from bdflow.arguments import (
     Bits,
     Bytes,
@@ -27,13 +24,13 @@ from bdflow.arguments import (
     check_target,
     each_within,
     read_input,
-    say,
 )
 from bdflow.batch import cli as rescaling
 from bdflow.batch.cli import load
 from bdflow.extras import needs
 from bdflow.limits import MAX_PIXELS
 from bdflow.reproduce.cli import reproduce
+from bdflow.streams import check_output, drop_output, flush_output, prepare, say
 from bdflow.train import cli as training
 
 app = App(
@@ -59,6 +56,7 @@ def info(small: Input, /, *, max_pixels: PositiveInt = MAX_PIXELS) -> None:
     from bdflow.files import opened
     from bdflow.report import small_file
 
+    check_output()
     with opened(read_input(small)) as (stream, _):
         parsed = container.read(stream, max_pixels=max_pixels)
         stream.seek(0)
@@ -76,6 +74,7 @@ def models(*, paper: Switch = False) -> None:
 
     from bdflow.report import models_tables, paper_table
 
+    check_output()
     if paper:
         needs("torch", what="--paper")
     Console().print(paper_table() if paper else models_tables())
@@ -218,29 +217,27 @@ for verb in (reproduce, training.mask, training.train, training.study, training.
     app.command(verb)
 
 
-def _end(number: int, _: object) -> None:
-    """Ctrl-C: no half-written file stays, and whoever waits for this process learns what ended it."""
-    from bdflow.files import discard_unfinished
+def _warn(message: Warning | str) -> None:
+    """A warning; Pillow's do not name the file that it reads."""
+    from bdflow.images import being_read
 
-    discard_unfinished()
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
+    name = being_read()
+    say(f"bdflow: warning: {f'{name}: ' if name else ''}{message}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 for input that must be mended, 2 for wrong
-    arguments, 130 after Ctrl-C.
+    arguments, 130 after Ctrl-C, 143 after a request to end.
 
     Args:
         arguments: Those of the command line, without the program's name; None takes the process's own.
     """
-    warnings.showwarning = lambda message, *_: say(f"bdflow: warning: {message}")
-    # Training and batches listen themselves.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end)
+    warnings.showwarning = lambda message, *_: _warn(message)
+    prepare()
+    interrupts.listen()  # training and batches listen themselves, too
     try:
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
+        flush_output()
     except UnusedCliTokensError as error:
         say(f"bdflow: too many arguments: {' '.join(error.unused_tokens or [])}. See bdflow --help")
         return 2
@@ -251,12 +248,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"bdflow: {error}")
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
     except OSError as error:
         from bdflow.files import reason
 
-        say(f"bdflow: {error.filename or 'standard output'}: {reason(error)}")
+        where = "the current folder" if isinstance(error, FileNotFoundError) else "standard output"
+        say(f"bdflow: {error.filename or where}: {reason(error)}")
+        drop_output()  # what is left to be written would be refused again
         return 1
     except KeyboardInterrupt:
         return 130

@@ -7,7 +7,7 @@ what they share, and what the payload says, is in `bdflow.smallfile`.
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -62,6 +62,9 @@ class NoChunkError(BDFlowError):
         super().__init__(message)
         self.picture, self.name, self.format, self.quality = picture, name, format, quality
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NoChunkError, (str(self), self.picture, self.format, self.quality)
+
 
 def of_ending(path: str | os.PathLike[str]) -> Container:
     """The container that a path's ending names.
@@ -97,6 +100,9 @@ def check_ending(path: str | os.PathLike[str], name: str) -> None:
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
     """Read a small file.
 
+    Its pixels are never turned: the picture's `orientation` says what a program has written into its EXIF,
+    and the restored picture is turned by it.
+
     Args:
         source: a path, the bytes of a file, or a binary stream. Whatever else `bdflow.images.read` takes has
             no chunk.
@@ -118,7 +124,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
                 size = parts.size or images.size(stream, name, max_pixels)
                 with named(name):
                     restoring.check(size, max_pixels)
-        picture = images.decode(stream, name, max_pixels)
+        picture = images.decode(stream, name, max_pixels, as_stored=True)
         if restoring is None or container is None:
             why = "it was re-saved or converted, or never made by bdflow."
             what = f"{name}: no bdflow chunk in this file: {why}"

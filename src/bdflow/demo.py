@@ -13,7 +13,7 @@ from bdflow import fitting, load
 from bdflow.codecs import AVIF, JPEG, WEBP, encode, smallest_png
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
-from bdflow.files import make_folder, write_bytes
+from bdflow.files import make_folder, printable, write_bytes
 from bdflow.images import Array, Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import Within, round_trip
@@ -56,14 +56,14 @@ def run(out: Path, photo: Path | None = None, model: str = "portraits-x8") -> No
     png = list(_as_png(true, photo.stem, model, files))
     codec = list(_in_codecs(true, photo.stem, files))
     groups = [sorted(codec, key=lambda row: -psnr_y(true.rgb, row.pixels)), png]
-    Console().print(_table(f"{escape(photo.name)}, {true.width}x{true.height}", true.rgb, groups))
+    Console().print(_table(f"{escape(printable(photo.name))}, {true.width}x{true.height}", true.rgb, groups))
     panels = {"true": true.rgb}
     for row in (*groups[0], *png):
         panels[f"{row.name}, {row.bytes:,} bytes, {psnr_y(true.rgb, row.pixels):.2f} dB"] = row.pixels
     files["side-by-side.png"] = encode(read_picture(contact_sheet(panels, columns=3)), "png")
     for name, content in files.items():
         write_bytes(out / name, content, overwrite=True)
-        print(f"wrote {out / name}")
+        print(printable(f"wrote {out / name}"))
 
 
 def _in_codecs(true: Picture, stem: str, files: dict[str, bytes]) -> Iterator[_Row]:
@@ -77,7 +77,7 @@ def _in_codecs(true: Picture, stem: str, files: dict[str, bytes]) -> Iterator[_R
         restored = read_picture(enhancer.restore(small))
         end = time.perf_counter()
     except BDFlowError as error:  # a picture so small that the format's own header is too much
-        print(f"without bdflow's AVIF: {error}")
+        print(printable(f"without bdflow's AVIF: {error}"))
     else:
         _tell("AVIF", true, small.image, middle - start, end - middle)
         files[f"{stem}.bd.avif"] = small.data

@@ -1,19 +1,18 @@
 """Restore thumbnails in ordinary codecs: enlarged, and a network adds what the codec left out."""
 
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bdflow import backends
-from bdflow.backends import Network
+from bdflow.backends import Network, Networks
 from bdflow.errors import BDFlowError
-from bdflow.images import Array, Picture
+from bdflow.images import Array, Picture, fitting_profile
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
@@ -26,7 +25,8 @@ _GRID = 8  # the network takes sides that are multiples of it
 
 
 class Enhancer:
-    """A restoration network that restores thumbnails. Safe to share between threads.
+    """A restoration network that restores thumbnails. Safe to share between threads and, as a
+    :class:`bdflow.rescaler.Rescaler` is, with processes.
 
     Args:
         model: Of `bdflow.zoo.find_restoration`.
@@ -47,7 +47,6 @@ class Enhancer:
         device: str = "auto",
         backend: str = "onnxruntime",
     ) -> None:
-        backends.choose(device, backend)
         self.model = model
         self.tile = TILE if tile is None else tile
         # Of a tile of any factor there must be a cell that is kept.
@@ -56,9 +55,17 @@ class Enhancer:
             raise BDFlowError(
                 f"a tile of {self.tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._device, self._backend, self._threads = device, backend, threads
-        self._lock = threading.Lock()
-        self._network: Network | None = None
+        self._options: dict[str, Any] = {
+            "tile": tile,
+            "threads": threads,
+            "device": device,
+            "backend": backend,
+        }
+        self._network = Networks(model, device=device, backend=backend, threads=threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process loads the model anew."""
+        return partial(Enhancer, **self._options), (self.model,)
 
     def restore(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
         """The photograph, at exactly its size; gray where the thumbnail is, and with its transparency.
@@ -77,7 +84,8 @@ class Enhancer:
         if sigma:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
         mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
-        return Strips(small.size, mode, small.image.icc, self._strips(small))
+        icc = fitting_profile(small.image.icc, small.gray)
+        return Strips(small.size, mode, icc, self._strips(small)).turned(small.image.orientation)
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""
@@ -130,10 +138,7 @@ class Enhancer:
         return restored.transpose(1, 2, 0)
 
     def _loaded(self) -> Network:
-        with self._lock:
-            if self._network is None:
-                self._network = backends.load(self.model, "up", self._device, self._backend, self._threads)
-            return self._network
+        return self._network("up")
 
 
 def _as_gray(rgb: Array) -> Array:

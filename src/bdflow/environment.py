@@ -1,6 +1,7 @@
 """The machine: what a results file says of it, and what a run may use of it."""
 
 import contextlib
+import math
 import os
 import platform
 import subprocess
@@ -61,11 +62,20 @@ def _commit() -> str | None:
         return None
 
 
+_CGROUPS = Path("/sys/fs/cgroup")  # where containers see their own limits, of version 2 or 1
+
+
 def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use: the machine's, or its container's share of time."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota, _, period = (_limit("cpu.max") or "").partition(" ")
+    if not period:
+        quota, period = (_limit(f"cpu/cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
+    try:
+        share = int(quota) / int(period)  # "max", or -1, where there is no limit
+    except (ValueError, ZeroDivisionError):
+        return cores
+    return min(cores, max(1, math.ceil(share))) if share > 0 else cores
 
 
 def available_memory() -> int | None:
@@ -73,6 +83,15 @@ def available_memory() -> int | None:
     bounds = []
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         bounds.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with contextlib.suppress(ValueError, OSError):  # "max", or no such control group
-        bounds.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(ValueError):  # "max"; version 1 names more than there is
+            bounds.append(int(_limit(name) or ""))
     return min(bounds, default=None)
+
+
+def _limit(name: str) -> str | None:
+    """What a file of a control group says."""
+    try:
+        return (_CGROUPS / name).read_text().strip()
+    except OSError:
+        return None

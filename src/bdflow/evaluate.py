@@ -12,11 +12,13 @@ from bdflow import measure
 from bdflow.container import byte_report, read
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
+from bdflow.files import printable
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
 from bdflow.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.transparency import spread
 
 LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of ``scale`` pixels
 
@@ -80,7 +82,9 @@ def named_folders(folders: Sequence[Path], limit: int | None) -> dict[str, list[
     Raises:
         BDFlowError: Two share these, or one has no pictures.
     """
-    found = {"/".join(folder.resolve().parts[-2:]): pictures_in(folder)[:limit] for folder in folders}
+    found = {
+        printable("/".join(folder.resolve().parts[-2:])): pictures_in(folder)[:limit] for folder in folders
+    }
     if len(found) < len(folders):
         raise BDFlowError("two of the folders share their last two names: measure them one at a time")
     return found
@@ -114,12 +118,13 @@ def row_of(
     pictures: dict[str, dict[str, float]] = {}
     skipped: dict[str, str] = {}
     for index, path in enumerate(paths, 1):
+        picture = printable(path.name)
         try:
-            pictures[path.name], summary = one(path)
+            pictures[picture], summary = one(path)
         except BDFlowError as error:
-            skipped[path.name] = str(error).removeprefix(f"{path}: ")
-            summary = f"skipped: {skipped[path.name]}"
-        say(f"{name} {index}/{len(paths)} {path.name}: {summary}")
+            skipped[picture] = printable(str(error).removeprefix(f"{path}: "))
+            summary = f"skipped: {skipped[picture]}"
+        say(f"{name} {index}/{len(paths)} {picture}: {summary}")
     if not pictures:
         raise BDFlowError(f"{name}: none of its {len(paths)} pictures can be measured")
     first = next(iter(pictures.values()))
@@ -145,7 +150,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def _measure(rescaler: Rescaler, path: Path, scorer: measure.Scorer, refine: int) -> dict[str, float]:
-    true = read_picture(path)
+    true = spread(read_picture(path))
     scorer.check(true.rgb)
     start = time.perf_counter()
     data = rescaler.downscale(true.to_pil(), refine=refine).to_bytes()

@@ -9,12 +9,9 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from typing import BinaryIO, TypeAlias, cast
 
 from bdflow.errors import BDFlowError
-
-if TYPE_CHECKING:
-    pass
 
 if sys.platform != "win32":
     import fcntl
@@ -203,6 +200,15 @@ _REASONS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.ENAMETOOLONG: "its name is too long",
 }
+
+
+def printable(text: str) -> str:
+    """A text on one line, without what a terminal would obey or could not show.
+
+    A file's name may hold anything but a slash. Every name that is printed, or written into a page or a
+    table, passes here.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def reason(error: Exception) -> str:

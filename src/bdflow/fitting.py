@@ -18,6 +18,7 @@ from bdflow.images import Picture
 from bdflow.rates import encode
 from bdflow.search import Effort, Prospect, Search, TooFewBytesError
 from bdflow.smallfile.thumbnail import DOMAINS, Domain
+from bdflow.transparency import spread
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
 BEST = "best"  # in place of one of them
@@ -62,7 +63,7 @@ def fit(
             domain, quality or effort, or both a budget and a quality, or a quality of no one format.
     """
     check(budget=budget, quality=quality, format=format, domain=domain, effort=effort)
-    picture = in_srgb(picture)
+    picture = spread(in_srgb(picture))
     networks = _NETWORKS if domain is None else [domain] if domain != "plain" else []
     if budget is None:
         quality = _DEFAULT_QUALITY if quality is None else quality

@@ -5,6 +5,7 @@ with Z = 0 what was made with another Z. A few steps down the gradient of the er
 as any other, and restores as fast. Gradients need torch.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bdflow.backends import choose
+from bdflow.backends import choose, forked
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
 from bdflow.images import Array, Picture
@@ -51,6 +52,7 @@ class Refiner:
         network = load_model(model.folder).requires_grad_(False)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._scale, self._halo, self._storage = model.scale, model.halo, network.storage
+        self._process = os.getpid()
 
     def refine(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
         """The best small picture that so many steps of Adam pass; never a worse one.
@@ -65,8 +67,10 @@ class Refiner:
             steps: Each takes as long as two or three restorations.
 
         Raises:
-            BDFlowError: torch failed.
+            BDFlowError: torch failed, or had computed before this process was forked.
         """
+        if os.getpid() != self._process:
+            raise forked("torch")
         try:
             return self._search(picture, small, steps)
         except RuntimeError as error:  # most often memory ran out

@@ -1,7 +1,6 @@
 """A model ready to run: pictures in, small files out, and back."""
 
 import secrets
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -11,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bdflow import backends
-from bdflow.backends import Network
+from bdflow.backends import Networks
 from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
-from bdflow.images import Picture, Source
+from bdflow.images import Picture, Source, fitting_profile
 from bdflow.images import read as read_picture
 from bdflow.limits import MAX_PIXELS
 from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
 from bdflow.tiles import cut, times
+from bdflow.transparency import spread
 from bdflow.zoo import RESTORATION, Model
 
 if TYPE_CHECKING:  # it loads torch
@@ -34,11 +33,18 @@ if TYPE_CHECKING:  # it loads torch
 TILE = 1280
 LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less overlap
 
+# Of a small picture, each way. One of a single pixel across is nothing but edge to a network, which then errs
+# by up to half of all levels; from two on it is better than bicubic. Such pictures are shrunk and restored
+# bicubically.
+_NARROWEST = 2
+
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
 
 
 class Rescaler:
     """Shrinks and restores pictures with one model, on ONNX Runtime. Safe to share between threads.
+
+    Sent to another process (pickled), it loads its model there anew; a forked process loads its own.
 
     Args:
         model: A verified model folder, from :func:`bdflow.zoo.find`.
@@ -53,6 +59,10 @@ class Rescaler:
 
     Raises:
         BDFlowError: The tile is too small for the model, or the device or the backend is not to be had.
+
+    Attributes:
+        model: As given.
+        network: What computes the graph of a name: ``down``, ``up`` or ``sample``.
     """
 
     def __init__(
@@ -75,14 +85,25 @@ class Rescaler:
             raise BDFlowError(
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        backends.choose(device, backend)  # refuses what is not to be had
-        self._load = partial(backends.load, model, device=device, backend=backend, threads=threads)
-        self._device, self._threads = device, threads
-        self._lock = threading.Lock()
-        self._networks: dict[str, Network] = {}
+        self._options: dict[str, Any] = {
+            "tile": tile,
+            "threads": threads,
+            "device": device,
+            "backend": backend,
+        }
+        self.network = Networks(model, device=device, backend=backend, threads=threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process loads the model anew."""
+        return partial(Rescaler, **self._options), (self.model,)
 
     def downscale(
-        self, image: Picture | Source, *, refine: int = 0, max_pixels: int = MAX_PIXELS
+        self,
+        image: Picture | Source,
+        *,
+        refine: int = 0,
+        max_pixels: int = MAX_PIXELS,
+        turn: bool = True,
     ) -> Downscaled:
         """Shrink a picture.
 
@@ -92,10 +113,12 @@ class Rescaler:
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
                 long as two or three restorations. Needs torch. See :class:`bdflow.refine.Refiner`.
             max_pixels: A larger picture is refused before it is decoded; one that was read is not.
+            turn: As for :func:`bdflow.images.read`.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
-            photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically.
+            photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically;
+            colours under transparent pixels are those of visible ones nearby, lest they leak.
 
         Raises:
             BDFlowError: The picture cannot be read or is too large; or it is to be refined, and the steps are
@@ -104,18 +127,23 @@ class Rescaler:
         if refine < 0:
             raise BDFlowError(f"steps of refinement must be 0 or more, not {refine}")
         refiner = self._refiner if refine else None
-        picture = image if isinstance(image, Picture) else read_picture(image, max_pixels=max_pixels)
+        if not isinstance(image, Picture):
+            image = read_picture(image, max_pixels=max_pixels, turn=turn)
+        picture = spread(image)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
-        rgb = np.empty((*grid, 3), np.uint8)
-        boundary = np.empty(grid, np.uint8) if self.model.bits else None
+        boundary = np.zeros(grid, np.uint8) if self.model.bits else None
         alpha = None if picture.alpha is None else bicubic_down(picture.alpha, scale)
-        for rows, (small, *levels) in self._run(
-            "down", grid, lambda seen: {"image": _on_grid(picture.rgb, seen, scale)}
-        ):
-            rgb[rows] = small
-            if boundary is not None:
-                boundary[rows] = levels[0][..., 0]
+        if min(grid) < _NARROWEST:
+            rgb, refiner = bicubic_down(picture.rgb, scale), None
+        else:
+            rgb = np.empty((*grid, 3), np.uint8)
+            for rows, (small, *levels) in self._run(
+                "down", grid, lambda seen: {"image": _on_grid(picture.rgb, seen, scale)}
+            ):
+                rgb[rows] = small
+                if boundary is not None:
+                    boundary[rows] = levels[0][..., 0]
         downscaled = Downscaled(
             image=Picture(rgb, alpha, icc=picture.icc),
             boundary=boundary,
@@ -206,7 +234,9 @@ class Rescaler:
         """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time."""
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
-        return Strips(small.size, mode, small.image.icc, self._restored(small, sigma, seed))
+        icc = fitting_profile(small.image.icc, _is_gray(small))
+        strips = Strips(small.size, mode, icc, self._restored(small, sigma, seed))
+        return strips.turned(small.image.orientation)
 
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
         """Strips of the restored picture, ``(rows, W, C)``."""
@@ -223,7 +253,12 @@ class Rescaler:
                 tensors["latent"] = np.float32(sigma) * _draw(key, seen, image.width, channels)
             return tensors
 
-        for rows, (rgb,) in self._run("sample" if sigma else "up", (image.height, image.width), inputs):
+        grid = image.height, image.width
+        if min(grid) < _NARROWEST:
+            enlarged = _bicubic(image.rgb, scale)
+        else:
+            enlarged = ((rows, rgb) for rows, (rgb,) in self._run("sample" if sigma else "up", grid, inputs))
+        for rows, rgb in enlarged:
             strip = _luma(rgb) if _is_gray(small) else rgb
             if image.alpha is not None:
                 strip = np.dstack([strip, bicubic_up_rows(image.alpha, scale, rows)])
@@ -234,7 +269,7 @@ class Rescaler:
         needs("torch", what="refining")
         from bdflow.refine import Refiner
 
-        return Refiner(self.model, self._device, self._threads)
+        return Refiner(self.model, self._options["device"], self._options["threads"])
 
     @cached_property
     def _fingerprint(self) -> bytes:
@@ -291,13 +326,6 @@ class Rescaler:
                     whole[:, times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
             yield rows.kept, results
 
-    def network(self, graph: str) -> Network:
-        """What computes one graph (``down``, ``up`` or ``sample``); loaded when first used."""
-        with self._lock:
-            if graph not in self._networks:
-                self._networks[graph] = self._load(graph)
-            return self._networks[graph]
-
 
 def check_draw(sigma: float, seed: int | None) -> None:
     """Refuse a Z that could not be drawn."""
@@ -323,6 +351,14 @@ def _on_grid(rgb: NDArray[np.uint8], cells: slice, scale: int) -> NDArray[np.uin
     rows = rgb[times(cells, scale)]
     missing = (cells.stop - cells.start) * scale - len(rows), -rgb.shape[1] % scale
     return _to_tensor(np.pad(rows, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge"))
+
+
+def _bicubic(rgb: NDArray[np.uint8], scale: int) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Rows of a small picture that the network is not for, and what becomes of them."""
+    for top in range(0, len(rgb), TILE):
+        rows = slice(top, min(len(rgb), top + TILE))
+        planes = (np.ascontiguousarray(rgb[..., channel]) for channel in range(3))
+        yield rows, np.dstack([bicubic_up_rows(plane, scale, rows) for plane in planes])
 
 
 def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

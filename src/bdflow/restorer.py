@@ -66,9 +66,14 @@ class Restorer:
         backend: str = "onnxruntime",
         trust: bool = False,
     ) -> None:
+        self._options: dict[str, Any] = {
+            "scale": scale, "purpose": purpose, "tile": tile, "threads": threads, "device": device,
+            "backend": backend, "trust": trust,
+        }  # fmt: skip
         self._enhanced_with = partial(Enhancer, tile=tile, threads=threads, device=device, backend=backend)
         self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
         only = None if model is None else find(model, trust=trust)
+        self._reference = only and only.reference
         self._restoration = only if only and DOWN not in only.graphs else None
         self._only = self._made_with(only) if only and DOWN in only.graphs else None
         if scale is not None and scale not in FACTORS:
@@ -88,6 +93,10 @@ class Restorer:
         self._scale, self._domain, self._purpose = scale, domain or LEARNED[0], purpose
         self._lock = threading.Lock()
         self._makers: dict[str, Rescaler] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process finds and loads the models anew."""
+        return partial(Restorer, **self._options), (self._reference,)
 
     def accept(
         self, small: SmallFile | Source, *, max_pixels: int = MAX_PIXELS

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bdflow.codecs import check_writable, save
 from bdflow.files import writing
-from bdflow.images import Array
+from bdflow.images import Array, turned
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _PNG_COLOUR = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
@@ -46,6 +46,17 @@ class Strips:
         height, width, channels = samples.shape
         mode = next(mode for mode, count in _CHANNELS.items() if count == channels)
         return cls((width, height), mode, None, iter([samples]))
+
+    def turned(self, orientation: int) -> "Strips":
+        """Upright, by EXIF's orientation: 1 leaves it as it is, any other needs the whole in memory."""
+        if orientation == 1:
+            return self
+        size = (self.size[1], self.size[0]) if orientation > 4 else self.size
+
+        def whole() -> Iterator[Array]:
+            yield turned(np.concatenate(list(self.strips)), orientation)
+
+        return Strips(size, self.mode, self.icc, whole())
 
     def to_pil(self) -> Image.Image:
         """All of it."""

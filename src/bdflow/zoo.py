@@ -54,6 +54,16 @@ class Model:
     weights_sha256: str
     measured_halo: int | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process finds and checks it anew."""
+        return _find_again, (self.reference, self.weights_sha256)
+
+    @property
+    def reference(self) -> str:
+        """What :func:`find` finds it by: its name if it comes with the package, else its folder."""
+        built_in = self.folder.parent == BUILT_IN
+        return self.folder.name if built_in else str(self.folder.absolute())
+
     @property
     def name(self) -> str:
         return str(self.metadata["name"])
@@ -146,6 +156,14 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
     if scale is not None and found.scale != scale:
         raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
     return found
+
+
+def _find_again(reference: str, weights_sha256: str) -> Model:
+    """A model that another process had."""
+    model = find(reference, trust=True)
+    if model.weights_sha256 != weights_sha256:
+        raise BDFlowError(f"model {model.name} has other weights here: install the same bdflow everywhere")
+    return model
 
 
 def find_maker(name: str, weights: bytes) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -33,11 +32,12 @@ from bdflow.arguments import (
     deliver,
     read_input,
     results_folder,
-    say,
     small_stem,
 )
 from bdflow.errors import BDFlowError
 from bdflow.limits import MAX_PIXELS
+from bdflow.streams import output as standard_output
+from bdflow.streams import say
 
 if TYPE_CHECKING:
     from bdflow.batch.tree import Naming
@@ -116,7 +116,7 @@ def downscale(
     for note in small.notes:
         say(f"note: {note}")
     if target == "-":
-        sys.stdout.buffer.write(data)
+        standard_output().write(data)
         return None
     write_bytes(target, data, overwrite=force)
     width, height = small.size
@@ -151,7 +151,7 @@ def _fit(
     for note in small.notes:
         say(f"note: {note}")
     if target == "-":
-        sys.stdout.buffer.write(small.data)
+        standard_output().write(small.data)
         return
     write_bytes(target, small.data, overwrite=force)
     width, height = small.size
@@ -278,7 +278,7 @@ def _run(
         raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
     todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
     with open_log(options.json, resume=options.resume, force=force) as log:
-        tally = run(todo, work, jobs=jobs, resume=options.resume, log=log, say=say)
+        tally = run(todo, work, jobs=jobs, resume=options.resume, times=options.times, log=log, say=say)
     if tally.stopped == INTERRUPTED:
         return 130
     return 1 if tally.failed or tally.stopped else 0

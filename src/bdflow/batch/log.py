@@ -2,13 +2,13 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from bdflow import streams
 from bdflow.errors import BDFlowError
 from bdflow.files import reason
 
@@ -50,7 +50,7 @@ def open_log(path: str | None, *, resume: bool, force: bool) -> Iterator[Log | N
     if path is None:
         yield None
     elif path == "-":
-        yield Log(sys.stdout.buffer)
+        yield Log(streams.output())
     else:
         with _open(Path(path), resume, force) as file:
             yield Log(file)

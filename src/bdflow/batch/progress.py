@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 
+from bdflow import interrupts
+from bdflow.streams import is_terminal
+
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -35,7 +38,7 @@ def progress(total: int, say: Callable[[str], None]) -> Iterator[Callable[[int, 
         speed = f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute"
         return f"{done:,} of {total:,}, {speed}, {clock((total - done) / rate)} left{more}"
 
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
 
         def line(done: int, more: str) -> None:
             nonlocal last
@@ -72,10 +75,9 @@ def heed_ctrl_c(say: Callable[[str], None]) -> Iterator[threading.Event]:
         say("stopping when the pictures at work are finished; Ctrl-C again ends at once")
 
     def end(_signal: int, _frame: FrameType | None) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr is not None and is_terminal(sys.stderr):
             sys.stderr.write("\x1b[?25h")  # the cursor, which the bar hides
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGINT)
+        interrupts.end(signal.SIGINT)
 
     main = threading.current_thread() is threading.main_thread()  # no other may set what happens
     if not main or before is signal.SIG_IGN:

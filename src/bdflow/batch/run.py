@@ -1,6 +1,7 @@
 """Many pictures in one go: one bad file does not stop the rest, and a killed run is taken up by the next."""
 
 import errno
+import os
 import threading
 import time
 from collections import Counter
@@ -16,12 +17,13 @@ from bdflow.batch.tree import Folder, Plan
 from bdflow.batch.work import Made, Work
 from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
-from bdflow.files import make_folder, reason, writing
+from bdflow.files import make_folder, printable, reason, writing
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
 _MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
+_EXAMPLES = 3  # files that the summary names for each reason to skip some; the log names all
 _MOST_NOTES = 20  # some name sizes and would fill the screen
 
 
@@ -91,6 +93,7 @@ def run(
     *,
     jobs: int,
     resume: bool = False,
+    times: bool = False,
     log: Log | None = None,
     say: Callable[[str], None] = print,
 ) -> Tally:
@@ -101,6 +104,7 @@ def run(
         work: Makes one picture's result; called in threads.
         jobs: Pictures at once, and so at most in memory.
         resume: A result that another run wrote meanwhile is as good as one of this run's.
+        times: Each result gets the time at which its picture was last changed.
         log: Takes each picture when it is done, and a summary.
         say: Takes lines of progress (a terminal sees a bar instead), and in the end the summary with all that
             failed.
@@ -109,11 +113,11 @@ def run(
         What became of it; ``stopped`` tells of an early end: Ctrl-C, a full disk, or a folder of results that
         vanished.
     """
-    batch = _Batch(plan, work, resume, log)
+    batch = _Batch(plan, work, resume, times, log)
     with heed_ctrl_c(say) as interrupted, progress(len(plan), say) as show:
         batch.work_off(jobs, interrupted, show)
     for line in batch.finish():
-        say(_on_one_line(line))
+        say(printable(line))
     return batch.tally
 
 
@@ -131,17 +135,25 @@ class _Stop(Exception):
 class _Batch:
     """A run, and its books: only `make` is called in threads."""
 
-    def __init__(self, plan: Plan, work: Work, resume: bool, log: Log | None) -> None:
-        self.plan, self.work, self.resume, self.log = plan, work, resume, log
-        self.tally = Tally(done=plan.done, skipped=plan.skipped)
+    def __init__(self, plan: Plan, work: Work, resume: bool, times: bool, log: Log | None) -> None:
+        self.plan, self.work, self.resume, self.times, self.log = plan, work, resume, times, log
+        self.tally = Tally(done=plan.done)
         self.failures: list[str] = []
         self.lost: Counter[Path] = Counter()  # vanished folders, and how many pictures went with them
         self.notes: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()  # by the reason
+        self.examples: dict[str, list[str]] = {}
         self.psnr_y: list[float] = []
         self.out = _identity(plan.out)
         self.start = time.monotonic()
         for path, why in plan.failures.items():
             self.fail(path, why)
+        for path, why in plan.skipped.items():
+            self.skip(path, why)
+        for path, why in plan.closed.items():
+            self.write("not entered", {"file": path, "reason": why})
+        for path in plan.stale:
+            self.write("stale", {"file": path})
 
     def work_off(self, jobs: int, interrupted: threading.Event, show: Callable[[int, str], None]) -> None:
         """Keep as many pictures at work as allowed, until none is left or nothing more can be written."""
@@ -177,6 +189,7 @@ class _Batch:
         """One picture, from its file to the file of its result."""
         if self.resume and not job.replace and job.target.exists():
             raise FileExistsError
+        changed = _changed(job.source) if self.times else None  # before it is read: a later edit counts
         made = self.work(job.source)
         if made is None:
             return None
@@ -189,7 +202,10 @@ class _Batch:
                     file.write(made.data)
                 else:
                     made.data.write_png(file)
-                return made._replace(size=file.tell())
+                size = file.tell()
+            if changed is not None:
+                os.utime(job.target, ns=(changed, changed))
+            return made._replace(size=size)
         except BDFlowError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in _DISK_IS_FULL:
@@ -216,7 +232,7 @@ class _Batch:
             self.fail(str(job.source), why)
         else:
             if made is None:
-                self.tally.skipped += 1
+                self.skip(str(job.source), "small already")
             else:
                 self.enter(job, made)
         return True
@@ -254,6 +270,15 @@ class _Batch:
         self.failures.append(f"{path}: {why}")
         self.write("failed", {"file": path, "reason": why})
 
+    def skip(self, path: str, why: str) -> None:
+        """Count a file that is left as it is."""
+        self.tally.skipped += 1
+        self.skipped[why] += 1
+        examples = self.examples.setdefault(why, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(Path(path).name)
+        self.write("skipped", {"file": path, "reason": why})
+
     def lose(self, folder: Folder, pictures: int) -> None:
         """Count pictures of a folder that vanished; however many, and however deep: one failure."""
         folder.gone = True
@@ -274,9 +299,13 @@ class _Batch:
         yield from str(self.tally).splitlines()
         for note, times in self.notes.most_common(_MOST_NOTES):
             yield f"note, {times:,} {'times' if times > 1 else 'time'}: {note}"
-        if self.plan.closed:
-            why = "links, hidden, or without --recursive"
-            yield f"note: {self.plan.closed:,} folders were not entered ({why})"
+        for why, times in self.skipped.most_common(_MOST_NOTES):
+            more = ", ..." if times > _EXAMPLES else ""
+            yield f"skipped, {times:,}: {why}: {', '.join(self.examples[why])}{more}"
+        for why, times in Counter(self.plan.closed.values()).items():
+            yield f"note: {times:,} {'folders were' if times > 1 else 'folder was'} not entered: {why}"
+        for path in self.plan.stale:
+            yield f"note: {path} is of an earlier run; the picture's result has another name now: delete it"
         for folder, pictures in self.lost.items():
             yield f"failed: {folder}: the folder is gone, with {pictures:,} pictures that were to be done"
         for failure in sorted(self.failures):
@@ -299,14 +328,17 @@ def _target(job: _Job, made: Made) -> Path:
     return job.target.with_suffix(made.suffix) if made.suffix else job.target
 
 
+def _changed(path: Path) -> int | None:
+    """When a file was last changed; None of one that is gone, which reading it will tell."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def _identity(folder: Path) -> tuple[int, int] | None:
     try:
         found = folder.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _on_one_line(text: str) -> str:
-    """A file's name may hold anything but a slash."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -53,16 +53,18 @@ class Plan:
         out: The folder of the results.
         folders: In order; strings only, no picture is opened to plan.
         done: Pictures whose results are there.
-        skipped: Files that are no pictures by their endings, or hidden.
-        closed: Folders that were not entered: links, hidden ones, and without ``recursive`` all.
+        skipped: Files that are left, by path, and why: hidden, no picture by the ending, or no file.
+        closed: Folders that were not entered, likewise: links, hidden ones, and without ``recursive`` all.
+        stale: Results of earlier runs under names that these pictures had then, and have no longer.
         failures: What cannot be done, by path, one line each.
     """
 
     out: Path
     folders: list[Folder] = field(default_factory=list)
     done: int = 0
-    skipped: int = 0
-    closed: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    closed: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -90,12 +92,12 @@ class Naming:
         each gets its CRC-32, too. The outcome depends on the names alone, so that a later run finds what an
         earlier one wrote.
         """
-        results = {name: self.stem(name) + self.ending for name in names}
+        results = {name: self.candidates(name)[0] for name in names}
         alike = Counter(map(_folded, results))
 
         def long(name: str) -> str:
-            mark = f".{zlib.crc32(os.fsencode(name)):08x}" if alike[_folded(name)] > 1 else ""
-            return name + mark + self.ending
+            _, plain, marked = self.candidates(name)
+            return marked if alike[_folded(name)] > 1 else plain
 
         while True:
             taken = Counter(map(_folded, results.values()))
@@ -106,6 +108,11 @@ class Naming:
                 return results
             for name in clashing:
                 results[name] = long(name)
+
+    def candidates(self, name: str) -> tuple[str, str, str]:
+        """What the result of a picture may be called, depending on its neighbours."""
+        mark = f".{zlib.crc32(os.fsencode(name)):08x}"
+        return self.stem(name) + self.ending, name + self.ending, name + mark + self.ending
 
 
 def _folded(name: str) -> str:
@@ -154,7 +161,7 @@ def plan(
         for folder, found in _walk(root, target, recursive, plan):
             choose(folder, {name: name for name in found})
     if not (len(plan) or plan.done or plan.failures):
-        hint = f"; {plan.closed} folders in it were not entered (--recursive)" if plan.closed else ""
+        hint = f"; {len(plan.closed)} folders in it were not entered (--recursive)" if plan.closed else ""
         raise BDFlowError(f"{', '.join(inputs)}: no pictures in it{hint}")
     return plan
 
@@ -180,11 +187,11 @@ def _walk(root: Path, out: Path, recursive: bool, plan: Plan) -> Iterator[tuple[
                     if entry.is_dir(follow_symlinks=False):
                         below.append(entry.name)
                     elif entry.is_symlink() and entry.is_dir():
-                        plan.closed += 1
-                    elif _is_picture(entry):
-                        pictures.append(entry.name)
+                        plan.closed[str(source / entry.name)] = "a link"
+                    elif why := _not_taken(entry):
+                        plan.skipped[str(source / entry.name)] = why
                     else:
-                        plan.skipped += 1
+                        pictures.append(entry.name)
         except OSError as error:
             plan.failures[str(source)] = reason(error)
             continue
@@ -194,15 +201,21 @@ def _walk(root: Path, out: Path, recursive: bool, plan: Plan) -> Iterator[tuple[
             if recursive and not name.startswith("."):
                 waiting.append((source / name, target / name))
             else:
-                plan.closed += 1
+                plan.closed[str(source / name)] = "hidden" if recursive else "without --recursive"
         yield Folder(source, target), sorted(pictures)
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    """By its ending; never a pipe, which would be waited for. A link that leads nowhere is, to be named."""
-    if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in READABLE:
-        return False
-    return entry.is_file() or (entry.is_symlink() and not Path(entry).exists())
+def _not_taken(entry: os.DirEntry[str]) -> str | None:
+    """Why a file is left, by its name; None for a picture. Never a pipe, which would be waited for. A link
+    that leads nowhere is taken, to be named."""
+    if entry.name.startswith("."):
+        return "hidden"
+    ending = Path(entry.name).suffix.lower()
+    if ending not in READABLE:
+        return f"no picture by the ending {ending}" if ending else "no ending"
+    if entry.is_file() or (entry.is_symlink() and not Path(entry).exists()):
+        return None
+    return "no ordinary file"
 
 
 def _is_same(a: Path, b: Path) -> bool:
@@ -242,6 +255,9 @@ class _Choice:
                 self.plan.done += 1
             else:
                 folder.items.append(Item(path, target.name, True))
+        earlier = {each for name in names.values() for each in self.naming.candidates(name)}
+        stale = earlier.intersection(there).difference(results.values())
+        self.plan.stale += sorted(str(folder.target / name) for name in stale)
         if folder.items:
             self.plan.folders.append(folder)
 

@@ -20,6 +20,7 @@ from bdflow.restorer import Restorer
 from bdflow.smallfile.payload import SmallFile
 from bdflow.smallfile.thumbnail import Domain
 from bdflow.strips import Strips
+from bdflow.transparency import spread
 
 
 class Made(NamedTuple):
@@ -61,6 +62,7 @@ def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: 
         picture = _photograph(path, max_pixels)
         if picture is None:
             return None
+        picture = spread(picture)  # what is verified is what can be seen
         small = rescaler.downscale(picture, refine=refine)
         data = small.to_bytes()
         quality = None
@@ -100,7 +102,7 @@ def coding(
         picture = _photograph(path, max_pixels)
         if picture is None:
             return None
-        picture = fitting.in_srgb(picture)
+        picture = spread(fitting.in_srgb(picture))
         budget = max_bytes if bits_per_pixel is None else fitting.budget(bits_per_pixel, picture)
         small = fitting.fit(
             picture, enhancer, budget=budget, quality=quality, format=format, domain=domain, effort=effort

@@ -13,7 +13,7 @@ from bdflow import measure
 from bdflow.compare.box import Box, choose_box
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.files import named
+from bdflow.files import named, printable
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import FittedTo, Rescaled, rivals
@@ -83,7 +83,7 @@ class Comparison:
     @property
     def title(self) -> str:
         height, width = self.true.shape[:2]
-        return f"{self.path.name}, {width}x{height}"
+        return f"{printable(self.path.name)}, {width}x{height}"
 
     @property
     def rule(self) -> str:
@@ -200,7 +200,7 @@ def table(comparison: Comparison) -> Group:
 def entry(comparison: Comparison) -> dict[str, Any]:
     """The figures of one photograph, for `results`."""
     return {
-        "photo": comparison.path.name,
+        "photo": printable(comparison.path.name),
         "width": comparison.true.shape[1],
         "height": comparison.true.shape[0],
         "notes": list(comparison.notes),

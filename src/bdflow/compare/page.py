@@ -15,6 +15,7 @@ from PIL import Image
 from bdflow import __version__
 from bdflow.codecs import WEBP_LOSSLESS
 from bdflow.compare.measure import Comparison
+from bdflow.files import printable
 from bdflow.methods.protocol import Pixels
 from bdflow.resize import resize
 
@@ -54,7 +55,7 @@ def section(comparison: Comparison) -> dict[str, Any]:
         }
 
     return {
-        "name": comparison.path.name,
+        "name": printable(comparison.path.name),
         "width": width,
         "height": height,
         "shown": list(reversed(shown)),

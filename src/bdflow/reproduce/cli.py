@@ -9,8 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from bdflow.arguments import Switch, Threads, say
+from bdflow.arguments import Switch, Threads
 from bdflow.extras import needs
+from bdflow.streams import say
 
 Folders = Annotated[list[Path] | None, Parameter(negative=())]
 

@@ -31,6 +31,8 @@ import zlib
 from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture, too_large
 from bdflow.limits import MAX_PIXELS, MAX_PROFILE
@@ -188,6 +190,8 @@ class Version1(NamedTuple):
     def with_picture(self, picture: Picture, data: bytes, format: str) -> Downscaled:
         """See `Payload`. Now the profile and the boundary map are decoded, too."""
         changed = _crc(picture) != self.pixels_crc
+        if changed and (same := self._but_for_opaque_alpha(picture)):
+            picture, changed = same, False
         if self.gray:
             picture = replace(picture, icc=_inflated(self.profile))
         small = Downscaled(
@@ -206,6 +210,18 @@ class Version1(NamedTuple):
         # Only now is the LR image known to have the right size, and so the map.
         levels = boundary_code.decode(self.boundary, picture.height, picture.width, self.bits)
         return replace(small, boundary=levels)
+
+    def _but_for_opaque_alpha(self, picture: Picture) -> Picture | None:
+        """The picture that was stored, where one that looks like it was found: optimisers drop an alpha that
+        is opaque everywhere, and other programs add one."""
+        opaque = np.full(picture.rgb.shape[:2], 255, np.uint8)
+        if picture.alpha is None:
+            stored = replace(picture, alpha=opaque)
+        elif np.array_equal(picture.alpha, opaque):
+            stored = replace(picture, alpha=None)
+        else:
+            return None
+        return stored if _crc(stored) == self.pixels_crc else None
 
     def shares(self) -> dict[str, int]:
         """See `Payload`."""

@@ -19,11 +19,11 @@ from bdflow.arguments import (
     check_target,
     deliver,
     read_input,
-    say,
     within,
 )
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
+from bdflow.streams import say
 
 
 def mask(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bdflow import interrupts
 from bdflow.errors import BDFlowError
 from bdflow.networks.build import count_parameters
 from bdflow.offline import hidden
@@ -303,7 +304,7 @@ def _interrupts() -> Iterator[list[int]]:
 
     def note(number: int, frame: object) -> None:
         seen.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, interrupts.end)
 
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if main}
