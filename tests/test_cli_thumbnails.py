@@ -74,16 +74,16 @@ def test_the_ending_names_the_format(shell, picture, name, format):
 
 def test_hyphens_are_standard_input_and_output(shell, picture):
     data = picture.read_bytes()
-    status, small, err = shell("downscale", "-", "--bytes", "450", "--format", "webp", stdin=data)
+    status, small, err = shell("downscale", "-", "--bytes", "400", "--format", "webp", stdin=data)
     assert (status, err) == (0, "")
-    assert small == bdflow.fit(data, max_bytes=450, format="WebP").data
-    status, small, err = shell("downscale", "-", "--bytes", "450", stdin=data)
+    assert small == bdflow.fit(data, max_bytes=400, format="WebP").data
+    status, small, err = shell("downscale", "-", "--bytes", "400", stdin=data)
     assert (status, err) == (0, "")
-    assert small == bdflow.fit(data, max_bytes=450).data
+    assert small == bdflow.fit(data, max_bytes=400).data
     status, restored, err = shell("upscale", "-", stdin=small)
     assert (status, err) == (0, "")
     np.testing.assert_array_equal(pixels(restored), np.asarray(bdflow.upscale(small)))
-    assert shell("downscale", picture, "--bytes", "450", "-o", "-") == (0, small, "")
+    assert shell("downscale", picture, "--bytes", "400", "-o", "-") == (0, small, "")
     assert names() == ["photo.png"]
 
 
@@ -131,12 +131,17 @@ WRONG = [  # arguments, status and how the one line begins
     (
         "downscale photo.png --domain photos",
         1,
-        "--domain and --format are for --bytes, --bpp or --quality: ad",
+        "--domain, --format and --effort are for --bytes, --bpp or --qua",
     ),
     (
         "downscale photo.png --format webp",
         1,
-        "--domain and --format are for --bytes, --bpp or --quality: add",
+        "--domain, --format and --effort are for --bytes, --bpp or --qua",
+    ),
+    (
+        "downscale photo.png --effort low",
+        1,
+        "--domain, --format and --effort are for --bytes, --bpp or --qual",
     ),
     ("downscale photo.png --bytes 3k -x 2", 1, "a scale, a model and --refine are for the PNG: leave out"),
     ("downscale photo.png --bytes 3k -m tiny-x2", 1, "a scale, a model and --refine are for the PNG"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
 
     from PIL import Image
 
+    from bdflow.fitting import EffortName
     from bdflow.images import Source
     from bdflow.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
@@ -90,6 +91,7 @@ def fit(
     quality: int | None = None,
     format: str = "AVIF",
     domain: Domain | None = None,
+    effort: EffortName = "medium",
     max_pixels: int = MAX_PIXELS,
     tile: int | None = None,
     threads: int | None = None,
@@ -103,7 +105,9 @@ def fit(
         max_bytes: The file's bytes at most, everything counted.
         bits_per_pixel: The same in bits for each pixel of the photograph.
         quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
-        format, domain: See :func:`bdflow.fitting.fit`.
+        format: "AVIF", "WebP" or "JPEG"; or "best", which of them restores best in so many bytes.
+        domain: What the network takes the picture for; None tries all.
+        effort: "low" for a hurry, or "high" to try all that may win; see :func:`bdflow.fitting.fit`.
         max_pixels: A larger picture is refused before it is decoded.
         tile, threads, device, backend: Those of :class:`bdflow.enhancer.Enhancer`.
 
@@ -117,14 +121,14 @@ def fit(
 
     if max_bytes is not None and bits_per_pixel is not None:
         raise BDFlowError("bytes and bits a pixel: name one of them")
-    fitting.check(budget=max_bytes, quality=quality, format=format, domain=domain)
-    fitting.check(budget=bits_per_pixel, quality=quality, format=format, domain=domain, what="bits a pixel")
+    wanted, what = (max_bytes, "a budget") if bits_per_pixel is None else (bits_per_pixel, "bits a pixel")
+    fitting.check(budget=wanted, quality=quality, format=format, domain=domain, effort=effort, what=what)
     picture = images.read(image, max_pixels=max_pixels)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)
     return fitting.fit(
-        picture, enhancer, budget=max_bytes, quality=quality, format=format, domain=domain
+        picture, enhancer, budget=max_bytes, quality=quality, format=format, domain=domain, effort=effort
     ).small
 
 

@@ -94,14 +94,17 @@ class Coding:
         bpp: The same, in bits for each pixel of the photograph.
         quality: The format's own quality, at full size, 0 to 100.
         domain: What the photograph is restored as; auto tries all and keeps the best. plain: no network.
-        format: What is written where no name's ending tells, as for several pictures. Default: avif.
+        format: What is written where no name's ending tells, as for several pictures. best tries all within
+            the bytes and keeps what restores best; the name ends accordingly. Default: avif.
+        effort: low is for many pictures in a hurry, high tries all that may win.
     """
 
     bytes: Annotated[int | None, Parameter(converter=_count)] = None
     bpp: Annotated[float | None, Parameter(validator=within(1e-6, 1000))] = None
     quality: Annotated[int | None, Parameter(validator=Number(gte=0, lte=100))] = None
     domain: Literal["auto", "portraits", "photos", "plain"] = "auto"
-    format: Literal["avif", "webp", "jpg"] | None = None
+    format: Literal["avif", "webp", "jpg", "best"] | None = None
+    effort: Literal["low", "medium", "high"] = "medium"
 
     @property
     def asked(self) -> bool:
@@ -109,9 +112,14 @@ class Coding:
         return (self.bytes, self.bpp, self.quality) != (None, None, None)
 
     @property
-    def ending(self) -> str:
-        """Of a result whose name is not given."""
-        return self.format or "avif"
+    def endings(self) -> tuple[str, ...]:
+        """Of a result whose name is not given: what it may be."""
+        return ("avif", "webp", "jpg") if self.format == "best" else (self.format or "avif",)
+
+    @property
+    def format_name(self) -> str:
+        """What :func:`bdflow.fit` calls the format where no name tells it."""
+        return {"webp": "WebP", "jpg": "JPEG", "best": "best"}.get(self.format or "", "AVIF")
 
     def check(self) -> None:
         """Refuse what contradicts itself.
@@ -121,8 +129,10 @@ class Coding:
         """
         if [self.bytes, self.bpp, self.quality].count(None) < 2:
             raise BDFlowError("--bytes, --bpp and --quality each say how small: choose one")
-        if not self.asked and (self.domain != "auto" or self.format):
-            raise BDFlowError("--domain and --format are for --bytes, --bpp or --quality: add one of these")
+        if not self.asked and (self.domain != "auto" or self.format or self.effort != "medium"):
+            raise BDFlowError(
+                "--domain, --format and --effort are for --bytes, --bpp or --quality: add one of these"
+            )
 
     def options(self) -> dict[str, Any]:
         """Those of :func:`bdflow.fit`, but for the format."""
@@ -132,6 +142,7 @@ class Coding:
             "bits_per_pixel": self.bpp,
             "quality": self.quality,
             "domain": domain,
+            "effort": self.effort,
         }
 
 

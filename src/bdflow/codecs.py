@@ -99,6 +99,16 @@ class Codec:
         """The lowest and the highest quality; of a lossless format 0 and 0."""
         return self.format.qualities or (0, 0)
 
+    @property
+    def steps(self) -> list[int]:
+        """The qualities that give files of their own, growing: AVIF's 101 are 64 quantisers."""
+        low, high = self.qualities
+        every = range(low, high + 1)
+        if self.format is not _AVIF:
+            return list(every)
+        # As libavif rounds; the last of those that are one. If it should round otherwise, steps get coarser.
+        return list({(63 * (100 - quality) + 50) // 100: quality for quality in every}.values())
+
     def settings(self) -> dict[str, Any]:
         """What a results file says of it, besides the quality."""
         settings = {"effort": self.effort, "chroma": self.chroma, "tuning": self.tuning}

@@ -31,6 +31,7 @@ __all__ = [
     "Thumbnail",
     "byte_report",
     "check_ending",
+    "ending_of",
     "holds_chunk",
     "of_ending",
     "read",
@@ -68,6 +69,11 @@ def of_ending(path: str | os.PathLike[str]) -> Container:
             return container
     endings = ", ".join(ending for each in CONTAINERS for ending in each.ENDINGS)
     raise BDFlowError(f"{os.fspath(path)}: a small file ends in one of {endings}")
+
+
+def ending_of(name: str) -> str:
+    """What names of a container's files end in: ".jpg" of "JPEG"."""
+    return next(each.ENDINGS[0] for each in CONTAINERS if name == each.NAME)
 
 
 def check_ending(path: str | os.PathLike[str], name: str) -> None:

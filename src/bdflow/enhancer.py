@@ -84,6 +84,19 @@ class Enhancer:
         strips = [strip[..., :1] if small.gray else strip[..., :3] for strip in self._strips(small)]
         return np.ascontiguousarray(np.broadcast_to(np.concatenate(strips), (*small.size[::-1], 3)))
 
+    def part(self, small: Thumbnail, rows: slice, columns: slice) -> Array:
+        """Some of the photograph's colours, computed without what lies beyond: near the edges they are rough.
+
+        Args:
+            small: The thumbnail.
+            rows, columns: Of the photograph, from and to multiples of `cell(small.factor)`, and within it.
+
+        Returns:
+            uint8 (rows, columns, 3).
+        """
+        pixels = self._pixels(small, Image.fromarray(small.image.rgb), rows, columns)
+        return _as_gray(pixels).repeat(3, axis=2) if small.gray else pixels
+
     def _strips(self, small: Thumbnail) -> Iterator[Array]:
         """Strips of the restored picture, (rows, W, 1 to 4)."""
         (width, height), side = small.size, cell(small.factor)
@@ -92,30 +105,40 @@ class Enhancer:
         down, across = cut(*grid, self.tile // side, halo)
         colours = Image.fromarray(small.image.rgb)
         alpha = None if small.image.alpha is None else Image.fromarray(small.image.alpha)
-        known = describe(small)
         for rows in down:
             strip = np.empty(((rows.kept.stop - rows.kept.start) * side, grid[1] * side, 3), np.uint8)
             for columns in across:
                 seen = times(rows.seen, side), times(columns.seen, side)
-                pixels = enlarged(colours, small.factor, *seen)
-                if small.domain != "plain":
-                    plain = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-                    pixels = self._loaded()({"plain": plain, "known": known})[0][0].transpose(1, 2, 0)
+                pixels = self._pixels(small, colours, *seen)
                 inner = times(rows.inner, side), times(columns.inner, side)
                 strip[:, times(columns.kept, side)] = pixels[inner]
             kept = strip[: height - rows.kept.start * side, :width]
             if small.gray:
-                kept = np.asarray(Image.fromarray(np.ascontiguousarray(kept)).convert("L"))[..., None]
+                kept = _as_gray(kept)
             if alpha is not None:
                 whole = enlarged(alpha, small.factor, times(rows.kept, side), slice(0, grid[1] * side))
                 kept = np.dstack([kept, whole[: len(kept), :width]])
             yield kept
+
+    def _pixels(self, small: Thumbnail, colours: Image.Image, rows: slice, columns: slice) -> Array:
+        """Some rows and columns of the enlarged colours, as the network makes them of no more than these."""
+        pixels: Array = enlarged(colours, small.factor, rows, columns)
+        if small.domain == "plain":
+            return pixels
+        plain = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+        restored: Array = self._loaded()({"plain": plain, "known": describe(small)})[0][0]
+        return restored.transpose(1, 2, 0)
 
     def _loaded(self) -> Network:
         with self._lock:
             if self._network is None:
                 self._network = backends.load(self.model, "up", self._device, self._backend, self._threads)
             return self._network
+
+
+def _as_gray(rgb: Array) -> Array:
+    """Colours (H, W, 3) to gray (H, W, 1)."""
+    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))[..., None]
 
 
 def cell(factor: float) -> int:

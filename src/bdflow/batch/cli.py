@@ -69,7 +69,7 @@ def downscale(
         image: A picture file, or a folder of pictures; "-" reads standard input.
         more: More of them.
         output: The small file; "-" writes to standard output. Default: photo.x8.png or photo.bd.avif
-            beside photo.jpg. For several pictures: the folder for the small files.
+            (as --format says) beside photo.jpg. For several pictures: the folder for the small files.
         scale: How many times smaller each way; takes the default model of that scale. Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
@@ -132,16 +132,21 @@ def _fit(
     from bdflow import container
     from bdflow.files import write_bytes
 
-    target = output or beside(image, f".bd.{coding.ending}")
-    check_target(target, force, source=image)
-    format = container.of_ending(f"a.{coding.ending}" if target == "-" else target).NAME
-    if format == "PNG":
-        raise BDFlowError(f"{target}: a PNG takes no --bytes, --bpp or --quality: end the name in .avif")
-    if coding.format and target != "-":
-        container.check_ending(target, container.of_ending(f"a.{coding.format}").NAME)
+    format = coding.format_name
+    targets = [output] if output else [beside(image, f".bd.{ending}") for ending in coding.endings]
+    for target in dict.fromkeys(targets):  # refused before the work, whichever it will be
+        check_target(target, force, source=image)
+    if output and output != "-":
+        named = container.of_ending(output).NAME
+        if named == "PNG":
+            raise BDFlowError(f"{output}: a PNG takes no --bytes, --bpp or --quality: end the name in .avif")
+        if coding.format not in (None, "best"):
+            container.check_ending(output, format)
+        format = named
     small = bdflow.fit(
         read_input(image), format=format, max_pixels=max_pixels, **coding.options(), **asdict(computing)
     )
+    target = output or beside(image, f".bd{container.ending_of(small.format)}")
     for note in small.notes:
         say(f"note: {note}")
     if target == "-":
@@ -164,19 +169,20 @@ def _fit_many(
     max_pixels: int,
 ) -> int:
     """A batch in an ordinary codec; the exit status."""
-    from bdflow import container, fitting
+    from bdflow import fitting
     from bdflow.batch.run import share
     from bdflow.batch.tree import Naming
     from bdflow.batch.work import coding
     from bdflow.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
-    format = container.of_ending(f"a.{options.ending}").NAME
-    fitting.check(budget=options.bytes, quality=options.quality, format=format, domain=None)
+    format, (usual, *others) = options.format_name, options.endings
+    budget = options.bytes or options.bpp
+    fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
     jobs, threads = share(batch.jobs, computing.threads)
     enhancer = Enhancer(find_restoration(), **asdict(replace(computing, threads=threads)))
     work = coding(enhancer, format=format, verify=verify, max_pixels=max_pixels, **options.options())
-    naming = Naming(f".bd.{options.ending}", lambda name: Path(name).stem)
+    naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
     return _run(inputs, folder, naming, work, jobs, batch, force)
 
 

@@ -184,7 +184,7 @@ class _Batch:
             raise _Stop(f"{self.plan.out}: the folder of the results is gone")
         try:
             make_folder(job.target.parent)
-            with writing(job.target, overwrite=job.replace) as file:
+            with writing(_target(job, made), overwrite=job.replace) as file:
                 if isinstance(made.data, bytes):
                     file.write(made.data)
                 else:
@@ -234,7 +234,7 @@ class _Batch:
         self.notes.update(made.notes)
         record = {
             "file": str(job.source),
-            "result": str(job.target),
+            "result": str(_target(job, made)),
             "width": made.width,
             "height": made.height,
             "bytes_before": before,
@@ -293,6 +293,10 @@ class _Batch:
         except OSError as error:
             self.log = None
             self.tally.stopped = f"the log cannot be written: {reason(error)}"
+
+
+def _target(job: _Job, made: Made) -> Path:
+    return job.target.with_suffix(made.suffix) if made.suffix else job.target
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -76,10 +76,12 @@ class Naming:
     Attributes:
         ending: Such as ``.x8.png``.
         stem: What of a picture's name stands before the ending.
+        suffixes: What the ending may end in otherwise, where the work chooses; such as ``.webp``.
     """
 
     ending: str
     stem: Callable[[str], str]
+    suffixes: tuple[str, ...] = ()
 
     def results(self, names: Iterable[str]) -> dict[str, str]:
         """Each name's result: ``a.x8.png`` for ``a.jpg``, but ``a.jpg.x8.png`` where ``a.png`` is there too.
@@ -226,14 +228,17 @@ class _Choice:
         named = set() if folder.source else {(source_of / path).resolve() for path in names}
         for path, name in names.items():
             source, target = source_of / path, folder.target / results[name]
-            if named and target.resolve() in named:
-                self.plan.failures[str(source)] = f"its result, {target}, would replace one of the pictures"
-            elif target.name not in there or self.force:
+            targets = [target, *map(target.with_suffix, self.naming.suffixes)]
+            replaced = next((each for each in targets if named and each.resolve() in named), None)
+            present = [each for each in targets if each.name in there]
+            if replaced:
+                self.plan.failures[str(source)] = f"its result, {replaced}, would replace one of the pictures"
+            elif not present or self.force:
                 folder.items.append(Item(path, target.name, self.force))
             elif not self.resume:
                 how = "skip what is done (--resume) or allow overwriting (--force)"
-                self.plan.failures[str(source)] = f"{target} exists already: {how}"
-            elif _is_done(source, there[target.name]):
+                self.plan.failures[str(source)] = f"{present[0]} exists already: {how}"
+            elif any(_is_done(source, there[each.name]) for each in present):
                 self.plan.done += 1
             else:
                 folder.items.append(Item(path, target.name, True))

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bdflow import fitting, images
-from bdflow.container import NoChunkError, holds_chunk, read
+from bdflow.container import NoChunkError, ending_of, holds_chunk, read
 from bdflow.enhancer import Enhancer
 from bdflow.files import opened
+from bdflow.fitting import EffortName
 from bdflow.images import Picture
 from bdflow.limits import MAX_PIXELS
 from bdflow.metrics import MAX_PSNR, psnr_y
@@ -30,6 +31,7 @@ class Made(NamedTuple):
         height: Of the large picture.
         psnr_y: Of the restored picture, where it was asked for.
         notes: What the user should know.
+        suffix: What its file's name ends in, where the work chose that; such as ``.webp``.
         size: Bytes of its file, when that is written.
     """
 
@@ -38,6 +40,7 @@ class Made(NamedTuple):
     height: int
     psnr_y: float | None
     notes: tuple[str, ...]
+    suffix: str | None = None
     size: int = 0
 
 
@@ -81,6 +84,7 @@ def coding(
     quality: int | None = None,
     format: str = "AVIF",
     domain: Domain | None = None,
+    effort: EffortName = "medium",
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Work:
@@ -88,7 +92,7 @@ def coding(
 
     Args:
         enhancer: What restores.
-        max_bytes, bits_per_pixel, quality, format, domain: As for :func:`bdflow.fit`.
+        max_bytes, bits_per_pixel, quality, format, domain, effort: As for :func:`bdflow.fit`.
         verify, max_pixels: As for :func:`shrinking`.
     """
 
@@ -99,7 +103,7 @@ def coding(
         picture = fitting.in_srgb(picture)
         budget = max_bytes if bits_per_pixel is None else fitting.budget(bits_per_pixel, picture)
         small = fitting.fit(
-            picture, enhancer, budget=budget, quality=quality, format=format, domain=domain
+            picture, enhancer, budget=budget, quality=quality, format=format, domain=domain, effort=effort
         ).small
         measured = None
         if verify:
@@ -110,7 +114,8 @@ def coding(
                 stored = replace(small, image=plain.picture)
             assert isinstance(stored, type(small))
             measured = min(psnr_y(picture.rgb, enhancer.rgb(stored)), MAX_PSNR)
-        return Made(small.data, picture.width, picture.height, measured, small.notes)
+        suffix = ending_of(small.format) if format == fitting.BEST else None
+        return Made(small.data, picture.width, picture.height, measured, small.notes, suffix)
 
     return shrink
 
