@@ -23,9 +23,9 @@ from bdflow.transparency import spread
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
 BEST = "best"  # in place of one of them
 EFFORTS = {
-    "low": Effort(avif=-2, slack=0.15, every_domain=False, margin=0, finalists=1),
-    "medium": Effort(avif=0, slack=0.25, every_domain=False, margin=0, finalists=1),
-    "high": Effort(avif=1, slack=1.5, every_domain=True, margin=0.6, finalists=100),
+    "low": Effort(avif=(-3,), slack=0.15, every_domain=False, margin=0, finalists=1),
+    "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0, finalists=1),
+    "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100),
 }
 EffortName: TypeAlias = Literal["low", "medium", "high"]
 _NETWORKS: Sequence[Domain] = ("portraits", "photos")
@@ -64,15 +64,12 @@ def fit(
     """
     check(budget=budget, quality=quality, format=format, domain=domain, effort=effort)
     picture = spread(in_srgb(picture))
+    tried = _tried(format, effort, picture)
     networks = _NETWORKS if domain is None else [domain] if domain != "plain" else []
     if budget is None:
         quality = _DEFAULT_QUALITY if quality is None else quality
-        return _at_quality(picture, enhancer, _codec(format, picture, effort), quality, networks)
-    searches = [
-        Search(picture, enhancer, _codec(each, picture, effort), networks, budget, EFFORTS[effort])
-        for each in (_usable(picture) if format == BEST else [format])
-    ]
-    return _settled(searches)
+        return _at_quality(picture, enhancer, tried[-1], quality, networks)
+    return _settled([Search(picture, enhancer, each, networks, budget, EFFORTS[effort]) for each in tried])
 
 
 def check(
@@ -111,19 +108,21 @@ def check(
             raise BDFlowError(f"the quality of {format} is {low} to {high}, not {quality}")
 
 
-def _usable(picture: Picture) -> list[str]:
-    """The formats that can hold a picture, and be written here."""
-    names = [name for name, codec in CODECS.items() if codec.format.alpha or picture.alpha is None]
-    return [name for name in names if name != "AVIF" or features.check("avif")]
-
-
-def _codec(name: str, picture: Picture, effort: EffortName) -> Codec:
-    codec = CODECS[name]
-    if picture.alpha is not None and not codec.format.alpha:
-        raise BDFlowError(f"{name} cannot hold transparency: write AVIF or WebP")
-    if name == "AVIF" and codec.effort is not None:
-        return replace(codec, effort=max(0, codec.effort + EFFORTS[effort].avif))
-    return codec
+def _tried(format: str, effort: EffortName, picture: Picture) -> list[Codec]:
+    """The codecs that stand for a format and an effort; of the best, those that can hold the picture here."""
+    names = [format]
+    if format == BEST:
+        names = [name for name, codec in CODECS.items() if codec.format.alpha or picture.alpha is None]
+        names = [name for name in names if name != "AVIF" or features.check("avif")]
+    elif picture.alpha is not None and not CODECS[format].format.alpha:
+        raise BDFlowError(f"{format} cannot hold transparency: write AVIF or WebP")
+    tried = []
+    for codec in map(CODECS.__getitem__, names):
+        if codec.name == "AVIF" and codec.effort is not None:
+            tried += [replace(codec, effort=max(0, codec.effort + more)) for more in EFFORTS[effort].avif]
+        else:
+            tried.append(codec)
+    return tried
 
 
 def _at_quality(

@@ -17,7 +17,8 @@ from bdflow.smallfile.thumbnail import Domain
 
 _QUICK = 4  # AVIF's effort while factors are compared
 _LIKELY = 0.5  # the factor that is likely the best, at one bit a pixel
-_CLOSE = 0.35  # dB: what two files are expected to restore to is no surer than that
+_FULL_SIZE = 0.15  # dB that AVIF's full effort gains more at full size than elsewhere
+_CLOSE = 0.25  # dB: what two files are expected to restore to is no surer than that
 _STEP = 0.5  # dB, at most and roughly, from one step of quality to the next
 _UNEVEN = 5  # steps of quality
 _PER_CODEC = 1.5  # dB that a network adds to one codec's files and not to another's, roughly at most
@@ -28,7 +29,8 @@ class Effort:
     """How much is tried.
 
     Attributes:
-        avif: By how much AVIF's encoder makes more of an effort than usual for the file that is kept.
+        avif: By how much AVIF's encoder makes more of an effort than usual for the file that is kept; each of
+            them is tried.
         slack: Decibels by which a factor, enlarged plainly, may seem worse than the best, and its network's
             gain is estimated yet.
         every_domain: Whether that is done for each domain, or for what suited the first factor.
@@ -36,7 +38,7 @@ class Effort:
         finalists: How many are made and restored, at most.
     """
 
-    avif: int
+    avif: tuple[int, ...]
     slack: float
     every_domain: bool
     margin: float
@@ -163,6 +165,8 @@ class Search:
         if size != other_size and rates.steps[steps[0]] != self.codec.qualities[1]:
             part = math.log(self._room / size) / math.log(other_size / size)
             quality = Quality(*(a + part * (b - a) for a, b in zip(quality, other, strict=True)))
+        if factor == 1 and rates.quick != self.codec:
+            quality = Quality(quality.y + _FULL_SIZE, quality.rgb + _FULL_SIZE)
         self.plain[factor] = Prospect(factor, "plain", quality)
         return quality.mean
 
@@ -179,8 +183,9 @@ class Search:
         prospects = [plain]
         for domain in networks:
             more = gain(self.picture.rgb, self.files.thumbnail(factor, coded, domain), self.enhancer)
-            quality = Quality(plain.quality.y + more.y, plain.quality.rgb + more.rgb)
-            prospects.append(Prospect(factor, domain, quality))
+            if factor > 1 or min(more) > 0:  # else the codec's own file is the better in one measure
+                quality = Quality(plain.quality.y + more.y, plain.quality.rgb + more.rgb)
+                prospects.append(Prospect(factor, domain, quality))
         return prospects
 
     def _own_may_win(self, finalists: Sequence[Prospect]) -> bool:
