@@ -23,11 +23,12 @@ class FittedTo:
     """The file that restores best in a number of bytes, as `bdflow downscale --bytes` writes it.
 
     Attributes:
-        enhancer: What restores it.
+        enhancer: What the file is chosen for.
         count: Bytes that it may have; None where bits are named.
         bits_per_pixel: The same, in bits for each pixel of the photograph.
         format: "AVIF", "WebP" or "JPEG".
         domain: As for `bdflow.fitting.fit`; "plain" is the codec alone, free to shrink the picture.
+        restored_by: What restores it, such as a network for the eye; None: `enhancer`.
     """
 
     enhancer: Enhancer
@@ -35,16 +36,17 @@ class FittedTo:
     bits_per_pixel: float | None = None
     format: str = "AVIF"
     domain: Domain | None = None
+    restored_by: Enhancer | None = None
 
     @property
     def name(self) -> str:
         rate = f"{self.bits_per_pixel:g} bpp" if self.count is None else f"{self.count:,} bytes"
-        who = f"{self.format} alone" if self.domain == "plain" else f"bdflow {self.enhancer.model.name}"
+        who = f"{self.format} alone" if self.domain == "plain" else f"bdflow {self.model.name}"
         return f"{who}, {rate}"
 
     @property
     def model(self) -> Model:
-        return self.enhancer.model
+        return (self.restored_by or self.enhancer).model
 
     def settings(self) -> dict[str, Any]:
         """All that decides its files, besides the model."""
@@ -72,7 +74,7 @@ class FittedTo:
         return self.fit(rgb).to_bytes()
 
     def decode(self, data: bytes) -> Pixels:
-        return self.enhancer.rgb(self.small(data))
+        return (self.restored_by or self.enhancer).rgb(self.small(data))
 
     @cached_property
     def _reader(self) -> Restorer:

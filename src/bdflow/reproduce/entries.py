@@ -201,15 +201,23 @@ class _HarmedBicubic:
         return self.plain.decode(data)
 
 
-def fitted(enhancer: Enhancer, rate: Mapping[str, Any]) -> Entry:
-    """A network behind AVIF, in so many bytes (``count``) or ``bits_per_pixel``."""
-    method = FittedTo(enhancer, **rate)
+def fitted(enhancer: Enhancer, rate: Mapping[str, Any], restored_by: Enhancer | None = None) -> Entry:
+    """A network behind AVIF, in so many bytes (``count``) or ``bits_per_pixel``.
+
+    Args:
+        enhancer: What the file is chosen for.
+        rate: One of both.
+        restored_by: What restores it; None: that.
+    """
+    method = FittedTo(enhancer, **rate, restored_by=restored_by)
     facts = {
-        "network": enhancer.model.title,
-        "model": enhancer.model.name,
-        "weights": enhancer.model.weights_sha256[:16],
+        "network": method.model.title,
+        "model": method.model.name,
+        "weights": method.model.weights_sha256[:16],
         "onnxruntime": version("onnxruntime"),
     }
+    if restored_by:
+        facts["chosen_for"] = enhancer.model.weights_sha256[:16]
     return Entry(method.name, {**codec_facts(AVIF), "kind": "fitted", **facts, **rate}, method)
 
 

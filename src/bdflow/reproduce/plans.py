@@ -174,13 +174,14 @@ def _marks(sets: Chosen, party: Party) -> Plan:
         rates = (0.2, 0.5) if party.quick else RATES.get(name, (0.05, 0.1, 0.2, 0.5))
         asked = [{"bits_per_pixel": rate} for rate in rates]
         asked += [{"count": _LEAST}] if name in PORTRAITS else []
-        entries = [fitted(enhancer, rate) for enhancer in party.enhancers for rate in asked]
-        entries += [
-            codec_within(codec, enhancer, rate)
-            for enhancer in party.enhancers[:1]
-            for rate in asked
-            for codec in (AVIF, WEBP if rate.get("bits_per_pixel", 0) <= _AS_GOOD else JPEG)
-        ]
+        entries: list[Entry] = []
+        for rate in asked if party.enhancers else ():
+            first, *others = party.enhancers
+            entries.append(fitted(first, rate))
+            # The same file, restored for other purposes.
+            entries += [fitted(first, rate, other) for other in others if name in _EYE]
+            coarse = rate.get("bits_per_pixel", 0) <= _AS_GOOD
+            entries += [codec_within(codec, first, rate) for codec in (AVIF, WEBP if coarse else JPEG)]
         if name in _EYE:
             entries += _grid(GRID) + _grid(_FINER)
         plan[name] = (samples, entries)
