@@ -231,7 +231,7 @@ FILES = {
 
 def accept(data: bytes) -> None:
     """Read; a file, or one clear line, and soon."""
-    start = time.perf_counter()
+    start = time.process_time()  # not the clock: other work may keep the processor
     for attempt in (lambda: read(data, max_pixels=1_000_000), lambda: byte_report(data)):
         try:
             attempt()
@@ -240,7 +240,7 @@ def accept(data: bytes) -> None:
             assert "\n" not in message
     holds_chunk(io.BytesIO(data))
     quality(data)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("format", FORMATS)

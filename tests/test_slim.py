@@ -98,6 +98,7 @@ def test_files_that_are_not_known_stay_as_they_are():
         "protected": file.replace(b"\0\2\0\0av01Alpha", b"\0\2\0\1av01Alpha"),
         "no such version": file.replace(b"infe\2", b"infe\3"),
         "no such property": file.replace(bytes([4, 1, 2, 0x83, 4]), bytes([4, 1, 2, 0x83, 9])),
+        "twice the same item": file.replace(b"\0\0\0\2\0\1\4\1\2", b"\0\0\0\2\0\2\4\1\2"),
         "no such box": file.replace(b"iref", b"abcd"),
         "no size": file.replace(meta + b"meta", bytes(4) + b"meta"),
     }

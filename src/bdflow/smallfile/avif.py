@@ -89,7 +89,7 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
         elif kind == b"free":
             used = content
         unused = b""
-        if start - used <= _LONGEST:
+        if 0 < start - used <= _LONGEST:
             stream.seek(used)
             unused = stream.read(start - used)
         yield kind, start - content, unused

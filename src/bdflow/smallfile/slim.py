@@ -112,32 +112,28 @@ def _uncoloured(content: bytes, data: dict[int, bytes]) -> bytes:
     properties = _split(listed)
     _expect(linked[:4] == bytes(4) and len(properties) < 128)
     links, place = {}, 8
-    for _ in range(struct.unpack_from(">I", linked, 4)[0]):
+    entries = struct.unpack_from(">I", linked, 4)[0]
+    for _ in range(entries):
         number, count = struct.unpack_from(">HB", linked, place)
         links[number] = linked[place + 3 : place + 3 + count]
         place += 3 + count
     named = {byte & 127 for each in links.values() for byte in each}
-    _expect(place == len(linked) and named <= set(range(1, len(properties) + 1)))
+    _expect(place == len(linked) and len(links) == entries and named <= set(range(1, len(properties) + 1)))
     said = b"nclx" + struct.pack(">HHHB", *_SRGB[:3], _SRGB[3] << 7)
-    needed = {
+    told = {number for number in links if av1.sequence(data[number]).colours == _SRGB}
+    needed = [
         index
         for index, each in enumerate(properties, 1)
         if each != (b"colr", said)
-        or any(
-            av1.sequence(data[number]).colours != _SRGB
-            for number, linked in links.items()
-            if index in (byte & 127 for byte in linked)
-        )
-    }
-    new = {index: place for place, index in enumerate(sorted(needed), 1)}
+        or any(index in (byte & 127 for byte in links[number]) for number in links.keys() - told)
+    ]
+    new = {index: place for place, index in enumerate(needed, 1)}
     packed = b""
     for number, each in links.items():
         kept = bytes(byte & 128 | new[byte & 127] for byte in each if byte & 127 in new)
         packed += struct.pack(">HB", number, len(kept)) + kept
-    head = linked[:8]
-    return box(b"ipco", *(box(*properties[index - 1]) for index in sorted(needed))) + box(
-        b"ipma", head, packed
-    )
+    listed = box(b"ipco", *(box(*properties[index - 1]) for index in needed))
+    return listed + box(b"ipma", linked[:8], packed)
 
 
 def _split(data: bytes) -> Boxes:
