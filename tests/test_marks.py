@@ -81,9 +81,12 @@ def test_the_table():
 
 def test_the_hull_leaves_out_what_a_mixture_beats():
     rates = (0.1, 0.2, 0.39, 0.4, 0.8)
-    qualities = (30.0, 32.0, 32.5, 36.0, 37.0)
+    qualities = (30.0, 31.9, 32.5, 36.0, 37.0)
     points = [Point(rate, quality, "") for rate, quality in zip(rates, qualities, strict=True)]
-    # 0.2 lies below the chord from 0.1 to 0.4, by a decibel in the middle of it.
+    # 0.2 and 0.39 lie below the chord from 0.1 to 0.4, on which 0.2 would have the same 32.
     assert [point.rate for point in marks.hull(points)] == [0.1, 0.4, 0.8]
     assert marks.hull(points[:2]) == points[:2]
     assert marks.hull([*points[:2], Point(0.3, 31.0, "worse")]) == points[:2]
+    # Of codecs, quality over the logarithm of the rate bends upwards: all these stay.
+    bent = [Point(rate, 20 + 40 * rate**0.5, "") for rate in (0.01, 0.1, 1.0, 4.0)]
+    assert marks.hull(bent) == bent

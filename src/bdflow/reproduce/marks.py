@@ -143,7 +143,7 @@ def _pictures(rows: Rows, model: str, measure: str) -> Iterator[tuple[list[Point
 
 
 def hull(points: Sequence[Point]) -> list[Point]:
-    """The points that no mixture of two others beats: quality over the logarithm of the rate, from above."""
+    """The points that no mixture of two others beats: those on the curve of quality over rate, from above."""
     kept: list[Point] = []
     for point in best(points):
         while len(kept) > 1 and _slope(kept[-2], kept[-1]) <= _slope(kept[-2], point):
@@ -153,7 +153,7 @@ def hull(points: Sequence[Point]) -> list[Point]:
 
 
 def _slope(a: Point, b: Point) -> float:
-    return (b.quality - a.quality) / math.log(b.rate / a.rate)
+    return (b.quality - a.quality) / (b.rate - a.rate)
 
 
 def _points(rows: Rows, picture: str, measure: str) -> list[Point]:
