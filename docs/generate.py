@@ -152,7 +152,7 @@ def decoders() -> str:
     ]
     rows += [
         f"| {row['codec']} | {row['decoder']} | {row['levels']} levels | {row['thumbnails']:.1f} dB |"
-        f" {row['restored']:.1f} dB | {row['loss']:.2f} dB | {row['largest loss']:.2f} dB | {row['files']} |"
+        f" {row['restored']:.1f} dB | {row['loss']:.2f} dB | {row['largest loss']:.2f} dB | {row['count']} |"
         for row in (json.loads(path.read_text())["rows"] if path.is_file() else ())
     ]
     return "\n".join(rows)

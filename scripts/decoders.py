@@ -151,7 +151,7 @@ def main() -> None:
             {
                 "codec": name,
                 "decoder": decoder,
-                "files": len(each),
+                "count": len(each),
                 "levels": max(one["levels"] for one in each),
                 "thumbnails": round(fmean(one["thumbnails"] for one in each), 2),
                 "restored": round(fmean(one["restored"] for one in each), 2),

@@ -122,7 +122,10 @@ def test_a_device_that_was_asked_for_and_does_not_work_is_an_error(tiny, monkeyp
     monkeypatch.setattr(
         backends.onnxruntime, "InferenceSession", lambda path, options, _: real(path, options, names[1:])
     )
-    monkeypatch.setattr(backends, "threading", SimpleNamespace(Lock=lambda: pytest.fail("runs wait in vain")))
-    assert load(folder).downscale(noise()).size == (45, 41)  # on the processor, several at a time
+    auto = load(folder)
+    with monkeypatch.context() as context:
+        waiting = SimpleNamespace(Lock=lambda: pytest.fail("runs wait in vain"))
+        context.setattr(backends, "threading", waiting)
+        assert auto.downscale(noise()).size == (45, 41)  # on the processor, several at a time
     with pytest.raises(bdflow.BDFlowError, match=r"^cuda does not work here .* take --device cpu$"):
         load(folder, device="cuda").downscale(noise())

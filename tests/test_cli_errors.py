@@ -25,7 +25,10 @@ MENDABLE = [  # arguments, and how the one line goes on after "bdflow: "
     ("downscale photo.png -x 2 -o out.jpg", "out.jpg: the small file is a PNG: end its name in .png"),
     ("downscale photo.png -x 2 -o out", "out: the small file is a PNG: end its name in .png"),
     ("downscale photo.png -m tiny-x4 --max-pixels 398", "photo.png: 21x19 is more than 398 pixels: reduce"),
-    ("downscale photo.png -m tiny-x4 --max-pixels 9", "photo.png: has more than 9 pixels: reduce it first"),
+    (
+        "downscale photo.png -m tiny-x4 --max-pixels 9",
+        "photo.png: it has more than 9 pixels: reduce it first",
+    ),
     ("upscale photo.x2.png --max-pixels 398", "photo.x2.png: the photograph's 21x19 is more than 398 pixels"),
     (
         "upscale photo.png -m tiny-x2 --max-pixels 1595",

@@ -156,7 +156,7 @@ WRONG = [  # arguments, status and how the one line begins
     (
         "downscale photo.png --bytes 3k --max-pixels 9",
         1,
-        "photo.png: has more than 9 pixels: reduce it first",
+        "photo.png: it has more than 9 pixels: reduce it first",
     ),
     ("downscale cut.png --bytes 3k", 1, "cut.png: the picture is damaged or cut short: get it again"),
     ("downscale photo.png --bytes 3k --tile 100", 1, "a tile of 100 pixels is too small for model resto"),

@@ -276,7 +276,7 @@ def test_in_python(restoring, tmp_path):
     assert len(small.data) <= 500
     small.save(tmp_path / "a.webp")
     if small.domain == "plain" and small.factor == 1:
-        with pytest.warns(UserWarning, match="Taken as it is"):
+        with pytest.warns(UserWarning, match="taken as it is"):
             image = bdflow.upscale(tmp_path / "a.webp", threads=1)
     else:
         image = bdflow.upscale(tmp_path / "a.webp", threads=1)

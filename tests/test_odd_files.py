@@ -10,6 +10,7 @@ import pytest
 from pictures import COLOUR, GRAY, GRAY_PROFILE, SRGB, assert_picture, file, png, rows16, three
 from PIL import Image, ImageOps
 from small_files import chunks, join, small
+from thumbnails import thumbnail
 
 import bdflow
 from bdflow import container
@@ -67,11 +68,11 @@ def test_the_restored_picture_is_turned_instead(restoring, orientation):
     restored = bdflow.upscale(turned_by_a_program(data, orientation), threads=1)
     assert restored == upright(plain)
 
-    thumbnail = bdflow.fit(photo, quality=60, format="JPEG", threads=1)
+    made = thumbnail(Picture(photo), "JPEG", 1, "plain", 60)
     tag = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(tag)) + tag
-    tagged = thumbnail.data[:2] + segment + thumbnail.data[2:]
-    assert bdflow.upscale(tagged, threads=1) == upright(bdflow.upscale(thumbnail.data, threads=1))
+    tagged = made.data[:2] + segment + made.data[2:]
+    assert bdflow.upscale(tagged, threads=1) == upright(bdflow.upscale(made.data, threads=1))
 
 
 def test_a_pillow_image_may_stand_upright_already(built_in):

@@ -16,6 +16,7 @@ from bdflow import backends, container, fitting
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
 from bdflow.restorer import Restorer
+from bdflow.search import TooFewBytesError
 
 
 def there_and_back(thing):
@@ -28,7 +29,10 @@ def subclasses(kind: type) -> set[type]:
 
 def test_every_error_travels():
     picture = Picture(smooth(3, 4))
-    given = {container.NoChunkError: ("no chunk", picture, "JPEG", 75.0)}
+    given = {
+        container.NoChunkError: ("no chunk", picture, "JPEG", 75.0),
+        TooFewBytesError: ("too few", 300),
+    }
     kinds = {kind for kind in subclasses(Exception) if kind.__module__.startswith("bdflow")}
     assert kinds >= {BDFlowError, container.NoChunkError}
     for kind in kinds:
@@ -38,6 +42,7 @@ def test_every_error_travels():
     back = there_and_back(container.NoChunkError(*given[container.NoChunkError]))
     np.testing.assert_array_equal(back.picture.rgb, picture.rgb)
     assert (back.format, back.quality) == ("JPEG", 75.0)
+    assert there_and_back(TooFewBytesError("too few", 300)).least == 300
 
 
 def test_every_result_travels(enhancer):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -146,8 +147,11 @@ def test_process_1_of_a_container_ends_when_told(folder, number, status):
         while process.poll() is None and not (child and _catches(child, signal.SIGTERM)):
             time.sleep(0.05)
             child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip()
-        os.kill(int(child), number)
-        assert process.wait(30) == status
+        while process.poll() is None:  # on a busy machine the first may come before it is listened to
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
+            time.sleep(0.5)
+        assert process.returncode == status
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "large.png"]
 
 

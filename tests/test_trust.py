@@ -269,4 +269,4 @@ def test_a_tensor_beyond_the_end_of_the_weights_is_one_line(folder):
     reseal(folder)
     rescaler = Rescaler(zoo.find(folder, trust=True))
     with pytest.raises(BDFlowError, match=r"up\.onnx: ONNX Runtime cannot load it: "):
-        rescaler.upscale(images.read(b"P5 1 1 255 x"))
+        rescaler.upscale(images.read(b"P5 4 4 255 " + bytes(16)))

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -105,8 +106,13 @@ def enhancers(tiny_restoration) -> dict[str, Enhancer]:
         numbers = web.restored(web.read_tensors(VECTORS / precision / manifest["file"]))
         network.load_state_dict({name: torch.from_numpy(values) for name, values in numbers.items()})
         made[precision] = Enhancer(zoo.find(tiny_restoration, trust=True))
-        made[precision]._network = partial(restore, Restore(network.eval()))
+        session = partial(restore, Restore(network.eval()))
+        made[precision]._network = partial(_network, session)
     return made
+
+
+def _network(session: Callable[..., list[np.ndarray]], graph: str) -> Callable[..., list[np.ndarray]]:
+    return session
 
 
 @torch.no_grad()

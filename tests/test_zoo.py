@@ -154,7 +154,7 @@ def test_a_network_that_only_restores_needs_no_other_graph(folder):
     (folder / "SHA256SUMS").write_text("".join(lines))
     rescaler = Rescaler(zoo.find(folder, trust=True))
     with pytest.raises(BDFlowError, match=r"^model tiny-x2 has no down\.onnx: BDFlow does not do that$"):
-        rescaler.downscale(b"P5 1 1 255 x")
+        rescaler.downscale(b"P5 8 8 255 " + bytes(64))
 
 
 def test_a_model_describes_itself(tiny):
@@ -244,7 +244,7 @@ def test_a_graph_that_cannot_be_loaded_gives_one_line(folder):
     (folder / "down.onnx").write_bytes(b"")  # a message without fields: in form, a graph
     rescaler = Rescaler(zoo.find(resealed(folder), trust=True))
     with pytest.raises(BDFlowError, match=r"down.onnx: ONNX Runtime cannot load it: .") as caught:
-        rescaler.downscale(b"P5 1 1 255 x")
+        rescaler.downscale(b"P5 8 8 255 " + bytes(64))
     assert "\n" not in str(caught.value)
 
 

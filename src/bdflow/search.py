@@ -56,6 +56,9 @@ class TooFewBytesError(BDFlowError):
         super().__init__(message)
         self.least = least
 
+    def __reduce__(self) -> tuple[type["TooFewBytesError"], tuple[str, float]]:
+        return TooFewBytesError, (str(self), self.least)
+
 
 class Prospect(NamedTuple):
     """A kind of file, and what it would restore to, roughly, if it took all of the bytes."""
