@@ -30,7 +30,7 @@ def subclasses(kind: type) -> set[type]:
 def test_every_error_travels():
     picture = Picture(smooth(3, 4))
     given = {
-        container.NoChunkError: ("no chunk", picture, "JPEG", 75.0),
+        container.NoChunkError: ("no chunk", picture, "a.jpg", "JPEG", 75.0),
         TooFewBytesError: ("too few", 300),
     }
     kinds = {kind for kind in subclasses(Exception) if kind.__module__.startswith("bdflow")}
@@ -41,7 +41,7 @@ def test_every_error_travels():
         assert (type(back), str(back)) == (kind, str(error))
     back = there_and_back(container.NoChunkError(*given[container.NoChunkError]))
     np.testing.assert_array_equal(back.picture.rgb, picture.rgb)
-    assert (back.format, back.quality) == ("JPEG", 75.0)
+    assert (back.name, back.format, back.quality) == ("a.jpg", "JPEG", 75.0)
     assert there_and_back(TooFewBytesError("too few", 300)).least == 300
 
 

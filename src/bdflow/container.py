@@ -63,7 +63,7 @@ class NoChunkError(BDFlowError):
         self.picture, self.name, self.format, self.quality = picture, name, format, quality
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return NoChunkError, (str(self), self.picture, self.format, self.quality)
+        return NoChunkError, (str(self), self.picture, self.name, self.format, self.quality)
 
 
 def of_ending(path: str | os.PathLike[str]) -> Container:
