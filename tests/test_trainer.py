@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_run import STEPS, assert_same, config, rows, state, trainer_of
 from torch import Tensor
 
+from bdflow import interrupts
 from bdflow.errors import BDFlowError
 from bdflow.train import loop, losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
@@ -174,6 +175,7 @@ def test_a_request_to_end_finishes_the_step_and_saves(pictures, tmp_path, monkey
         return loss
 
     at_step(monkeypatch, 2, ask)
+    interrupts.listen()  # as the command line does: its thread, too, must leave the first request to training
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
         trainer_of(pictures, tmp_path).fit()

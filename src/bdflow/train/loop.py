@@ -302,9 +302,14 @@ def _interrupts() -> Iterator[list[int]]:
     """
     seen: list[int] = []
 
+    def again(number: int, frame: object) -> None:
+        interrupts.end(
+            number
+        )  # it must not stand here itself: its thread may hear of the first yet
+
     def note(number: int, frame: object) -> None:
         seen.append(number)
-        signal.signal(number, interrupts.end)
+        signal.signal(number, again)
 
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if main}
