@@ -303,9 +303,7 @@ def _interrupts() -> Iterator[list[int]]:
     seen: list[int] = []
 
     def again(number: int, frame: object) -> None:
-        interrupts.end(
-            number
-        )  # it must not stand here itself: its thread may hear of the first yet
+        interrupts.end(number)  # it must not stand here itself: its thread may hear of the first yet
 
     def note(number: int, frame: object) -> None:
         seen.append(number)
