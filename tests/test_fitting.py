@@ -10,14 +10,16 @@ from small_files import SRGB
 from thumbnails import PILLOW, QUICK, photo
 
 import bdflow
-from bdflow import codecs, fitting
+from bdflow import codecs, estimate, fitting, images, rates
 from bdflow.container import NoChunkError, read
+from bdflow.demo import PHOTOGRAPH
+from bdflow.enhancer import shrunk
 from bdflow.errors import BDFlowError
 from bdflow.fitting import fit, in_srgb
 from bdflow.images import Picture
 from bdflow.methods import Within
 from bdflow.metrics import psnr
-from bdflow.smallfile.thumbnail import DOMAINS, FORMATS, Thumbnail
+from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, FORMATS, Thumbnail
 
 MORE = {"AVIF": 0, "WebP": 12, "JPEG": 0}  # bytes of our header; those of the others make a file shorter
 
@@ -67,6 +69,28 @@ def test_the_budget_is_kept_and_no_plain_file_is_better(enhancer, format, budget
     plain = [codec.encode(picture.rgb, quality) for quality in range(1, 101, 3)]
     rivals += [psnr(picture.rgb, codec.decode(file)) for file in plain if len(file) <= budget]
     assert made.psnr >= max(rivals, default=0) - 0.02
+
+
+@pytest.mark.parametrize("budget", [3000, 9000])
+def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypatch, budget):
+    picture = images.read(PHOTOGRAPH)
+    usual = fit(picture, enhancer, budget=budget, format="WebP")
+    monkeypatch.setattr(fitting, "_LARGE", 200_000)
+    monkeypatch.setattr(estimate, "_EXCERPT", 90_000)
+    monkeypatch.setattr(estimate, "_BLOCK", 96)
+    coded, encode = [], rates.encode
+
+    def counted(codec, image, quality):
+        coded.append(image.size)
+        return encode(codec, image, quality)
+
+    monkeypatch.setattr(rates, "encode", counted)
+    large = fit(picture, enhancer, budget=budget, format="WebP")
+    assert budget * 0.9 < len(large.small.data) <= budget
+    assert large.psnr > usual.psnr - 0.4  # far fewer blocks than of a really large one
+    whole = [size for size in coded if size == (large.small.image.width, large.small.image.height)]
+    assert len(set(coded) & {tuple(shrunk(picture, f).rgb.shape[1::-1]) for f in FACTORS}) <= 3
+    assert 2 <= len(whole) <= 8
 
 
 def test_a_network_that_helps_is_used(enhancer, monkeypatch):

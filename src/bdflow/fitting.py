@@ -14,6 +14,7 @@ from bdflow.candidates import Candidates, Fitted, best
 from bdflow.codecs import Codec
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
+from bdflow.estimate import excerpt
 from bdflow.images import Picture
 from bdflow.rates import encode
 from bdflow.search import Effort, Prospect, Search, TooFewBytesError
@@ -25,11 +26,12 @@ BEST = "best"  # in place of one of them
 EFFORTS = {
     "low": Effort(avif=(-3,), slack=0.15, every_domain=False, margin=0, finalists=1),
     "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0, finalists=1),
-    "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100),
+    "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100, whole=True),
 }
 EffortName: TypeAlias = Literal["low", "medium", "high"]
 _NETWORKS: Sequence[Domain] = ("portraits", "photos")
 _DEFAULT_QUALITY = 75
+_LARGE = 8e6  # pixels
 _RIVALRY = 0.7  # dB by which a codec may seem worse than another before its file is made
 
 
@@ -69,7 +71,16 @@ def fit(
     if budget is None:
         quality = _DEFAULT_QUALITY if quality is None else quality
         return _at_quality(picture, enhancer, tried[-1], quality, networks)
-    return _settled([Search(picture, enhancer, each, networks, budget, EFFORTS[effort]) for each in tried])
+    settings, pixels = EFFORTS[effort], picture.width * picture.height
+    part = excerpt(picture) if pixels > _LARGE and not settings.whole else None
+    searches = []
+    for codec in tried:
+        scout = None
+        if part:
+            share = part.width * part.height / pixels
+            scout = Search(part, enhancer, codec, networks, max(1, round(budget * share)), settings)
+        searches.append(Search(picture, enhancer, codec, networks, budget, settings, scout))
+    return _settled(searches)
 
 
 def check(
