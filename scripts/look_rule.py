@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from bdflow import codecs, images
-from bdflow.candidates import Candidates
 from bdflow.enhancer import Enhancer
 from bdflow.environment import environment
 from bdflow.files import write_bytes
+from bdflow.fitting.candidates import Candidates
+from bdflow.fitting.rates import Rates
 from bdflow.images import Array, Picture
 from bdflow.metrics import psnr, psnr_y
 from bdflow.quality.dists import DISTS
 from bdflow.quality.lpips import LPIPS
-from bdflow.rates import Rates
 from bdflow.smallfile.thumbnail import FACTORS, Domain
 from bdflow.zoo import find_restoration
 

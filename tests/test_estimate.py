@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from thumbnails import photo, thumbnail
 
-from bdflow import estimate
 from bdflow.enhancer import Enhancer, cell
-from bdflow.estimate import _blocks, _spans, excerpt, gain, measured
+from bdflow.fitting import estimate
+from bdflow.fitting.estimate import _blocks, _spans, excerpt, gain, measured
 from bdflow.images import Picture
 from bdflow.metrics import psnr, psnr_y
 from bdflow.smallfile.thumbnail import FACTORS

@@ -10,12 +10,12 @@ from small_files import SRGB
 from thumbnails import PILLOW, QUICK, photo
 
 import bdflow
-from bdflow import codecs, estimate, fitting, images, rates
+from bdflow import codecs, fitting, images
 from bdflow.container import NoChunkError, read
 from bdflow.demo import PHOTOGRAPH
 from bdflow.enhancer import shrunk
 from bdflow.errors import BDFlowError
-from bdflow.fitting import fit, in_srgb
+from bdflow.fitting import estimate, fit, in_srgb, rates
 from bdflow.images import Picture
 from bdflow.methods import Within
 from bdflow.metrics import psnr

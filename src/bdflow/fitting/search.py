@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from bdflow.candidates import Candidates, Fitted, best
 from bdflow.codecs import Codec
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
-from bdflow.estimate import Quality, gain
+from bdflow.fitting.candidates import Candidates, Fitted, best
+from bdflow.fitting.estimate import Quality, gain
+from bdflow.fitting.rates import Rates
 from bdflow.images import Picture
-from bdflow.rates import Rates
 from bdflow.smallfile.thumbnail import Domain
 
 _QUICK = 4  # AVIF's effort while factors are compared

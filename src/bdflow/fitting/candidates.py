@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bdflow import images
 from bdflow.codecs import Codec
 from bdflow.enhancer import Enhancer
-from bdflow.estimate import Quality, measured
+from bdflow.fitting.estimate import Quality, measured
 from bdflow.images import Picture
 from bdflow.smallfile import avif, jpeg, webp
 from bdflow.smallfile.payload import Version2

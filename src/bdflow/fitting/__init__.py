@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 from bdflow import codecs
-from bdflow.candidates import Candidates, Fitted, best
 from bdflow.codecs import Codec
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
-from bdflow.estimate import excerpt
+from bdflow.fitting.candidates import Candidates, Fitted, best
+from bdflow.fitting.estimate import excerpt
+from bdflow.fitting.rates import encode
+from bdflow.fitting.search import Effort, Prospect, Search, TooFewBytesError
 from bdflow.images import Picture
-from bdflow.rates import encode
-from bdflow.search import Effort, Prospect, Search, TooFewBytesError
 from bdflow.smallfile.thumbnail import DOMAINS, Domain
 from bdflow.transparency import spread
 
