@@ -20,6 +20,7 @@ from bdflow.images import Picture
 from bdflow.methods import Within
 from bdflow.metrics import psnr
 from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, FORMATS, Thumbnail
+from bdflow.zoo import PURPOSES
 
 MORE = {"AVIF": 0, "WebP": 12, "JPEG": 0}  # bytes of our header; those of the others make a file shorter
 
@@ -91,6 +92,27 @@ def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypat
     whole = [size for size in coded if size == (large.small.image.width, large.small.image.height)]
     assert len(set(coded) & {tuple(shrunk(picture, f).rgb.shape[1::-1]) for f in FACTORS}) <= 3
     assert 2 <= len(whole) <= 8
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_for_the_look_the_picture_is_smaller_and_avif_tuned_for_the_eye(enhancer, format):
+    picture = images.read(PHOTOGRAPH)
+    usual, look = (
+        fit(picture, enhancer, budget=5000, format=format, domain="photos", purpose=purpose)
+        for purpose in PURPOSES
+    )
+    small, codec = look.small, fitting.CODECS[format]
+    assert 4500 < len(small.data) <= 5000
+    assert small.factor == FACTORS[FACTORS.index(usual.small.factor) + 1]
+    if format == "AVIF":
+        codec = replace(codec, tuning="iq")
+    coded = codec.encode(shrunk(picture, small.factor).to_pil(), look.quality)
+    assert np.array_equal(images.read(coded).rgb, small.image.rgb)
+    # At full size and a given quality.
+    look = fit(picture, enhancer, quality=40, format=format, purpose="look")
+    assert np.array_equal(images.read(codec.encode(picture.to_pil(), 40)).rgb, look.small.image.rgb)
+    with pytest.raises(BDFlowError, match="no purpose 'beauty': choose one of fidelity, look"):
+        fit(picture, enhancer, budget=5000, format=format, purpose="beauty")
 
 
 def test_a_network_that_helps_is_used(enhancer, monkeypatch):

@@ -20,6 +20,7 @@ from bdflow.fitting.search import Effort, Prospect, Search, TooFewBytesError
 from bdflow.images import Picture
 from bdflow.smallfile.thumbnail import DOMAINS, Domain
 from bdflow.transparency import spread
+from bdflow.zoo import PURPOSES, Purpose
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
 BEST = "best"  # in place of one of them
@@ -44,6 +45,7 @@ def fit(
     format: str = "AVIF",
     domain: Domain | None = None,
     effort: EffortName = "medium",
+    purpose: Purpose = "fidelity",
 ) -> Fitted:
     """The small file that restores with the highest PSNR, the mean of that on luma and that on RGB.
 
@@ -56,21 +58,25 @@ def fit(
             best in the budget.
         domain: What the network takes it for; None tries all, and no network as well.
         effort: "low", "medium" or "high": how much is tried.
+        purpose: What it will be restored for; "look" takes a file that is better for the eye in place of the
+            one with the highest PSNR.
 
     Returns:
         The file; where the codec alone restores better at full size, its own file.
 
     Raises:
         BDFlowError: The format cannot hold the picture, or not in so few bytes; or there is no such format,
-            domain, quality or effort, or both a budget and a quality, or a quality of no one format.
+            domain, quality, effort or purpose, or both a budget and a quality, or a quality of no one format.
     """
-    check(budget=budget, quality=quality, format=format, domain=domain, effort=effort)
+    check(budget=budget, quality=quality, format=format, domain=domain, effort=effort, purpose=purpose)
     picture = spread(in_srgb(picture))
     tried = _tried(format, effort, picture)
     networks = _NETWORKS if domain is None else [domain] if domain != "plain" else []
     if budget is None:
-        quality = _DEFAULT_QUALITY if quality is None else quality
-        return _at_quality(picture, enhancer, tried[-1], quality, networks)
+        quality, codec = _DEFAULT_QUALITY if quality is None else quality, tried[-1]
+        if codec.name == "AVIF" and purpose == "look":
+            codec = replace(codec, tuning=codecs.AVIF_FOR_EYE.tuning)
+        return _at_quality(picture, enhancer, codec, quality, networks)
     settings, pixels = EFFORTS[effort], picture.width * picture.height
     part = excerpt(picture) if pixels > _LARGE and not settings.whole else None
     searches = []
@@ -80,7 +86,7 @@ def fit(
             share = part.width * part.height / pixels
             scout = Search(part, enhancer, codec, networks, max(1, round(budget * share)), settings)
         searches.append(Search(picture, enhancer, codec, networks, budget, settings, scout))
-    return _settled(searches)
+    return _settled(searches, purpose)
 
 
 def check(
@@ -90,13 +96,14 @@ def check(
     format: str,
     domain: str | None,
     effort: str = "medium",
+    purpose: str = "fidelity",
     what: str = "a budget",
 ) -> None:
     """Refuse what `fit` would refuse of any picture.
 
     Args:
         budget: Of bytes, or of ``what``.
-        quality, format, domain, effort: As for `fit`.
+        quality, format, domain, effort, purpose: As for `fit`.
 
     Raises:
         BDFlowError: See there.
@@ -107,6 +114,8 @@ def check(
         raise BDFlowError(f"no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
     if effort not in EFFORTS:
         raise BDFlowError(f"no effort {effort!r}: choose one of {', '.join(EFFORTS)}")
+    if purpose not in PURPOSES:
+        raise BDFlowError(f"no purpose {purpose!r}: choose one of {', '.join(PURPOSES)}")
     if budget is not None and not 0 < budget < math.inf:  # not so of nan
         raise BDFlowError(f"{what} of {budget:,}: name a number above 0")
     if budget is not None and quality is not None:
@@ -150,7 +159,7 @@ def _at_quality(
     return best([files.with_payload(1, coded, quality, each) for each in networks], files.own(coded, quality))
 
 
-def _settled(searches: Sequence[Search]) -> Fitted:
+def _settled(searches: Sequence[Search], purpose: Purpose) -> Fitted:
     """The best file of several codecs.
 
     Raises:
@@ -169,7 +178,8 @@ def _settled(searches: Sequence[Search]) -> Fitted:
     for search, found in zip(searches, prospects, strict=True):
         if (found[0].mean if found else -math.inf) >= highest - _RIVALRY:
             try:
-                candidates.append(search.settle(found))
+                settle = search.settle if purpose == "fidelity" else search.settle_for_look
+                candidates.append(settle(found))
             except TooFewBytesError as error:
                 errors.append(error)
     if not candidates:
