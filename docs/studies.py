@@ -83,8 +83,8 @@ the file that is best for fidelity; PSNR is of what `--for fidelity` restores.
 {answer}
 """
 LOOK_ANSWER = """\
-So `downscale --for look` has AVIF tuned for the eye, and takes the next larger factor. The file that it
-writes restores for fidelity, too, somewhat worse.
+So `downscale --for look` has AVIF tuned for the eye, at the factor that PSNR chooses: a larger one brings no
+more LPIPS-RGB, and costs PSNR. The file restores for fidelity, too, somewhat worse.
 """
 SHRINKING = """\
 ## Does another thumbnail restore better?
@@ -157,9 +157,9 @@ def _look(rows: list[dict[str, Any]]) -> str:
         if abs(further) > 2:
             continue
         mean = {key: fmean(change[key] for change in changes) for key in changes[0]}
-        factor = f"{further:+} in the list" if further else "that of PSNR"
+        distance = f"{further:+} in the list" if further else "that of PSNR"
         lines.append(
-            f"| {domain} | {_TUNED[tuning]} | {factor} | {mean['lpips']:+.4f} | {mean['dists']:+.4f} |"
+            f"| {domain} | {_TUNED[tuning]} | {distance} | {mean['lpips']:+.4f} | {mean['dists']:+.4f} |"
             f" {mean['psnr']:+.2f} dB | {len(changes)} |"
         )
     return "\n".join(lines)

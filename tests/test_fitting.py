@@ -95,24 +95,30 @@ def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypat
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_for_the_look_the_picture_is_smaller_and_avif_tuned_for_the_eye(enhancer, format):
+def test_for_the_look_avif_is_tuned_for_the_eye(enhancer, format):
     picture = images.read(PHOTOGRAPH)
     usual, look = (
         fit(picture, enhancer, budget=5000, format=format, domain="photos", purpose=purpose)
         for purpose in PURPOSES
     )
-    small, codec = look.small, fitting.CODECS[format]
-    assert 4500 < len(small.data) <= 5000
-    assert small.factor == FACTORS[FACTORS.index(usual.small.factor) + 1]
-    if format == "AVIF":
-        codec = replace(codec, tuning="iq")
-    coded = codec.encode(shrunk(picture, small.factor).to_pil(), look.quality)
-    assert np.array_equal(images.read(coded).rgb, small.image.rgb)
+    assert (look.small.data != usual.small.data) == (format == "AVIF")
+    assert 4500 < len(look.small.data) <= 5000
+    assert look.small.factor == usual.small.factor
+    codec = replace(fitting.CODECS[format], tuning="iq") if format == "AVIF" else fitting.CODECS[format]
+    coded = codec.encode(shrunk(picture, look.small.factor).to_pil(), look.quality)
+    assert np.array_equal(images.read(coded).rgb, look.small.image.rgb)
     # At full size and a given quality.
     look = fit(picture, enhancer, quality=40, format=format, purpose="look")
     assert np.array_equal(images.read(codec.encode(picture.to_pil(), 40)).rgb, look.small.image.rgb)
     with pytest.raises(BDFlowError, match="no purpose 'beauty': choose one of fidelity, look"):
         fit(picture, enhancer, budget=5000, format=format, purpose="beauty")
+
+
+def test_at_full_size_the_codecs_own_file_is_tuned_for_the_eye_too(enhancer):
+    picture = images.read(PHOTOGRAPH)
+    own = fit(picture, enhancer, budget=60_000, domain="plain", purpose="look")
+    coded = replace(fitting.CODECS["AVIF"], tuning="iq").encode(picture.to_pil(), own.quality)
+    assert own.small.data == coded
 
 
 def test_a_network_that_helps_is_used(enhancer, monkeypatch):

@@ -21,7 +21,6 @@ _FULL_SIZE = 0.15  # dB that AVIF's full effort gains more at full size than els
 _CLOSE = 0.25  # dB: what two files are expected to restore to is no surer than that
 _STEP = 0.5  # dB, at most and roughly, from one step of quality to the next
 _UNEVEN = 5  # steps of quality
-_FOR_LOOK = 1  # factors further in the list
 _PER_CODEC = 1.5  # dB that a network adds to one codec's files and not to another's, roughly at most
 
 
@@ -162,26 +161,22 @@ class Search:
         return best(made, own)
 
     def settle_for_look(self, prospects: Sequence[Prospect]) -> Fitted:
-        """A file for the eye, by the rule that a study found (docs/studies.md): AVIF tuned for the eye, and a
-        factor larger than the one that PSNR chooses.
+        """For the eye: a file of the kind that PSNR chooses, with AVIF tuned otherwise (docs/studies.md).
 
         Raises:
             TooFewBytesError: No file fits.
         """
-        if not prospects:
-            return self._without_payload()
-        codec = replace(self.codec, tuning=AVIF_FOR_EYE.tuning) if self.codec.name == "AVIF" else self.codec
-        rates = Rates(self.picture, codec, codec, (self.rates, 1.0))
-        chosen, factors = prospects[0], self.files.factors
-        if chosen[:2] == (1, "plain"):
-            step = rates.largest(1, self.budget)
-            if step >= 0:
-                return self.files.own(rates.file(codec, 1, step), rates.steps[step])
-        factor = factors[min(factors.index(chosen.factor) + _FOR_LOOK, len(factors) - 1)]
-        if (step := rates.largest(factor, self._room)) >= 0:
-            coded = rates.file(codec, factor, step)
-            return self.files.with_payload(factor, coded, rates.steps[step], chosen.domain)
-        return self.settle(prospects)
+        if not prospects or self.codec.name != "AVIF":
+            return self.settle(prospects)
+        codec, (factor, domain, _) = replace(self.codec, tuning=AVIF_FOR_EYE.tuning), prospects[0]
+        rates, own = Rates(self.picture, codec, codec, (self.rates, 1.0)), (factor, domain) == (1, "plain")
+        step = rates.largest(factor, self.budget if own else self._room)
+        if step < 0:
+            return self.settle(prospects)
+        coded, quality = rates.file(codec, factor, step), rates.steps[step]
+        return (
+            self.files.own(coded, quality) if own else self.files.with_payload(factor, coded, quality, domain)
+        )
 
     @cached_property
     def _room(self) -> int:
