@@ -26,7 +26,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from bdflow import codecs, images
-from bdflow.enhancer import Enhancer, shrunk
+from bdflow.enhancer import Enhancer, continued, shrunk
 from bdflow.environment import environment
 from bdflow.files import write_bytes
 from bdflow.fitting.candidates import Candidates
@@ -111,8 +111,9 @@ def between(seen: list[dict[str, float]], budget: float) -> dict[str, float]:
 
 def filtered(filter: Image.Resampling) -> Callable[[Picture, float], Array]:
     def shrink(picture: Picture, factor: float) -> Array:
-        size = int(picture.width / factor), int(picture.height / factor)
-        return np.array(Image.fromarray(picture.rgb).resize(size, filter))
+        whole = continued(picture, int(factor))
+        size = int(whole.width / factor), int(whole.height / factor)
+        return np.array(Image.fromarray(whole.rgb).resize(size, filter))
 
     return shrink
 
