@@ -59,7 +59,6 @@ MENDABLE = [  # arguments, and how the one line goes on after "bdflow: "
     ("evaluate tiny-x2 missing", "missing: not a folder; give folders of pictures"),
     ("evaluate tiny-x2 . --json no/out.json", "no/out.json: there is no such folder: make it first"),
     ("export run", "say where to: a model folder (--output DIR), or one for a web page (--web DIR)"),
-    ("export tiny-x2 --web w", "model tiny-x2 restores no thumbnails: pages take restoration networks"),
     ("export . -o model", ".: no last.pt in it; give the folder that `bdflow train` wrote"),
     ("train missing.toml --data . --out run", "missing.toml: cannot be read "),
     ("train --data . --out run", "give a configuration such as configs/portraits-x8.toml, or --from MODEL"),

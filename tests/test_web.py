@@ -174,3 +174,38 @@ def test_the_javascript_package():
             [node, *command], cwd=ROOT / "web", capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_pngs_model_is_exported_as_it_is(tiny, tmp_path):
+    model = zoo.find(tiny("tiny-x4"), trust=True)
+    path = web.export_web(model, tmp_path)
+    manifest = json.loads(path.read_text())
+    assert path.name == "tiny-x4.json"
+    assert (manifest["weights"], manifest["halo"]) == (model.weights_sha256, model.halo)
+    for sealed, name in ((manifest, "weights.safetensors"), (manifest["graph"], "up.onnx")):
+        data = (tmp_path / sealed["file"]).read_bytes()
+        assert data == (model.folder / name).read_bytes()
+        assert (sealed["bytes"], sealed["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+ORT = ROOT / "web" / "node_modules" / "onnxruntime-web"
+
+
+def test_own_kernels_are_onnx_runtimes_within_a_level(tmp_path):
+    """The oracle: the graph of restoration-fidelity on onnxruntime-web, beside the package's kernels."""
+    if not ORT.is_dir() or not shutil.which("wasm-ld"):
+        pytest.skip("the JavaScript kernels were not tested: run npm ci in web/, with node, clang and lld at hand")
+    subprocess.run(["node", "build.js", "kernels"], cwd=ROOT / "web", check=True)
+    model = zoo.find_restoration()
+    y, x = np.mgrid[:72, :104]
+    waves = np.stack([np.sin(x * y / 300), np.sin(x / 5), np.cos(y / 7)], axis=2)
+    photo = (128 + 90 * waves + np.random.default_rng(0).normal(0, 9, waves.shape)).clip(0, 255)
+    (tmp_path / "samples").write_bytes(photo.astype(np.uint8).tobytes())
+    manifest = json.loads(web.export_web(model, tmp_path, "float16").read_text())
+    command = ["node", "oracle.js", model.folder, tmp_path / manifest["file"], tmp_path / "samples"]
+    done = subprocess.run([*command, "72", "104"], cwd=ROOT / "web", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["furthest"] <= 1
+    assert said["changed"] > 3  # levels, at most, that the network adds or takes

@@ -30,7 +30,7 @@ SMALL = thumbnail(photo(90, 120), "WebP", 3)
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="icon.webp">
 <script type="module" src="page.js"></script><body>"""
 SCRIPT = """import "./bdflow/element.js"; import { configure } from "./bdflow/index.js";
-configure({ weights: "weights" });
+configure({ weights: "weights", for: "fidelity" });
 window.heard = [];
 for (const name of ["bdprogress", "bdrestored", "bderror"])
   addEventListener(name, ({ target, detail }) => heard.push([name, target.id, String(detail.error)]));"""

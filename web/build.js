@@ -37,7 +37,7 @@ buildKernels();
 if (process.argv[2] !== "kernels") {
   const { build } = await import("esbuild");
   rmSync("dist", { recursive: true, force: true });
-  const names = ["index", "element", "worker"];
+  const names = ["index", "element", "ort", "worker", "ort-worker"];
   const { metafile } = await build({
     metafile: true,
     entryPoints: names.map((name) => `src/${name}.js`),

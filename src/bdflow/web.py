@@ -1,8 +1,9 @@
-"""A restoration network's weights for web pages: one compact file, and a small one that names and seals it.
+"""Models for web pages: files that may be cached for good, and a small one that names and seals them.
 
-``NAME.json`` is what a page asks for: it tells the file of the numbers, its bytes and its SHA-256. That file
-is of the safetensors format, as the model's own, in float16 or int8; it is named after its digest, so that
-servers may let it be cached for good. The JavaScript package reads both (``web/src/weights.js``).
+``NAME.json`` is what a page asks for: it tells each file's name, bytes and SHA-256. Files are named after
+their digest. A restoration network is one file of the safetensors format, in float16 or int8, which the
+JavaScript package computes with by itself (``web/src/weights.js``). A PNG's model is two, the graph ``up`` and
+the weights that it points into, as they are: for ONNX Runtime (``web/src/ort-worker.js``).
 """
 
 import hashlib
@@ -26,43 +27,49 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def export_web(model: Model, folder: Path, precision: Precision = "int8") -> Path:
-    """Write a restoration network's weights for web pages.
+    """Write a model for web pages.
 
     Args:
         model: Of `bdflow.zoo.find`.
         folder: Made if missing; files of an earlier export of the model are replaced or left alone.
-        precision: ``float16``; or ``int8``, where each output channel of a layer is stored as whole
-            numbers of a step of its own, in half as many bytes.
+        precision: Of a restoration network: ``float16``; or ``int8``, where each output channel of a layer
+            is stored as whole numbers of a step of its own, in half as many bytes. A PNG's model is copied:
+            its files name the weights by their digest.
 
     Returns:
         The path of ``NAME.json``.
 
     Raises:
-        BDFlowError: The model is no restoration network, or the folder cannot be written.
+        BDFlowError: The folder cannot be written.
     """
     network = model.metadata["model"]
-    if network.get("network") != RESTORATION:
-        raise BDFlowError(f"model {model.name} restores no thumbnails: pages take restoration networks")
-    tensors = read_tensors(model.folder / WEIGHTS)
-    if precision == "int8":
-        tensors = quantized(tensors)
-    facts = {
+    facts: dict[str, Any] = {
         "name": model.name,
         "model": network,
         "halo": model.halo,
         "reach": model.reach,
-        "precision": precision,
         "weights": model.weights_sha256,
     }
-    data = pack(tensors, facts)
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"{model.name}-{digest[:8]}.safetensors"
-    manifest = {"version": VERSION, "file": name, "bytes": len(data), "sha256": digest, **facts}
     make_folder(folder)
+    if network.get("network") == RESTORATION:
+        tensors = read_tensors(model.folder / WEIGHTS)
+        facts["precision"] = precision
+        facts |= _write(pack(quantized(tensors) if precision == "int8" else tensors, facts), folder, model)
+    else:
+        facts |= _write((model.folder / WEIGHTS).read_bytes(), folder, model)
+        facts["graph"] = _write((model.folder / "up.onnx").read_bytes(), folder, model, ".onnx")
     path = folder / f"{model.name}.json"
-    write_bytes(folder / name, data, overwrite=True)
+    manifest = {"version": VERSION, **facts}
     write_bytes(path, (json.dumps(manifest, indent=1) + "\n").encode(), overwrite=True)
     return path
+
+
+def _write(data: bytes, folder: Path, model: Model, ending: str = ".safetensors") -> dict[str, Any]:
+    """A file named after its digest, and what the manifest says of it."""
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{model.name}-{digest[:8]}{ending}"
+    write_bytes(folder / name, data, overwrite=True)
+    return {"file": name, "bytes": len(data), "sha256": digest}
 
 
 def quantized(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

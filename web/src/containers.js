@@ -1,12 +1,13 @@
 /**
- * AVIF, WebP and JPEG as containers of bdflow's payload; docs/format.md and src/bdflow/smallfile say where it stands.
- * Nothing is decoded.
+ * AVIF, WebP, JPEG and PNG as containers of bdflow's payload; docs/format.md and src/bdflow/smallfile say where it
+ * stands. Nothing is decoded.
  */
 
+import { crc32 } from "./checksum.js";
 import { BDFlowError } from "./errors.js";
 
 /**
- * @typedef {"AVIF" | "WebP" | "JPEG"} Format
+ * @typedef {"AVIF" | "WebP" | "JPEG" | "PNG"} Format
  * @typedef {object} Parts
  * @property {Format} format
  * @property {number} width Of the picture in the file.
@@ -28,7 +29,7 @@ const damaged = (format) => new BDFlowError(`the ${format} is damaged or cut sho
 
 /**
  * What a file says before its pixels are decoded.
- * @param {Uint8Array} bytes
+ * @param {Uint8Array<ArrayBuffer>} bytes
  * @returns {Parts}
  */
 export function parts(bytes) {
@@ -37,7 +38,7 @@ export function parts(bytes) {
   const payloads = [];
   let size;
   try {
-    size = { AVIF: ofAvif, WebP: ofWebp, JPEG: ofJpeg }[format](bytes, payloads);
+    size = { AVIF: ofAvif, WebP: ofWebp, JPEG: ofJpeg, PNG: ofPng }[format](bytes, payloads);
   } catch (error) {
     if (error instanceof RangeError) throw damaged(format);
     throw error;
@@ -52,7 +53,8 @@ function recognised(bytes) {
   if (text(bytes, 4, 4) === "ftyp" && ["avif", "avis"].includes(text(bytes, 8, 4))) return "AVIF";
   if (text(bytes, 0, 4) === "RIFF" && text(bytes, 8, 4) === "WEBP") return "WebP";
   if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return "JPEG";
-  throw new BDFlowError("not an AVIF, WebP or JPEG: bdflow restores these in a page");
+  if (text(bytes, 0, 8) === "\x89PNG\r\n\x1a\n") return "PNG";
+  throw new BDFlowError("not an AVIF, WebP, JPEG or PNG: bdflow restores these in a page");
 }
 
 /**
@@ -228,6 +230,33 @@ function ofJpeg(bytes, payloads) {
     place += length;
   }
   if (!size) throw damaged("JPEG");
+  return size;
+}
+
+/**
+ * Name and content of each chunk of a PNG, its checksum checked. Throws RangeError where one is cut short.
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @returns {Generator<[string, Uint8Array<ArrayBuffer>]>}
+ */
+export function* chunks(bytes) {
+  const data = view(bytes);
+  let kind = "";
+  for (let place = 8; kind !== "IEND"; ) {
+    const end = place + 8 + data.getUint32(place);
+    kind = text(bytes, place + 4, 4);
+    if (data.getUint32(end) !== crc32(bytes.subarray(place + 4, end))) throw damaged("PNG");
+    yield [kind, bytes.subarray(place + 8, end)];
+    place = end + 4;
+  }
+}
+
+/** @param {Uint8Array<ArrayBuffer>} bytes @param {Uint8Array[]} payloads */
+function ofPng(bytes, payloads) {
+  let size;
+  for (const [kind, content] of chunks(bytes))
+    if (kind === "IHDR") size = [0, 4].map((at) => view(content).getUint32(at));
+    else if (kind === "bdFW") payloads.push(content);
+  if (!size) throw damaged("PNG");
   return size;
 }
 

@@ -6,7 +6,7 @@ import { checkPixels } from "./inspect.js";
 /**
  * Decode a small file.
  * @param {Uint8Array<ArrayBuffer>} bytes
- * @param {import("./inspect.js").Header} header
+ * @param {import("./inspect.js").Thumbnail} header
  * @returns {Promise<Uint8ClampedArray>} Four bytes a pixel, as coded: without colour conversion, not premultiplied.
  */
 export async function decode(bytes, { format, thumbnail: [width, height] }) {

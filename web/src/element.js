@@ -2,7 +2,7 @@
  * `<bd-img>` wraps an ordinary `<img>` of a small file and puts the photograph in its place.
  *
  * Whatever fails, and without JavaScript, the thumbnail stands. It restores when it comes into view, and stops where
- * it was scrolled away. Attributes: `for` (fidelity or look); `scale` and `domain`, of files that lost their metadata.
+ * it was scrolled away. Attributes: `for` (light, fidelity or look); `scale` and `domain`, of files that lost their metadata.
  * Events, which bubble: `bdprogress` ({ share, stage }), `bdrestored` ({ header }), `bderror` ({ error }).
  */
 
@@ -104,13 +104,13 @@ export class BdImg extends HTMLElement {
         domain: /** @type {import("./inspect.js").Domain} */ (this.getAttribute("domain") ?? undefined),
       };
       const header = inspect(new Uint8Array(await file.arrayBuffer()), stripped);
-      if (header.factor === 1 && header.domain === "plain") {
+      if (header.factor === 1 && !("payload" in header) && header.domain === "plain") {
         this.#failed = source; // it is the photograph already
         return;
       }
       const photograph = await restore(file, {
         ...stripped,
-        for: this.getAttribute("for") === "look" ? "look" : "fidelity",
+        for: /** @type {import("./restore.js").Purpose} */ (this.getAttribute("for") ?? undefined),
         signal,
         onProgress: (share, stage) => this.#tell("bdprogress", { share, stage }),
       });

@@ -2,7 +2,7 @@
 
 import { BDFlowError } from "./errors.js";
 import { describe, multiples } from "./inspect.js";
-import { continued, enlarged } from "./lanczos.js";
+import { continued, enlarged } from "./resample.js";
 import { cut } from "./tiles.js";
 
 const TILE = 1280; // pixels each way that are computed at once; memory grows with the square
@@ -11,7 +11,7 @@ const GRID = 8; // the network takes sides that are multiples of it
 /**
  * Restore a thumbnail.
  * @param {Uint8ClampedArray} rgba Its pixels as decoded, not premultiplied.
- * @param {import("./inspect.js").Header} header What the file says.
+ * @param {import("./inspect.js").Thumbnail} header What the file says.
  * @param {import("./network.js").Network | null} network Not needed where the domain is `plain`.
  * @param {number} [tile] Pixels of the photograph, each way, that are computed at once.
  * @returns {AsyncGenerator<number, Uint8ClampedArray<ArrayBuffer>>} The share that is done, again and again; at last the
@@ -49,10 +49,9 @@ export async function* restoring(rgba, header, network, tile = TILE) {
           const r = part.data[from];
           const g = part.data[from + 1];
           const b = part.data[from + 2];
-          const luma = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16; // ITU-R BT.601, as Pillow rounds
-          result[to] = gray ? luma : r;
-          result[to + 1] = gray ? luma : g;
-          result[to + 2] = gray ? luma : b;
+          result[to] = gray ? luma(r, g, b) : r;
+          result[to + 1] = gray ? luma(r, g, b) : g;
+          result[to + 2] = gray ? luma(r, g, b) : b;
           result[to + 3] = transparency ? transparency[(y - top) * (right - left) + x - left] : 255;
         }
       yield done / (rows.length * columns.length);
@@ -60,6 +59,9 @@ export async function* restoring(rgba, header, network, tile = TILE) {
   }
   return result;
 }
+
+/** ITU-R BT.601, as Pillow rounds. @param {number} r @param {number} g @param {number} b */
+export const luma = (r, g, b) => (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
 
 /** Pixels, each way, of which tiles have whole numbers. @param {number} factor */
 export function cell(factor) {

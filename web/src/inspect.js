@@ -1,9 +1,12 @@
 /** What a small file says of the photograph, without a network and before its pixels are decoded. */
 
+import { crc32 } from "./checksum.js";
 import { parts } from "./containers.js";
 import { BDFlowError } from "./errors.js";
+import { unpack as unpackDownscaled } from "./payload1.js";
 import { quality } from "./quantizer.js";
 
+const SCALES = [2, 4, 8, 16, 32, 64]; // of a PNG's models
 export const FACTORS = [1, 1.5, 2, 3, 4, 6, 8, 12, 16];
 export const DOMAINS = /** @type {const} */ (["plain", "photos", "portraits"]);
 export const FORMATS = /** @type {const} */ (["AVIF", "WebP", "JPEG"]);
@@ -11,7 +14,7 @@ const MAX_PIXELS = 100_000_000; // of a photograph; a page has less memory than 
 
 /**
  * @typedef {typeof DOMAINS[number]} Domain
- * @typedef {object} Header
+ * @typedef {object} Thumbnail An ordinary thumbnail, which a restoration network restores.
  * @property {import("./containers.js").Format} format
  * @property {boolean} marked Whether the file holds bdflow's payload.
  * @property {number} factor How many times smaller the thumbnail is, each way.
@@ -19,11 +22,19 @@ const MAX_PIXELS = 100_000_000; // of a photograph; a page has less memory than 
  * @property {[number, number]} thumbnail Width and height of the picture in the file.
  * @property {[number, number]} size Width and height of the photograph.
  * @property {number | null} quality By the file's own quantiser, 0 to 100; null where that is not known.
+ * @typedef {object} Downscaled A PNG in whose pixels a model has hidden detail; that model restores it.
+ * @property {"PNG"} format
+ * @property {true} marked
+ * @property {number} factor How many times smaller it is, each way: the model's scale.
+ * @property {[number, number]} thumbnail Width and height of the picture in the file.
+ * @property {[number, number]} size Width and height of the photograph.
+ * @property {import("./payload1.js").Payload} payload What the file says of model, boundary map and samples.
+ * @typedef {Thumbnail | Downscaled} Header
  */
 
 /**
  * Read a small file's header.
- * @param {Uint8Array} bytes The whole file.
+ * @param {Uint8Array<ArrayBuffer>} bytes The whole file.
  * @param {{ scale?: number, domain?: Domain }} [stripped] Of a file that lost its payload: how many times smaller it
  *   is, and its domain (`photos` unless told). Without a scale such a file is taken as it is.
  * @returns {Header}
@@ -31,6 +42,7 @@ const MAX_PIXELS = 100_000_000; // of a photograph; a page has less memory than 
  */
 export function inspect(bytes, stripped = {}) {
   const { format, width, height, payload } = parts(bytes);
+  if (payload && format === "PNG") return downscaled(unpackDownscaled(payload), [width, height]);
   if (payload) {
     const { factor, domain, beyond } = unpack(payload);
     const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
@@ -52,7 +64,25 @@ export function inspect(bytes, stripped = {}) {
     throw new BDFlowError(`a domain is one of ${DOMAINS.join(", ")}, not ${domain}`);
   const size = /** @type {[number, number]} */ ([Math.floor(width * factor), Math.floor(height * factor)]);
   checkPixels(size);
-  return { format, marked: false, factor, domain, thumbnail: [width, height], size, quality: quality(bytes) };
+  const coded = format === "PNG" ? null : quality(bytes);
+  return { format, marked: false, factor, domain, thumbnail: [width, height], size, quality: coded };
+}
+
+/**
+ * @param {import("./payload1.js").Payload} payload
+ * @param {[number, number]} thumbnail
+ * @returns {Downscaled}
+ */
+function downscaled(payload, thumbnail) {
+  const { scale: factor, size, model } = payload;
+  checkPixels(size);
+  if (!SCALES.includes(factor) || String(size.map((side) => Math.ceil(side / factor))) !== String(thumbnail))
+    throw new BDFlowError(
+      `an LR image of ${thumbnail.join("x")} cannot restore ${size.join("x")} at scale ${factor}: it was cropped or resized`,
+    );
+  // The name is printed, and becomes a part of an address.
+  if (!model || /^\.|[/\\:\p{C}]/u.test(model)) throw new BDFlowError(`${JSON.stringify(model)} is no name for a model`);
+  return { format: "PNG", marked: true, factor, thumbnail, size, payload };
 }
 
 /**
@@ -83,7 +113,7 @@ export function pack(factor, domain, beyond) {
 
 /**
  * What a network is told of a file: the nine numbers of docs/format.md.
- * @param {Header} header
+ * @param {Thumbnail} header
  * @returns {number[]}
  */
 export function describe({ format, marked, factor, domain, quality }) {
@@ -110,14 +140,4 @@ function grid(size, factor) {
 export function checkPixels([width, height]) {
   if (width * height > MAX_PIXELS)
     throw new BDFlowError(`the photograph's ${width}x${height} pixels are more than ${MAX_PIXELS}`);
-}
-
-/** @param {Uint8Array} bytes */
-function crc32(bytes) {
-  let crc = -1;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return ~crc;
 }

@@ -4,8 +4,10 @@ import { BDFlowError } from "./errors.js";
 
 /**
  * @typedef {import("./inspect.js").Domain} Domain
+ * @typedef {"light" | "fidelity" | "look"} Purpose
  * @typedef {object} Computing
- * @property {"fidelity" | "look"} [for] What the photograph is for: close in its samples (unless told), or to the eye.
+ * @property {Purpose} [for] Which network restores: `light` (unless told or configured), small and quick; `fidelity`,
+ *   closest in its samples; or `look`, closest to the eye. A PNG names its own model.
  * @property {string | URL} [weights] Folder that `bdflow export MODEL --web DIR` wrote, instead of the configured one.
  * @property {import("./store.js").Backend} [backend] What computes: `webgpu`, `wasm`, or `auto` (unless told), which
  *   takes WebGPU where there is a graphics processor.
@@ -20,26 +22,44 @@ import { BDFlowError } from "./errors.js";
  * @typedef {Computing & Result} Options
  */
 
-let folder = new URL("./weights/", import.meta.url).href;
+const settings = {
+  weights: new URL("./weights/", import.meta.url).href,
+  runtime: new URL("./ort/", import.meta.url).href,
+  for: /** @type {Purpose} */ ("light"),
+};
 
 /**
  * Settings for all that follows.
- * @param {{ weights: string | URL }} settings `weights`: the address of the folder that `bdflow export MODEL --web DIR`
- *   wrote. Unless told it is `weights/` beside this module.
+ * @param {object} wanted
+ * @param {string | URL} [wanted.weights] Address of the folder that `bdflow export MODEL --web DIR` wrote; unless told it
+ *   is `weights/` beside this module.
+ * @param {Purpose} [wanted.for] Which network restores where nothing else is said.
+ * @param {string | URL} [wanted.runtime] With `bdflow/ort`: address of onnxruntime-web's files; unless told it is `ort/`
+ *   beside this module.
  */
-export function configure({ weights }) {
-  folder = absolute(weights, true);
+export function configure({ weights, for: purpose, runtime }) {
+  if (weights) settings.weights = absolute(weights, true);
+  if (runtime) settings.runtime = absolute(runtime, true);
+  if (purpose) settings.for = purpose;
+}
+
+let start = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+
+/** Another worker for all that follows: see ort.js. @param {() => Worker} another */
+export function runIn(another) {
+  start = another;
+  worker = undefined; // what it is still doing it does to the end
 }
 
 /** @type {Worker | undefined} */
 let worker;
 let count = 0;
-/** @type {Map<number, (answer: import("./worker.js").Answer) => void>} */
+/** @type {Map<number, (answer: import("./jobs.js").Answer) => void>} */
 const waiting = new Map();
 
 function started() {
   if (!worker) {
-    worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    worker = start();
     worker.onmessage = ({ data }) => waiting.get(data.id)?.(data);
     worker.onerror = (event) => {
       // Nothing more will come from it: the next picture starts another.
@@ -102,8 +122,8 @@ export function shrink(source, options) {
  * @param {object} task What the worker shall do.
  * @returns {Promise<any>}
  */
-function ask(source, { for: purpose = "fidelity", weights, backend = "auto", onProgress, signal }, task) {
-  const base = weights ? absolute(weights, true) : folder;
+function ask(source, { for: purpose = settings.for, weights, backend = "auto", onProgress, signal }, task) {
+  const folder = weights ? absolute(weights, true) : settings.weights;
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const id = count++;
@@ -127,8 +147,10 @@ function ask(source, { for: purpose = "fidelity", weights, backend = "auto", onP
     worker.postMessage({
       id,
       source: source instanceof Blob ? source : absolute(source),
-      manifest: new URL(`restoration-${purpose}.json`, base).href,
+      folder,
+      purpose,
       backend,
+      runtime: settings.runtime,
       ...task,
     });
   });

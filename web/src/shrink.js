@@ -5,7 +5,7 @@ import { decode } from "./decode.js";
 import { restoring } from "./enhancer.js";
 import { BDFlowError } from "./errors.js";
 import { DOMAINS, FACTORS, inspect, multiples, pack } from "./inspect.js";
-import { shrunk } from "./lanczos.js";
+import { shrunk } from "./resample.js";
 
 /**
  * @typedef {object} Target
@@ -41,7 +41,7 @@ export async function* shrinking({ data, width, height }, network, { bytes, doma
     const file = await fitting(shrunk(image, [large, small]), payload, bytes, type);
     yield tried / factors.length;
     if (!file) continue;
-    const header = inspect(file);
+    const header = /** @type {import("./inspect.js").Thumbnail} */ (inspect(file));
     const steps = restoring(await decode(file, header), header, network);
     for (let step = await steps.next(); ; step = await steps.next()) {
       if (!step.done) {
@@ -61,7 +61,7 @@ export async function* shrinking({ data, width, height }, network, { bytes, doma
 
 /**
  * The file of the best quality that fits; null where none does.
- * @param {import("./lanczos.js").Samples} thumbnail
+ * @param {import("./resample.js").Samples} thumbnail
  * @param {Uint8Array} payload
  * @param {number} most Bytes.
  * @param {string} type

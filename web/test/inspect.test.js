@@ -64,8 +64,8 @@ test("of a thumbnail that was saved anew without loss the codec is not known", (
 });
 
 test("what is no such file, cut short, doubled, or of another size is refused", () => {
-  assert.throws(() => inspect(new TextEncoder().encode("<html>404")), /not an AVIF, WebP or JPEG/);
-  assert.throws(() => inspect(new Uint8Array()), /not an AVIF, WebP or JPEG/);
+  assert.throws(() => inspect(new TextEncoder().encode("<html>404")), /not an AVIF, WebP, JPEG or PNG/);
+  assert.throws(() => inspect(new Uint8Array()), /not an AVIF, WebP, JPEG or PNG/);
   for (const { file: name, format } of vectors.files) {
     const bytes = file(name);
     if (format !== "JPEG") assert.throws(() => inspect(bytes.slice(0, -1)), /damaged or cut short/);

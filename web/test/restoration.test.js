@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { cell, restoring } from "../src/enhancer.js";
 import { FACTORS, inspect } from "../src/inspect.js";
-import { enlarged } from "../src/lanczos.js";
+import { enlarged } from "../src/resample.js";
 import { Network } from "../src/network.js";
 import { cut } from "../src/tiles.js";
 import { Wasm } from "../src/wasm.js";

@@ -203,13 +203,13 @@ def export(
 ) -> None:
     """Write a run's weights as a model folder and check its graphs against torch. Needs bdflow[train].
 
-    With --web: write the weights of a model that restores thumbnails for web pages. Needs nothing more.
+    With --web: write a model for web pages. Needs nothing more.
 
     Args:
         run: The run folder that `bdflow train` wrote; for --web a built-in model or a model folder.
         output: The model folder.
-        web: The folder for a page's weights: MODEL.json, and the file of numbers that it names.
-        precision: Of a page's weights; float16 takes twice as many bytes.
+        web: The folder for a page's models: MODEL.json, and the files that it names.
+        precision: Of a restoration network in a page; float16 takes twice as many bytes. A PNG's model is copied.
         trust: Take a model folder that did not come with bdflow.
     """
     if (output is None) == (web is None):

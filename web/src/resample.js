@@ -1,7 +1,30 @@
-/** Enlargement as Pillow's 8-bit LANCZOS does it, rows first; see `enlarged` in src/bdflow/enhancer.py. */
+/** Resampling as Pillow's 8-bit LANCZOS and BICUBIC do it, rows first; see `enlarged` in src/bdflow/enhancer.py. */
 
-const SUPPORT = 3; // pixels of a thumbnail, each way, that a pixel of its enlargement depends on
+/**
+ * @typedef {object} Filter
+ * @property {number} support Pixels, each way, that a pixel of an enlargement depends on.
+ * @property {(x: number) => number} weight
+ */
+
 const BITS = 22; // of Pillow's weights
+
+/** @type {Filter} */
+const LANCZOS = {
+  support: 3,
+  weight: (x) => (-3 <= x && x < 3 ? sinc(x) * sinc(x / 3) : 0),
+};
+
+/** Keys's, with a = -0.5. @type {Filter} */
+export const BICUBIC = {
+  support: 2,
+  weight: (x) => {
+    const d = Math.abs(x);
+    return d < 1 ? (1.5 * d - 2.5) * d * d + 1 : d < 2 ? ((-0.5 * d + 2.5) * d - 4) * d + 2 : 0;
+  },
+};
+
+/** @param {number} x */
+const sinc = (x) => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
 
 /**
  * @typedef {object} Samples Bytes, row by row, so many channels to a pixel.
@@ -18,18 +41,19 @@ const BITS = 22; // of Pillow's weights
  * @param {[number, number]} rows Of the enlargement, from a multiple of the factor's numerator on; beyond the
  *   thumbnail's end its edge is repeated.
  * @param {[number, number]} columns
+ * @param {Filter} [filter]
  * @returns {Samples & { data: Uint8Array }}
  */
-export function enlarged(image, factor, rows, columns) {
+export function enlarged(image, factor, rows, columns, filter = LANCZOS) {
   const right = Math.min(columns[1], Math.floor(image.width * factor));
   const bottom = Math.min(rows[1], Math.floor(image.height * factor));
   const [left, rightEnd, upper, lower] = [columns[0], right, rows[0], bottom].map((edge) =>
     Math.floor(edge / factor),
   );
-  const first = factor === 1 ? upper : Math.max(0, upper - SUPPORT);
-  const last = factor === 1 ? lower : Math.min(image.height, lower + SUPPORT);
-  const across = taps(image.width, left, rightEnd, right - columns[0]);
-  const down = taps(last - first, upper - first, lower - first, bottom - rows[0]);
+  const first = factor === 1 ? upper : Math.max(0, upper - filter.support);
+  const last = factor === 1 ? lower : Math.min(image.height, lower + filter.support);
+  const across = taps(image.width, left, rightEnd, right - columns[0], filter);
+  const down = taps(last - first, upper - first, lower - first, bottom - rows[0], filter);
   return continued(resampled(image, [first, last], across, down), columns[1] - columns[0], rows[1] - rows[0]);
 }
 
@@ -42,8 +66,8 @@ export function enlarged(image, factor, rows, columns) {
  */
 export function shrunk(image, [large, small]) {
   const [width, height] = [image.width, image.height].map((side) => Math.ceil(side / large) * large);
-  const across = taps(width, 0, width, (width / large) * small);
-  const down = taps(height, 0, height, (height / large) * small);
+  const across = taps(width, 0, width, (width / large) * small, LANCZOS);
+  const down = taps(height, 0, height, (height / large) * small, LANCZOS);
   return resampled(continued(image, width, height), [0, height], across, down);
 }
 
@@ -93,18 +117,19 @@ function clipped(sum) {
  * @param {number} from Where the part that is enlarged begins.
  * @param {number} to Where it ends.
  * @param {number} count Pixels that it becomes.
+ * @param {Filter} filter
  * @returns {Tap[]}
  */
-function taps(size, from, to, count) {
+function taps(size, from, to, count, filter) {
   const scale = (to - from) / count;
   const stretch = Math.max(1, scale); // of the window, where it antialiases
-  const support = SUPPORT * stretch;
+  const support = filter.support * stretch;
   return Array.from({ length: count }, (_, x) => {
     if (scale === 1) return { start: from + x, weights: Int32Array.of(1 << BITS) };
     const center = from + (x + 0.5) * scale;
     const start = Math.max(0, Math.trunc(center - support + 0.5));
     const end = Math.min(size, Math.trunc(center + support + 0.5));
-    const values = Array.from({ length: end - start }, (_, i) => lanczos((i + start - center + 0.5) / stretch));
+    const values = Array.from({ length: end - start }, (_, i) => filter.weight((i + start - center + 0.5) / stretch));
     const total = values.reduce((sum, value) => sum + value, 0);
     return {
       start,
@@ -115,12 +140,6 @@ function taps(size, from, to, count) {
     };
   });
 }
-
-/** @param {number} x */
-const lanczos = (x) => (-SUPPORT <= x && x < SUPPORT ? sinc(x) * sinc(x / SUPPORT) : 0);
-
-/** @param {number} x */
-const sinc = (x) => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
 
 /**
  * A picture that goes on with its last column and row.
