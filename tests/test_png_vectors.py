@@ -1,4 +1,4 @@
-"""PNG files of version 1 for other languages: `vectors/pngs.json`, which the JavaScript package reads, too."""
+"""PNG files of version 1 for other languages: `vectors/pngs.json`, which web/test reads, too."""
 
 import base64
 import io

@@ -195,7 +195,7 @@ ORT = ROOT / "web" / "node_modules" / "onnxruntime-web"
 def test_own_kernels_are_onnx_runtimes_within_a_level(tmp_path):
     """The oracle: the graph of restoration-fidelity on onnxruntime-web, beside the package's kernels."""
     if not ORT.is_dir() or not shutil.which("wasm-ld"):
-        pytest.skip("the JavaScript kernels were not tested: run npm ci in web/, with node, clang and lld at hand")
+        pytest.skip("the kernels were not tested: run npm ci in web/, with node, clang and lld at hand")
     subprocess.run(["node", "build.js", "kernels"], cwd=ROOT / "web", check=True)
     model = zoo.find_restoration()
     y, x = np.mgrid[:72, :104]
@@ -204,7 +204,9 @@ def test_own_kernels_are_onnx_runtimes_within_a_level(tmp_path):
     (tmp_path / "samples").write_bytes(photo.astype(np.uint8).tobytes())
     manifest = json.loads(web.export_web(model, tmp_path, "float16").read_text())
     command = ["node", "oracle.js", model.folder, tmp_path / manifest["file"], tmp_path / "samples"]
-    done = subprocess.run([*command, "72", "104"], cwd=ROOT / "web", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "72", "104"], cwd=ROOT / "web", capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["furthest"] <= 1

@@ -1,122 +1,18 @@
 """<bd-img> and restore() in Chromium, under a strict Content-Security-Policy."""
 
 import base64
-import contextlib
-import functools
-import http.server
 import json
-import shutil
-import subprocess
-import threading
 import zlib
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from thumbnails import photo, thumbnail
+from web_page import SMALL, VECTORS, image, natural, wait
 
-from bdflow import zoo
 from bdflow.container import read
-from bdflow.images import Picture
 from bdflow.metrics import psnr
-from bdflow.rescaler import Rescaler
 from bdflow.smallfile.thumbnail import Thumbnail
-from bdflow.web import export_web
-
-ROOT = Path(__file__).parents[1]
-VECTORS = Path(__file__).parent / "vectors"
-POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self';"
-    " img-src 'self' blob:; style-src 'self'"
-)
-SMALL = thumbnail(photo(90, 120), "WebP", 3)
-PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="icon.webp">
-<script type="module" src="page.js"></script><body>"""
-SCRIPT = """import "./bdflow/element.js"; import { configure } from "./bdflow/index.js";
-configure({ weights: "weights", for: "fidelity" });
-window.heard = [];
-for (const name of ["bdprogress", "bdrestored", "bderror"])
-  addEventListener(name, ({ target, detail }) => heard.push([name, target.id, String(detail.error)]));"""
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Every answer carries the policy."""
-
-    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".avif": "image/avif"}
-
-    def end_headers(self):
-        self.send_header("Content-Security-Policy", POLICY)
-        self.send_header("Cache-Control", "no-store")
-        super().end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """A folder that is served, and its address."""
-    if not all(map(shutil.which, ("node", "clang", "wasm-ld"))):
-        pytest.skip("<bd-img> was not tested: its kernels need node, clang and lld")
-    subprocess.run(["node", "build.js", "kernels"], cwd=ROOT / "web", check=True)
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "bdflow").symlink_to(ROOT / "web" / "src")
-    (folder / "vectors").symlink_to(VECTORS)
-    shutil.copytree(VECTORS / "int8", folder / "weights")
-    for name in ("small.webp", "icon.webp"):
-        (folder / name).write_bytes(SMALL.data)
-    (folder / "page.js").write_text(SCRIPT)
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def opened(browser, site):
-    """Opens a page of some HTML; what it complains of, but for what is expected, fails the test."""
-    folder, address = site
-    with contextlib.ExitStack() as contexts:
-
-        def load(html: str, *, expected: str | None = None, **settings):
-            (folder / "index.html").write_text(PAGE + html)
-            context = browser.new_context(viewport={"width": 600, "height": 500}, **settings)
-            contexts.callback(context.close)
-            view, said = context.new_page(), []
-            view.on("pageerror", lambda error: said.append(str(error)))
-            view.on("console", lambda message: said.append(message.text))
-            contexts.callback(complain, said, expected)
-            view.goto(f"{address}/index.html")
-            return view
-
-        yield load
-
-
-def complain(said: list[str], expected: str | None) -> None:
-    assert [text for text in said if not expected or expected not in text] == []
-
-
-def image(name: str = "small.webp", more: str = "", size: str = 'width="120" height="90"') -> str:
-    return f'<bd-img {more}><img src="{name}" {size} alt="waves"></bd-img>'
-
-
-def natural(view) -> list[int]:
-    return view.locator("img").first.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-
-
-def wait(view, name: str, count: int = 1) -> list:
-    """Until so many events were heard; the page's policy forbids playwright's own way."""
-    for _ in range(600):
-        heard = [each for each in view.evaluate("() => window.heard ?? []") if each[0] == name]
-        if len(heard) >= count:
-            return heard
-        view.wait_for_timeout(50)
-    raise AssertionError(f"heard only {view.evaluate('() => window.heard')}")
 
 
 def test_the_photograph_takes_the_thumbnails_place_without_a_jump(opened):
@@ -306,66 +202,3 @@ def test_forms_cancelling_and_a_missing_file(opened):
     assert (kind, width, height, cancelled, again) == ("image/jpeg", 120, 90, "AbortError", 120)
     assert missing.startswith("BDFlowError: ")
     assert missing.endswith("nowhere.webp cannot be fetched (404)")
-
-
-# PNG files, by bdflow/ort
-
-UPSCALED = """async ({ names, ort }) => {
-  const { configure, restore } = await import("/bdflow/index.js");
-  if (ort) await import("/bdflow/ort.js");
-  configure({ weights: "/models", runtime: "/ort" });
-  const found = [];
-  for (const name of names)
-    found.push(await restore(`/${name}`, { as: "pixels" }).then(({ data }) => Array.from(data), (error) => error.message));
-  return found;
-}"""
-
-
-def test_pngs_are_restored_by_onnx_runtime_as_python_does_it(opened, site):
-    runtime = ROOT / "web" / "node_modules" / "onnxruntime-web" / "dist"
-    if not runtime.is_dir():
-        pytest.skip("bdflow/ort was not tested: run npm ci in web/")
-    folder = site[0]
-    if not (folder / "ort").exists():
-        (folder / "ort").symlink_to(runtime)
-    model = zoo.find("photos-x2")
-    export_web(model, folder / "models")
-    rescaler, waves = Rescaler(model, threads=1), photo(91, 120)
-    veil = np.arange(91 * 120).reshape(91, 120) // 50 % 256
-    pictures = {
-        "colours.png": waves,
-        "veiled.png": replace(waves, alpha=veil.astype(np.uint8)),
-        "gray.png": Picture(waves.rgb[..., :1].repeat(3, axis=2), gray=True),
-    }
-    expected = {}
-    for name, picture in pictures.items():
-        small = rescaler.downscale(picture)
-        small.save(folder / name, overwrite=True)
-        expected[name] = np.asarray(rescaler.upscale(small).convert("RGBA"), int).ravel()
-    small = rescaler.downscale(waves)
-    replace(small, weights=bytes(8)).save(folder / "of-others.png", overwrite=True)
-    replace(small, model="unknown").save(folder / "unknown.png", overwrite=True)
-    view = opened("", expected="404")
-    asked = {"names": [*expected, "of-others.png", "unknown.png"], "ort": True}
-    *found, of_others, unknown = view.evaluate(UPSCALED, asked)
-    for pixels, (name, wanted) in zip(found, expected.items(), strict=True):
-        assert isinstance(pixels, list), f"{name}: {pixels}"
-        assert np.abs(np.array(pixels) - wanted).max() <= 1, name
-    assert of_others.startswith("made by other weights of photos-x2 than ")
-    assert unknown.endswith("/models/unknown.json cannot be fetched (404)")
-
-
-def test_a_png_without_onnx_runtime_says_what_to_import(opened, site):
-    (site[0] / "golden.png").write_bytes((VECTORS.parent / "golden" / "v1-rgb.png").read_bytes())
-    (said,) = opened("").evaluate(UPSCALED, {"names": ["golden.png"], "ort": False})
-    assert said == (
-        "a PNG of the model portraits-x8, which ONNX Runtime computes: import \"bdflow/ort\" into the page"
-    )
-
-
-def test_an_ordinary_png_is_left_alone(opened, site):
-    photo(90, 120).to_pil().save(site[0] / "ordinary.png")
-    view = opened(image("ordinary.png") + image(more='id="small"'))
-    assert wait(view, "bdrestored")[0][1] == "small"
-    assert view.locator("img").first.get_attribute("src") == "ordinary.png"
-    assert view.evaluate("() => heard.filter(([name]) => name === 'bderror')") == []

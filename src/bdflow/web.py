@@ -2,8 +2,8 @@
 
 ``NAME.json`` is what a page asks for: it tells each file's name, bytes and SHA-256. Files are named after
 their digest. A restoration network is one file of the safetensors format, in float16 or int8, which the
-JavaScript package computes with by itself (``web/src/weights.js``). A PNG's model is two, the graph ``up`` and
-the weights that it points into, as they are: for ONNX Runtime (``web/src/ort-worker.js``).
+JavaScript package computes with by itself (``web/src/weights.js``). A PNG's model is two, the graph ``up``
+and the weights that it points into, as they are: for ONNX Runtime (``web/src/ort-worker.js``).
 """
 
 import hashlib

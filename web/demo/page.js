@@ -1,76 +1,101 @@
-// The page's own part: bytes and times below each picture, the thumbnail while one is pressed; one's own photograph.
+// The page's own part: bytes counted, sliders between restored and rival, and one's own photograph.
 
 import "./bdflow/element.js";
-import { inspect, restore, shrink } from "./bdflow/index.js";
+import { configure, inspect, restore, shrink } from "./bdflow/index.js";
 
-let bytes = 0;
-const total = /** @type {HTMLElement} */ (document.querySelector("#total"));
+const element = (/** @type {string} */ selector, /** @type {ParentNode} */ within = document) =>
+  /** @type {any} */ (within.querySelector(selector));
+const counted = (/** @type {number} */ bytes) => `${bytes.toLocaleString("en")} bytes`;
+
+const purpose = element("main").dataset.for;
+configure({ for: purpose });
+
+// What was fetched
+
+const sizes = new Map(); // of pictures, by address
+let network = 0;
+async function count(/** @type {string} */ address) {
+  network ||= (await (await fetch(`bdflow/weights/restoration-${purpose}.json`)).json()).bytes;
+  sizes.set(address, (await (await fetch(address)).blob()).size); // out of the browser's cache
+  const pictures = [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  element("#total").textContent =
+    `${sizes.size} pictures restored, ${counted(pictures)} in all; and once ${counted(network)} of network.`;
+}
+
+// The gallery
+
+/** What stands on the left: the file itself, or the plain AVIF, which bdflow enlarges without a network. */
+async function showRival(/** @type {any} */ figure) {
+  const rival = element(".rival", figure);
+  const kind = element("[name=rival]:checked").value;
+  const source = rival.dataset[kind];
+  if (rival.dataset.shown === source) return;
+  rival.dataset.shown = source;
+  URL.revokeObjectURL(rival.src);
+  rival.src = kind === "small" ? source : URL.createObjectURL(await restore(source));
+  rival.hidden = false;
+}
 
 for (const figure of document.querySelectorAll("#pictures figure")) {
-  const button = /** @type {HTMLButtonElement} */ (figure.querySelector("button"));
-  const caption = /** @type {HTMLElement} */ (figure.querySelector("figcaption"));
-  const format = caption.textContent;
-  const source = /** @type {HTMLImageElement} */ (figure.querySelector("img")).src;
+  const [slider, caption, rival] = [element("input", figure), element("figcaption", figure), element(".rival", figure)];
+  const said = caption.textContent;
   let started = 0;
-  figure.addEventListener("bdprogress", ({ detail: { share, stage } }) => {
-    started ||= performance.now();
-    caption.textContent = `${format}: ${stage === "weights" ? "fetching the network" : "restoring"}, ${Math.round(100 * share)} %`;
-  });
-  figure.addEventListener("bderror", ({ detail: { error } }) => (caption.textContent = `${format}: ${error.message}`));
-  figure.addEventListener("bdrestored", async ({ detail: { header } }) => {
-    const size = (await (await fetch(source)).blob()).size;
-    bytes += size;
+  figure.addEventListener("bdprogress", () => (started ||= performance.now()));
+  figure.addEventListener("bderror", ({ detail: { error } }) => (caption.textContent = error.message));
+  figure.addEventListener("bdrestored", ({ detail: { header } }) => {
     const seconds = ((performance.now() - started) / 1000).toFixed(2);
-    caption.textContent =
-      `${format}: ${size.toLocaleString("en")} bytes, ${header.thumbnail.join("x")} pixels,` +
-      ` restored to ${header.size.join("x")} in ${seconds} s`;
-    total.textContent = `${bytes.toLocaleString("en")} bytes of pictures so far.`;
-    if (!figure.querySelector(".thumbnail")) {
-      const thumbnail = new Image();
-      thumbnail.src = source;
-      thumbnail.alt = "";
-      thumbnail.className = "thumbnail";
-      button.append(thumbnail);
-    }
+    caption.textContent = `${said}, restored to ${header.size.join("x")} in ${seconds} s`;
+    count(rival.dataset.small);
   });
-  button.addEventListener("click", () =>
-    button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true")),
-  );
+  slider.addEventListener("input", () => {
+    rival.style.setProperty("--left", `${slider.value}%`);
+    slider.setAttribute("aria-valuetext", `restored from ${slider.value} % of the width on`);
+    showRival(figure);
+  });
 }
 
-const state = /** @type {HTMLElement} */ (document.querySelector("#state"));
-const own = /** @type {HTMLElement} */ (document.querySelector("#own"));
+for (const radio of document.querySelectorAll("[name=rival]"))
+  radio.addEventListener("change", () => {
+    for (const figure of document.querySelectorAll("#pictures figure"))
+      if (!element(".rival", figure).hidden) showRival(figure);
+  });
+
+// One's own photograph
+
+const [state, own] = [element("#state"), element("#own")];
 let controller = new AbortController();
 
-/** @param {string} name @param {Blob} blob @param {string} said */
-function show(name, blob, said) {
-  const image = /** @type {HTMLImageElement} */ (own.querySelector(`#${name}`));
+function show(/** @type {string} */ name, /** @type {Blob} */ blob, /** @type {string} */ said) {
+  const image = element(`#${name}`, own);
   URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(blob);
-  /** @type {HTMLElement} */ (image.parentElement?.querySelector("span")).textContent = `: ${said}`;
+  element("span", image.parentElement).textContent = `: ${said}`;
+  own.hidden = false;
 }
 
-document.querySelector("form")?.addEventListener("change", async ({ currentTarget }) => {
-  const { file, bytes: budget, domain } = /** @type {any} */ (currentTarget);
-  const [photograph] = file.files;
+element("form").addEventListener("change", async ({ currentTarget }) => {
+  const [photograph] = currentTarget.file.files;
   if (!photograph) return;
   controller.abort();
   controller = new AbortController();
   const { signal } = controller;
-  const onProgress = (/** @type {number} */ share) => (state.textContent = `Shrinking and restoring, ${Math.round(100 * share)} %`);
-  try {
-    const small = await shrink(photograph, { bytes: Number(budget.value), domain: domain.value, signal, onProgress }).catch(
-      (error) => {
-        if (!/cannot write/.test(error.message)) throw error; // Safari writes no WebP
-        return shrink(photograph, { bytes: Number(budget.value), domain: domain.value, type: "image/jpeg", signal, onProgress });
-      },
-    );
+  /** @type {(name: string, domain: any, type: any) => Promise<void>} */
+  const make = async (name, domain, type) => {
+    const onProgress = (/** @type {number} */ share) => (state.textContent = `${name}: ${Math.round(100 * share)} %`);
+    const small = await shrink(photograph, { bytes: Number(currentTarget.bytes.value), domain, type, signal, onProgress });
     const { size, thumbnail } = inspect(new Uint8Array(await small.arrayBuffer()));
     const result = await restore(small, { signal });
-    own.hidden = false;
-    show("original", photograph, `${photograph.size.toLocaleString("en")} bytes, ${size.join("x")}`);
-    show("small", small, `${small.size.toLocaleString("en")} bytes, ${thumbnail.join("x")}`);
-    show("result", result, size.join("x"));
+    show(name, result, `${counted(small.size)}, ${thumbnail.join("x")} to ${size.join("x")}`);
+  };
+  try {
+    show("original", photograph, counted(photograph.size));
+    const domain = currentTarget.domain.value;
+    await make("result", domain, "image/webp").catch((error) => {
+      if (!/cannot write/.test(error.message)) throw error; // Safari writes no WebP
+      return make("result", domain, "image/jpeg");
+    });
+    await make("jpeg", "plain", "image/jpeg");
+    await make("webp", "plain", "image/webp");
     state.textContent = "Done.";
   } catch (error) {
     if (!signal.aborted) state.textContent = /** @type {Error} */ (error).message;

@@ -33,7 +33,11 @@ export class BdImg extends HTMLElement {
   /** @type {string | undefined} */ #restored; // the address of the small file that is shown restored
   /** @type {string | undefined} */ #shown; // the photograph's own
   /** @type {{ source: string, controller: AbortController } | undefined} */ #running;
-  /** @type {string | undefined} */ #failed; // is not tried again by itself
+  /** @type {string | undefined} */ #failed; // is not tried again by itself, until there is a connection again
+  #online = () => {
+    this.#failed = undefined;
+    this.#look();
+  };
 
   constructor() {
     super();
@@ -42,10 +46,12 @@ export class BdImg extends HTMLElement {
   }
 
   connectedCallback() {
+    addEventListener("online", this.#online);
     this.#look();
   }
 
   disconnectedCallback() {
+    removeEventListener("online", this.#online);
     if (this.image) observer.unobserve(this.image);
     this.near = false;
     if (this.#shown) URL.revokeObjectURL(this.#shown);
@@ -93,11 +99,10 @@ export class BdImg extends HTMLElement {
     this.#running = running;
     const { signal } = running.controller;
     try {
-      const response = await fetch(source, {
-        signal,
-        credentials: image.crossOrigin === "use-credentials" ? "include" : "same-origin",
-      });
-      if (!response.ok) throw new BDFlowError(`${source} cannot be fetched (${response.status})`);
+      const credentials = image.crossOrigin === "use-credentials" ? "include" : "same-origin";
+      const response = await fetch(source, { signal, credentials }).catch(() => null);
+      const why = response?.status ?? "no connection, or its server allows no CORS";
+      if (!response?.ok) throw new BDFlowError(`${source} cannot be fetched (${why})`);
       const file = await response.blob();
       const stripped = {
         scale: this.hasAttribute("scale") ? Number(this.getAttribute("scale")) : undefined,

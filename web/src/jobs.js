@@ -81,20 +81,20 @@ async function restored(job, signal, report, upscale) {
 
 /** @param {Uint8Array<ArrayBuffer>} bytes @param {import("./inspect.js").Thumbnail} header @param {Restoring} job @param {(share: number) => void} report */
 async function enhance(bytes, header, job, report) {
-  const network = header.domain === "plain" ? null : await networkOf(job, report);
+  const network = await networkOf(job, header.domain, report);
   return (async function* () {
     return yield* restoring(await decode(bytes, header), header, network);
   })();
 }
 
-/** @param {Common} job @param {(share: number) => void} report */
-const networkOf = ({ folder, purpose, backend }, report) =>
-  findNetwork(new URL(`restoration-${purpose}.json`, folder).href, backend, report);
+/** @param {Common} job @param {import("./inspect.js").Domain} domain @param {(share: number) => void} report */
+const networkOf = async ({ folder, purpose, backend }, domain, report) =>
+  domain === "plain" ? null : findNetwork(new URL(`restoration-${purpose}.json`, folder).href, backend, report);
 
 /** @param {Shrinking} job @param {AbortSignal} signal @param {Report} report */
 async function shrunk(job, signal, report) {
   const bytes = await bytesOf(job.source, signal);
-  const network = await networkOf(job, report("weights"));
+  const network = await networkOf(job, job.target.domain, report("weights"));
   return inTurn(async () =>
     finish(shrinking(await decodePhotograph(bytes), network, job.target), signal, report("picture")),
   );

@@ -105,8 +105,8 @@ export function restore(source, options = {}) {
  * Shrink a photograph into a small file of at most so many bytes, as for an upload. Factor and quality are those that
  * restore closest; a megapixel takes as long as some four restorations.
  * @param {Blob | string | URL} source A picture that the browser can decode, opaque.
- * @param {Computing & { bytes: number, domain?: "photos" | "portraits", type?: "image/webp" | "image/jpeg" }} options
- *   `domain`: what it shall be restored as; `photos` unless told. `type`: `image/webp` unless told, which Safari cannot
+ * @param {Computing & { bytes: number, domain?: Domain, type?: "image/webp" | "image/jpeg" }} options
+ *   `domain`: what it shall be restored as; `photos` unless told, `plain` for no network. `type`: `image/webp` unless told, which Safari cannot
  *   write.
  * @returns {Promise<Blob>}
  * @throws {BDFlowError} As `restore`; and where so few bytes do not do.

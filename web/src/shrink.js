@@ -10,7 +10,7 @@ import { shrunk } from "./resample.js";
 /**
  * @typedef {object} Target
  * @property {number} bytes That the file may have, everything counted.
- * @property {"photos" | "portraits"} domain
+ * @property {import("./inspect.js").Domain} domain
  * @property {"image/webp" | "image/jpeg"} type
  */
 
@@ -20,7 +20,7 @@ const PATIENCE = 2; // factors that may restore worse than the best before it, u
 /**
  * Shrink a photograph: by each factor to the best quality that fits, of which the one is taken that restores closest.
  * @param {ImageData} photograph Opaque.
- * @param {import("./network.js").Network} network
+ * @param {import("./network.js").Network | null} network Not needed where the domain is `plain`.
  * @param {Target} target
  * @returns {AsyncGenerator<number, Blob>} The share that is done at most; at last the file.
  */

@@ -209,7 +209,7 @@ def export(
         run: The run folder that `bdflow train` wrote; for --web a built-in model or a model folder.
         output: The model folder.
         web: The folder for a page's models: MODEL.json, and the files that it names.
-        precision: Of a restoration network in a page; float16 takes twice as many bytes. A PNG's model is copied.
+        precision: Of a page's restoration network; float16 takes twice as many bytes.
         trust: Take a model folder that did not come with bdflow.
     """
     if (output is None) == (web is None):
