@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import browser
 import first_picture
 import models
 import performance
@@ -199,6 +200,9 @@ def main() -> None:
     limits.write_text(fill(limits.read_text(), "decoders", decoders()))
     large = ROOT / "docs" / "sizes.md"
     large.write_text(fill(large.read_text(), "halos", halos()))
+    web, measured = ROOT / "docs" / "web.md", ROOT / "results" / "web.json"
+    text = fill(web.read_text(), "costs", browser.costs(measured))
+    web.write_text(fill(text, "paid back", browser.paid_back(measured)))
     page.write_page(ROOT / "results", ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))

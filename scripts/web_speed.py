@@ -65,7 +65,14 @@ def main() -> None:
     model = zoo.find(arguments.model, trust=arguments.trust)
     subprocess.run(["node", "build.js"], cwd=WEB, check=True)
     rows = [measure(model, side, arguments.rounds) for side in arguments.side]
-    result = {"model": model.name, "config": model.metadata["model"], "bytes": sizes(model), "speed": rows}
+    random = model.metadata["training"]["data"].startswith("none")  # one that stands in for another
+    result = {
+        "model": model.name,
+        "random weights": random,
+        "config": model.metadata["model"],
+        "bytes": sizes(model),
+        "speed": rows,
+    }
     result |= {"payback": paybacks(model), "environment": environment()}
     text = json.dumps(result, indent=1) + "\n"
     print(text)
@@ -96,6 +103,7 @@ def paybacks(model: zoo.Model) -> list[dict[str, object]]:
     """
     measured = ROOT / "results" / "marks.json"
     found: list[dict[str, object]] = []
+    counted = {model.name: sizes(model)}
     for of_set, rows in by_set(read_results(measured)) if measured.is_file() else ():
         for name in dict.fromkeys([model.name, *marks.models(rows)]):
             shares = {
@@ -107,7 +115,7 @@ def paybacks(model: zoo.Model) -> list[dict[str, object]]:
                 shares["lpips"] = by_eye.mean
             if not shares:
                 continue
-            own = sizes(model if name == model.name else zoo.find(name))
+            own = counted.get(name) or counted.setdefault(name, sizes(zoo.find(name)))
             download = own["code"] + own["weights"]
             for key, share in shares.items():
                 saved_bytes = SMALL_FILE / share - SMALL_FILE

@@ -33,6 +33,9 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(ROOT / "results")
     text = (ROOT / "docs" / "limits.md").read_text()
     assert generate.fill(text, "decoders", generate.decoders()) == text
+    text, measured = (ROOT / "docs" / "web.md").read_text(), ROOT / "results" / "web.json"
+    assert generate.fill(text, "costs", generate.browser.costs(measured)) == text
+    assert generate.fill(text, "paid back", generate.browser.paid_back(measured)) == text
     text = (ROOT / "docs" / "sizes.md").read_text()
     assert generate.fill(text, "halos", generate.halos()) == text
     text = (ROOT / "docs" / "reliability.md").read_text()
