@@ -1,6 +1,6 @@
 """Two frames of the page of `make web`, one above the other: as it is fetched, and restored.
 
-    python scripts/gallery_frames.py build/web docs/gallery.webp [--pictures 6]
+    python scripts/gallery_frames.py build/web docs/gallery.webp [--pictures 3]
 
 Needs Chromium with playwright. The page must be there (`make web`).
 """
@@ -17,7 +17,8 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 MOST = 60_000  # bytes
-STYLE = "#pictures { grid-template-columns: repeat(%d, 1fr) !important } figure label, figcaption { display: none !important }"
+STYLE = """#pictures { grid-template-columns: repeat(%d, 1fr) !important }
+figure label, figcaption { display: none !important }"""
 RESTORED = "(count) => [...document.images].filter((image) => image.src.startsWith('blob:')).length >= count"
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("page", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("--pictures", type=int, default=3)
     arguments = parser.parse_args()
     handler = functools.partial(Quiet, directory=str(arguments.page))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -58,12 +59,14 @@ def main() -> None:
 
 def frame(browser: Browser, address: str, count: int, *, restored: bool) -> Image.Image:
     """The first row of the gallery."""
-    size = {"width": 170 * count, "height": 600}
-    view = browser.new_page(viewport=size, java_script_enabled=restored, bypass_csp=True)
-    view.goto(address, wait_until="load")
+    size = {"width": 340 * count, "height": 600}
+    view = browser.new_page(viewport=size, bypass_csp=True)
+    if not restored:
+        view.route("**/weights/*", lambda route: route.abort())
+    view.goto(address)
     view.add_style_tag(content=STYLE % count)
-    if restored:
-        view.wait_for_function(RESTORED, arg=count, timeout=300_000)
+    while restored and not view.evaluate(RESTORED, count):
+        view.wait_for_timeout(200)
     boxes = [view.locator("#pictures .pair").nth(place).bounding_box() for place in range(count)]
     left, top = boxes[0]["x"], boxes[0]["y"]
     right = boxes[-1]["x"] + boxes[-1]["width"]
