@@ -49,7 +49,7 @@ rivals: .venv-dev/.installed
 WEB_MODEL := $(notdir $(firstword $(wildcard src/bdflow/models/restoration-light) src/bdflow/models/restoration-fidelity))
 web: .venv/.installed
 	cd web && npm ci --ignore-scripts --no-audit --no-fund --silent && node build.js
-	mkdir -p build/web/bdflow
+	mkdir -p build/web/bdflow && rm -f build/web/bdflow/*.js
 	cp web/demo/page.* build/web && cp web/dist/*.js build/web/bdflow
 	.venv/bin/bdflow export $(WEB_MODEL) --web build/web/bdflow/weights
 	.venv/bin/python scripts/gallery.py build/web --model $(WEB_MODEL) $(if $(BDFLOW_DATA),--data $(BDFLOW_DATA))

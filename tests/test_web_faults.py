@@ -38,7 +38,11 @@ def test_on_a_slow_network_thumbnails_stand_and_weights_are_fetched_once(opened)
     held = []
     view.context.route("**/*.safetensors", lambda route: held.append(route))
     view.evaluate("html => (document.body.innerHTML = html)", SIXTY)
-    view.wait_for_timeout(1000)
+    for _ in range(600):
+        if held:
+            break
+        view.wait_for_timeout(50)
+    view.wait_for_timeout(300)
     assert natural(view) == [40, 30]
     assert view.evaluate("() => heard") == []
     assert len(held) == 1
