@@ -92,6 +92,7 @@ def test_another_picture_by_a_script_takes_the_place_of_the_first(opened, site):
 EARLIER = """async () => {
   const cache = await caches.open("bdflow-weights");
   await cache.put("/weights/restoration-fidelity-00000000.safetensors", new Response("an earlier release's"));
+  await cache.put("/weights/restoration-fidelity-b-00000000.safetensors", new Response("another model's"));
 }"""
 
 
@@ -110,7 +111,7 @@ def test_weights_of_a_wrong_hash_are_refused_and_right_ones_kept(opened, site):
         numbers.write_bytes(b"")  # it is in the cache now
         view.reload()
         wait(view, "bdrestored")
-        assert view.evaluate("async () => (await (await caches.open('bdflow-weights')).keys()).length") == 2
+        assert view.evaluate("async () => (await (await caches.open('bdflow-weights')).keys()).length") == 3
         view.context.route("**/weights/*", lambda route: route.abort())  # no network, manifest kept
         view.reload()
         wait(view, "bdrestored")
