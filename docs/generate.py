@@ -20,8 +20,8 @@ from bdflow import zoo
 from bdflow.networks.build import paper_sizes
 from bdflow.report import CARD, card, results
 from bdflow.reproduce import marks, page
-from bdflow.reproduce.grid import by_set, published
-from bdflow.reproduce.results import read
+from bdflow.reproduce.published import published
+from bdflow.reproduce.results import Folder
 from bdflow.rescaler import Rescaler
 
 ROOT = Path(__file__).parent.parent
@@ -46,19 +46,19 @@ def figures() -> str:
     return "\n".join(rows)
 
 
-def saved() -> str:
+def saved(measured: Folder) -> str:
     """The README's table of files in ordinary codecs: bytes beside the best codec's."""
     rows = [
         "| pictures | bits a pixel | bytes for equal PSNR-Y | for equal PSNR-RGB | worst picture |"
         " bytes for equal LPIPS-RGB (`--for look`) |",
         "|---|---|---|---|---|---|",
     ]
-    path = ROOT / "results" / "marks.json"
-    for name, measured in by_set(read(path)) if path.is_file() else ():
-        y, rgb = (marks.saving(measured, zoo.find_restoration().name, key) for key in marks.MEASURES)
+    table = measured.tables.get("marks")
+    for name, of_set in table.by_set() if table else ():
+        y, rgb = (marks.saving(of_set, zoo.find_restoration().name, key) for key in marks.COMPARED)
         if not (y and rgb):
             continue
-        look = marks.share(measured, "restoration-look")
+        look = marks.share(of_set, "restoration-look")
         share = f"{look.mean:.2f} times" if look else "-"
         rows.append(
             f"| {y.count} of {name} | {y.low:.3f} to {y.high:.2f} | {y.mean:+.1f} % | {rgb.mean:+.1f} % |"
@@ -74,8 +74,8 @@ def photos() -> str:
         "| | scale | parameters | bits a pixel of the small picture | Set5 | Set14 | BSD100 |",
         "|---|---|---|---|---|---|---|",
     ]
-    quoted = published()["photos"]
-    for scale in sorted({other["scale"] for other in quoted}):
+    quoted = published().photos
+    for scale in sorted({other.scale for other in quoted}):
         model = zoo.find(f"photos-x{scale}")
         plain, more = results(model)["folders"], refined.measured(model)
         parameters = model.metadata["training"]["parameters"]
@@ -85,9 +85,11 @@ def photos() -> str:
             psnr = [folders[f]["mean"]["psnr_y_cropped"] if f in whole else None for f in sets]
             if whole:
                 rows.append(_photos_row(name, scale, parameters, bits, psnr))
-        for other in (q for q in quoted if q["scale"] == scale):
-            name = f"{other['method']}, quoted"
-            rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
+        rows += [
+            _photos_row(f"{other.method}, quoted", scale, other.parameters, 24, other.psnr)
+            for other in quoted
+            if other.scale == scale
+        ]
     return "\n".join(rows)
 
 
@@ -180,18 +182,18 @@ def fill(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     for model in (*zoo.built_in(), *zoo.built_in_restorations()):
-        if measured := results(model):
-            (model.folder / CARD).write_text(card(model, measured))
+        if evaluation := results(model):
+            (model.folder / CARD).write_text(card(model, evaluation))
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
-    readme = ROOT / "README.md"
+    readme, measured = ROOT / "README.md", Folder.at(ROOT / "results")
     text = fill(readme.read_text(), "quality", figures())
-    text = fill(text, "marks", saved())
+    text = fill(text, "marks", saved(measured))
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     readme.write_text(fill(text, "sizes", sizes()))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
-    (ROOT / "docs" / "studies.md").write_text(studies.page(ROOT / "results"))
+    (ROOT / "docs" / "studies.md").write_text(studies.page(measured))
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
@@ -199,7 +201,7 @@ def main() -> None:
     limits.write_text(fill(limits.read_text(), "decoders", decoders()))
     large = ROOT / "docs" / "sizes.md"
     large.write_text(fill(large.read_text(), "halos", halos()))
-    page.write_page(ROOT / "results", ROOT / "docs")
+    page.write_page(measured, ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))
         first_picture.draw_sheet(Path(sys.argv[1]), ROOT / "docs" / "small-file.jpg")

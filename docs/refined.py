@@ -1,12 +1,12 @@
 """What `bdflow downscale --refine` brings: from results/refined/, which `bdflow evaluate --refine` fills."""
 
+import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from bdflow import zoo
 from bdflow.report import results
-from bdflow.reproduce.results import read
 from bdflow.zoo import Model
 
 FOLDER = Path(__file__).parent.parent / "results" / "refined"
@@ -17,7 +17,7 @@ def measured(model: Model) -> dict[str, Any]:
     path = FOLDER / f"{model.name}.json"
     if not path.is_file():
         return {}
-    document = read(path)
+    document = json.loads(path.read_text())
     if document["weights_sha256"] != model.weights_sha256:
         raise ValueError(f"{path} is of older weights: measure again, or delete it")
     steps = document["settings"]["refine"]

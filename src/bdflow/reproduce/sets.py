@@ -1,7 +1,6 @@
 """Test pictures: the sets of the paper in a folder, or any folder of one's own."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ OTHERS = (
     "photos/div2k", "photos/kodak24",
 )  # fmt: skip
 TRAINING = "portraits/train"
+PAPER_SIDE = 1024  # pixels: Table 6's figures fit only if every picture is first resized to this square
 QUICK_SIDE, QUICK_PICTURES = 192, 1
 BUNDLED = Path(__file__).parent.parent / "assets"
 
@@ -94,16 +94,14 @@ class Sets:
         """`choose` of the known sets, every picture resized to ``side`` x ``side`` pixels."""
         chosen = {}
         for name in (name for name in names if name in self.known):
-            squared = f"{name}@{side}x{side}"
-            samples = _spread(self.known[name], limit)
-            chosen[squared] = tuple(Sample(squared, sample.path, squared=side) for sample in samples)
+            resized, samples = squared(name, side), _spread(self.known[name], limit)
+            chosen[resized] = tuple(Sample(resized, sample.path, squared=side) for sample in samples)
         return chosen
 
 
-def unsquared(name: str) -> str | None:
-    """The set whose pictures, all resized, are the one of this name in `Sets.choose_squared`; else None."""
-    found = re.fullmatch(r"(.+)@(\d+)x\2", name)
-    return found[1] if found else None
+def squared(name: str, side: int = PAPER_SIDE) -> str:
+    """What the set is called whose pictures are all resized to ``side`` x ``side`` pixels."""
+    return f"{name}@{side}x{side}"
 
 
 def _spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
