@@ -7,7 +7,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bdflow.grid import markdown
-from bdflow.reproduce.results import Folder, Study, StudyRow
+from bdflow.reproduce.results import Folder
+from bdflow.reproduce.schemas import Study, StudyRow
 from bdflow.reproduce.tables import TRAINED
 from bdflow.smallfile.thumbnail import FACTORS
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from bdflow.reproduce.facts import AnyFacts
-from bdflow.reproduce.results import Results, Row, Settings, here
+from bdflow.reproduce.schemas import Results, Row, Settings, here
 
 _WEIGHTS = {"weights": "0123456789abcdef", "onnxruntime": "1"}
 _CODED = {"codec": "AVIF", "effort": 7, "pillow": "1"}

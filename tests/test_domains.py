@@ -15,7 +15,8 @@ from bdflow.reproduce import main, tables
 from bdflow.reproduce.external import External
 from bdflow.reproduce.main import Request
 from bdflow.reproduce.plans import MEASURED, Party
-from bdflow.reproduce.results import Results, read
+from bdflow.reproduce.results import read
+from bdflow.reproduce.schemas import Results
 from bdflow.reproduce.sets import Sample
 from bdflow.resize import bicubic_down, bicubic_up
 

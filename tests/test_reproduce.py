@@ -25,7 +25,8 @@ from bdflow.reproduce.external import External
 from bdflow.reproduce.harm import CONDITIONS, gains, losses_of_draws
 from bdflow.reproduce.known import Memory
 from bdflow.reproduce.main import NAMES, Request
-from bdflow.reproduce.results import Folder, Latents, Results, Sizes, Study, parse, read, schema
+from bdflow.reproduce.results import Folder, parse, read, schema
+from bdflow.reproduce.schemas import Latents, Results, Sizes, Study
 from bdflow.reproduce.sets import Sample, find_sets
 from bdflow.resize import bicubic_down
 

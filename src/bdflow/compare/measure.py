@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
 
 from bdflow import measure
 from bdflow.compare.box import Box, choose_box
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.files import named, printable
+from bdflow.grid import Grid
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import FittedTo, Rescaled, rivals
@@ -177,24 +177,24 @@ def _stored(method: str, pixels: Pixels, values: dict[str, float]) -> Stored:
 
 def table(comparison: Comparison) -> Group:
     """What the terminal shows."""
-    rows = Table(title=escape(comparison.title), title_justify="left")
     learned = comparison.stored[0].lpips is not None
-    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned):
-        rows.add_column(heading, justify="right" if heading else "left")
+    headings = ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned)
+    grid = Grid(comparison.title, headings)
     for stored in comparison.stored:
-        rows.add_row(
-            escape(stored.method),
-            f"{stored.bytes:,}",
-            f"{stored.bits_per_pixel:.4f}",
-            f"{stored.psnr_y:.2f} dB",
-            f"{stored.psnr_rgb:.2f} dB",
-            f"{stored.ssim_y:.4f}",
-            *([] if stored.lpips is None else [f"{stored.lpips:.4f}"]),
+        grid.rows.append(
+            (
+                stored.method,
+                f"{stored.bytes:,}",
+                f"{stored.bits_per_pixel:.4f}",
+                f"{stored.psnr_y:.2f} dB",
+                f"{stored.psnr_rgb:.2f} dB",
+                f"{stored.ssim_y:.4f}",
+                *([] if stored.lpips is None else [f"{stored.lpips:.4f}"]),
+            )
         )
-    parts: list[RenderableType] = [rows, escape(comparison.rule)]
-    parts += [escape(f"note: {note}") for note in comparison.notes]
-    parts += [escape(f"without {method}: {why}") for method, why in comparison.skipped.items()]
-    return Group(*parts)
+    lines = [comparison.rule, *(f"note: {note}" for note in comparison.notes)]
+    lines += [f"without {method}: {why}" for method, why in comparison.skipped.items()]
+    return Group(grid.table(), *map(escape, lines))
 
 
 def entry(comparison: Comparison) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bdflow.methods.protocol import Pixels
 from bdflow.reproduce.entries import Entry, Rate, fitted
 from bdflow.reproduce.facts import Enlarged, Fitted
 from bdflow.reproduce.harm import as_pillow_writes, smaller_and_back
-from bdflow.reproduce.results import Results
+from bdflow.reproduce.schemas import Results
 from bdflow.restorer import Restorer
 from bdflow.smallfile import avif
 from bdflow.smallfile.thumbnail import LEARNED, Thumbnail

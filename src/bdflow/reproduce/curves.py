@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bdflow.reproduce.facts import Facts, Family
-from bdflow.reproduce.results import Row
+from bdflow.reproduce.schemas import Row
 
 
 @dataclass(frozen=True)

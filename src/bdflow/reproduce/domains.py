@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from bdflow.grid import Grid, cell
 from bdflow.reproduce.facts import Foreign, Resampling, Trained
 from bdflow.reproduce.published import published
-from bdflow.reproduce.results import Results, Row
+from bdflow.reproduce.schemas import Results, Row
 from bdflow.reproduce.sets import squared
 
 

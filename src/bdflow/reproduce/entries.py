@@ -42,7 +42,7 @@ from bdflow.reproduce.facts import (
     SuperResolved,
 )
 from bdflow.reproduce.harm import Condition
-from bdflow.reproduce.results import Values
+from bdflow.reproduce.schemas import Values
 from bdflow.reproduce.sets import Sample
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled

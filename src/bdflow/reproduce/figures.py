@@ -16,7 +16,7 @@ from bdflow.reproduce import curves
 from bdflow.reproduce.facts import Family, Resampling
 from bdflow.reproduce.harm import gains
 from bdflow.reproduce.published import published
-from bdflow.reproduce.results import Latents, Results, Row
+from bdflow.reproduce.schemas import Latents, Results, Row
 
 with passing_font_list():
     import matplotlib

@@ -10,7 +10,7 @@ from PIL import Image
 from bdflow.codecs import JPEG, WEBP, Codec
 from bdflow.methods.protocol import Pixels
 from bdflow.reproduce.facts import Flow, Resampling, Trained
-from bdflow.reproduce.results import Results
+from bdflow.reproduce.schemas import Results
 
 
 def unchanged(rgb: Pixels) -> Pixels:

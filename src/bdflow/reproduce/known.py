@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bdflow.reproduce.facts import Facts
-from bdflow.reproduce.results import Environment, Folder, Results, Values
+from bdflow.reproduce.results import Folder
+from bdflow.reproduce.schemas import Environment, Results, Values
 
 _Key = tuple[bytes, int, str]  # facts, crop and the picture's digest
 

@@ -12,7 +12,7 @@ from bdflow.errors import BDFlowError
 from bdflow.networks.build import load_model
 from bdflow.networks.wavelets import Haar
 from bdflow.reproduce.entries import Ours
-from bdflow.reproduce.results import Latent, LatentFacts
+from bdflow.reproduce.schemas import Latent, LatentFacts
 from bdflow.reproduce.sets import Sample
 
 EDGES = np.linspace(-2, 2, 161)

@@ -20,8 +20,9 @@ from bdflow.reproduce.external import External
 from bdflow.reproduce.known import Memory
 from bdflow.reproduce.plans import MEASURED, Party
 from bdflow.reproduce.portraits import Portraits
-from bdflow.reproduce.results import Folder, Latents, LatentSettings, Results, Sizes, before, here
+from bdflow.reproduce.results import Folder, before
 from bdflow.reproduce.run import Restored, check_as_many, check_same, measure, settings
+from bdflow.reproduce.schemas import Latents, LatentSettings, Results, Sizes, here
 from bdflow.reproduce.sets import PAPER_SIDE, Sample, Sets, find_sets
 from bdflow.reproduce.sheets import SHEETS, draw, drawn_of
 from bdflow.reproduce.tables import ABLATIONS, STUDY, grids

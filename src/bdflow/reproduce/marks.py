@@ -8,7 +8,7 @@ from statistics import fmean
 from bdflow.grid import Grid
 from bdflow.reproduce.curves import MEASURES, Point, bd_rate, best, rate_at
 from bdflow.reproduce.facts import Coded, Fitted
-from bdflow.reproduce.results import Results, Row
+from bdflow.reproduce.schemas import Results, Row
 
 COMPARED = ("psnr_y", "psnr_rgb")  # picture by picture
 MOST = 2.0  # bits a pixel: up to so many, a rival may reach our LPIPS

@@ -12,7 +12,8 @@ from bdflow.reproduce import curves, figures
 from bdflow.reproduce.facts import Flow, Resampling
 from bdflow.reproduce.harm import gains, losses_of_draws
 from bdflow.reproduce.plans import MEASURED
-from bdflow.reproduce.results import Folder, Latents, Reproduced, Results, Row, Sizes
+from bdflow.reproduce.results import Folder
+from bdflow.reproduce.schemas import Latents, Reproduced, Results, Row, Sizes
 from bdflow.reproduce.sheets import SHEETS
 from bdflow.reproduce.tables import ABLATIONS, STUDY
 from bdflow.reproduce.tables import grids as tables_of

@@ -11,7 +11,8 @@ from bdflow.methods.protocol import Pixels
 from bdflow.reproduce.entries import Entry
 from bdflow.reproduce.facts import Foreign, Trained
 from bdflow.reproduce.known import Memory
-from bdflow.reproduce.results import Digests, Folder, Results, Row, Settings, Values, earlier, here
+from bdflow.reproduce.results import Folder, earlier
+from bdflow.reproduce.schemas import Digests, Results, Row, Settings, Values, here
 from bdflow.reproduce.sets import Sample
 
 Plan = Mapping[str, tuple[Sequence[Sample], Sequence[Entry]]]

@@ -18,8 +18,8 @@ from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.report import contact_sheet
 from bdflow.reproduce.entries import Entry, resampled, restored_elsewhere
 from bdflow.reproduce.plans import Party
-from bdflow.reproduce.results import Row
 from bdflow.reproduce.run import Restored
+from bdflow.reproduce.schemas import Row
 from bdflow.reproduce.sets import Sample
 from bdflow.resize import resize
 

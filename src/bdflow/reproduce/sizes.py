@@ -19,7 +19,7 @@ from bdflow.networks.build import build, count_multiply_adds, count_parameters, 
 from bdflow.networks.config import ModelConfig
 from bdflow.reproduce.entries import Ours
 from bdflow.reproduce.plans import PAPER_SCALES, paper_label
-from bdflow.reproduce.results import Size, SizeFacts, SizeSettings
+from bdflow.reproduce.schemas import Size, SizeFacts, SizeSettings
 
 
 def networks(models: Sequence[Ours]) -> dict[str, ModelConfig]:

@@ -11,7 +11,8 @@ from bdflow.reproduce.facts import Coded, Flow, Resampling
 from bdflow.reproduce.marks import marks
 from bdflow.reproduce.plans import paper_label
 from bdflow.reproduce.published import Variant, published
-from bdflow.reproduce.results import Folder, Latents, Results, Row, Sizes, Study
+from bdflow.reproduce.results import Folder
+from bdflow.reproduce.schemas import Latents, Results, Row, Sizes, Study
 
 STUDY, NETWORKS = "boundary", "networks-portraits"
 ABLATIONS = ("table3", "table4")

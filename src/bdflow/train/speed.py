@@ -31,6 +31,7 @@ from bdflow.codecs import AVIF, JPEG_XL
 from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
+from bdflow.grid import Grid
 from bdflow.metrics import psnr_y
 from bdflow.networks.build import build, count_multiply_adds, load_model
 from bdflow.networks.config import ModelConfig
@@ -276,11 +277,11 @@ def ceiling(result: dict[str, Any]) -> float:
 def table(result: dict[str, Any]) -> Table:
     """What the terminal shows: each median, and for networks the share of the ceiling."""
     top = ceiling(result)
-    shown = Table(title=f"medians of {result['settings']['rounds']} rounds", title_justify="left")
-    for heading in ("", "task", "side", "seconds", "of the ceiling"):
-        shown.add_column(heading, justify="left" if heading in ("", "task") else "right")
+    headings = ("", "task", "side", "seconds", "of the ceiling")
+    grid = Grid(f"medians of {result['settings']['rounds']} rounds", headings, words=(0, 1))
     for row in result["rows"]:
         rate = row.get("multiply_adds_per_second")
         share = f"{100 * rate / top:.0f} %" if rate else ""
-        shown.add_row(row["subject"], row["task"], f"{row['side'] or ''}", f"{row['seconds']:.4f}", share)
-    return shown
+        cells = row["subject"], row["task"], f"{row['side'] or ''}", f"{row['seconds']:.4f}", share
+        grid.rows.append(cells)
+    return grid.table()

@@ -17,6 +17,7 @@ from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.evaluate_budgets import evaluate_model
 from bdflow.files import write_bytes
+from bdflow.grid import Grid
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
 from bdflow.train.config import (
@@ -153,27 +154,29 @@ def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float
 
 def table(rows: list[Row]) -> Table:
     """What the terminal shows: a row for each variant and folder, the mean over seeds, and their spread."""
-    shown = Table(
-        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS-RGB", "bytes"
-    )
+    headings = (
+        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS-RGB", "bytes",
+    )  # fmt: skip
+    grid = Grid("", headings, words=range(len(headings)))
     for folder in rows[0]["folders"]:
         means = {key: summary(rows, folder, key) for key in rows[0]["folders"][folder] if key != "count"}
         for variant, (psnr, spread) in means["psnr_y"].items():
-            runs = [row["steps"] for row in rows if row["variant"] == variant]
-            lpips = f"{means['lpips'][variant][0]:.4f}" if "lpips" in means else ""
-            shown.add_row(
-                variant,
-                folder,
-                str(len(runs)),
-                f"{fmean(runs):,.0f}",
-                f"{psnr:.2f} dB",
-                "" if math.isnan(spread) else f"{spread:.2f}",
-                f"{means['lr_psnr'][variant][0]:.2f} dB" if "lr_psnr" in means else "",
-                f"{means['ssim_y'][variant][0]:.4f}",
-                lpips,
-                f"{means['bytes'][variant][0]:,.0f}",
+            steps = [row["steps"] for row in rows if row["variant"] == variant]
+            grid.rows.append(
+                (
+                    variant,
+                    folder,
+                    str(len(steps)),
+                    f"{fmean(steps):,.0f}",
+                    f"{psnr:.2f} dB",
+                    "" if math.isnan(spread) else f"{spread:.2f}",
+                    f"{means['lr_psnr'][variant][0]:.2f} dB" if "lr_psnr" in means else "",
+                    f"{means['ssim_y'][variant][0]:.4f}",
+                    f"{means['lpips'][variant][0]:.4f}" if "lpips" in means else "",
+                    f"{means['bytes'][variant][0]:,.0f}",
+                )
             )
-    return shown
+    return grid.table()
 
 
 def _train_and_measure(
