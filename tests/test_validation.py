@@ -44,13 +44,32 @@ def test_validation_scores_the_moving_average_and_leaves_training_alone(pictures
     assert_same(*(state(tmp_path / str(every))["model"] for every in (1, 100)))
     run = trainer_of(pictures, tmp_path / "1")
     scores = {}
-    for name, weights in (("ema", run.ema), ("raw", run.raw.state_dict())):
+    for name, weights in (("ema", run.state.ema), ("raw", run.raw.state_dict())):
         model = trainer.network_of(run.config)
         model.load_state_dict(weights)
         scores[name] = trainer.validate(model, run.held_out)[0]["psnr_y"]
     last = next(value for step, name, value in rows(tmp_path / "1") if (step, name) == (STEPS, "psnr_y"))
     assert last == pytest.approx(scores["ema"], rel=1e-5)
     assert abs(scores["ema"] - scores["raw"]) > 1e-3 * scores["ema"]
+
+
+def test_the_weights_of_training_come_back_whatever_happens(pictures, tmp_path, monkeypatch):
+    run = trainer_of(pictures, tmp_path, validate_every=2)
+    trained = []
+
+    def fails():
+        trained.append({key: value.clone() for key, value in run.raw.state_dict().items()})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_scores", fails)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    (shipped,) = trained
+    assert_same(shipped, run.state.ema)
+    weights = dict(run.raw.state_dict())
+    assert any(not torch.equal(weights[key], shipped[key]) for key in weights)
+    run.save()
+    assert_same(dict(state(tmp_path)["model"]), weights)
 
 
 def pixels(x):

@@ -27,7 +27,8 @@ from bdflow.quality.lpips_vgg16 import LPIPSOnVGG16
 from bdflow.smallfile.thumbnail import FORMATS, Domain, Thumbnail, multiples
 from bdflow.train.config import Config, RestorationTrainConfig
 from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
-from bdflow.train.loop import Loop, Precision, Scores
+from bdflow.train.log import Scores
+from bdflow.train.loop import Loop, Precision
 from bdflow.train.optim import make_optimizers
 from bdflow.train.pairs import CACHE, Views
 

@@ -20,6 +20,7 @@ from bdflow.files import write_bytes
 from bdflow.grid import Grid
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
+from bdflow.offline import hidden
 from bdflow.train.config import (
     CardConfig,
     Config,
@@ -34,6 +35,9 @@ from bdflow.train.data import shrink
 from bdflow.train.export import export_run
 from bdflow.train.run import trainer_of
 from bdflow.zoo import find
+
+with hidden("torchmetrics"):
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 Row = dict[str, Any]
 
@@ -112,20 +116,21 @@ def run(
         device: What to train on; ``threads``: on so many of a processor's (None: all).
 
     Returns:
-        All rows, in the order of the study file.
+        All rows, in the order of the study file. Of several processes the first alone writes files.
     """
     if threads:
         torch.set_num_threads(threads)
     study, planned = read_toml(path, Study), list(configurations(path))
     out.mkdir(parents=True, exist_ok=True)
-    if study.test_side:
+    if study.test_side and is_first():
         tests = [_shrunk(folder, out / f"tests-{study.test_side}", study.test_side) for folder in tests]
     known = {(row["variant"], row["seed"]): row for row in _read(results)}
     wanted = {(variant, seed): config for variant, seed, config in planned}
 
+    @rank_zero_only
     def save() -> None:
         rows = [known[key] for key in wanted if key in known]
-        document = {"study": msgspec.to_builtins(study), "rows": rows}
+        document = {"schema": "study-1", "study": msgspec.to_builtins(study), "rows": rows}
         write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
 
     for key, config in wanted.items():
@@ -142,6 +147,11 @@ def run(
         save()
     save()  # the study's own words may have changed, or a variant have gone
     return [known[key] for key in wanted]
+
+
+def is_first() -> bool:
+    """Whether this is the first of the processes that train, or the only one."""
+    return not rank_zero_only.rank
 
 
 def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float, float]]:
@@ -188,11 +198,20 @@ def _train_and_measure(
     limit: int | None,
     say: Callable[[str], None],
 ) -> Row:
+    """One run; of several processes the first exports and measures, and the others wait for its row."""
     cache = None
     if isinstance(config, RestorationTrainConfig):  # one for all variants that learn from the same views
         coded = msgspec.json.encode((config.pairs, config.data.crop))
         cache = out.parent / f"pairs-{hashlib.sha256(coded).hexdigest()[:8]}"
-    trainer_of(config, data, out / "run", device=device, cache=cache, say=say).fit()
+    trainer = trainer_of(config, data, out / "run", device=device, cache=cache, say=say)
+    trainer.fit()
+    row = _export_and_measure(out, tests, limit) if trainer.fabric.is_global_zero else None
+    measured: Row = trainer.fabric.broadcast(row)
+    return measured
+
+
+def _export_and_measure(out: Path, tests: list[Path], limit: int | None) -> Row:
+    """What a run folder made, as a model that is measured on stored files."""
     export_run(out / "run", out / "model")
     model = find(out / "model", trust=True)
     measured = evaluate_model(model, tests, limit=limit, say=lambda line: None)

@@ -17,7 +17,8 @@ from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.train.config import Config, TrainConfig
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.green import network_of
-from bdflow.train.loop import Loop, Precision, Scores
+from bdflow.train.log import Scores
+from bdflow.train.loop import Loop, Precision
 from bdflow.train.losses import Objective
 from bdflow.train.optim import make_optimizers
 
