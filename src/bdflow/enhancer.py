@@ -83,13 +83,11 @@ class Enhancer:
         """
         if sigma:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
-        mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
-        icc = fitting_profile(small.image.icc, small.gray)
-        return Strips(small.size, mode, icc, self._strips(small)).turned(small.image.orientation)
+        return self._whole(small).turned(small.image.orientation)
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""
-        return np.concatenate(list(self.rgb_strips(small)))
+        return self._whole(small).rgb()
 
     def rgb_strips(self, small: Thumbnail) -> Iterator[Array]:
         """:meth:`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
@@ -108,6 +106,12 @@ class Enhancer:
         """
         pixels = self._pixels(small, Image.fromarray(small.image.rgb), rows, columns)
         return _as_gray(pixels).repeat(3, axis=2) if small.gray else pixels
+
+    def _whole(self, small: Thumbnail) -> Strips:
+        """The photograph as it was stored, perhaps not upright."""
+        mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
+        icc = fitting_profile(small.image.icc, small.gray)
+        return Strips(small.size, mode, icc, self._strips(small))
 
     def _strips(self, small: Thumbnail) -> Iterator[Array]:
         """Strips of the restored picture, (rows, W, 1 to 4)."""

@@ -5,17 +5,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from bdflow.codecs import JPEG, WEBP_LOSSLESS, smallest_png
+from bdflow.container import NoChunkError, read
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
+from bdflow.limits import MAX_PIXELS
 from bdflow.methods.protocol import Method, Pixels
 from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.resize import bicubic_down
+from bdflow.smallfile.thumbnail import Thumbnail
 
 _JPEG_BASELINE = replace(JPEG, effort=1)
 METRICS = "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB"
@@ -86,27 +89,60 @@ class Scorer:
         return names
 
 
-def store(method: Method, true: Pixels, scorer: Scorer) -> tuple[bytes, Pixels, dict[str, float]]:
-    """Encode, decode from the bytes alone, and measure.
+class Stored(NamedTuple):
+    """A photograph that was stored and read back.
 
-    Returns:
-        The bytes, the decoded picture, and the figures: those of ``scorer``, ``bytes``, ``bits_per_pixel``,
-        ``seconds_encode`` and ``seconds_decode``.
+    Attributes:
+        data: The file.
+        pixels: Restored from it alone, uint8 (H, W, 3).
+        values: ``bytes``, ``bits_per_pixel``, the figures of a scorer, ``seconds_down`` and ``seconds_up``.
+    """
+
+    data: bytes
+    pixels: Pixels
+    values: dict[str, float]
+
+
+def store(method: Method, true: Pixels, scorer: Scorer) -> Stored:
+    """Encode by a method, decode from the bytes alone, and measure.
 
     Raises:
         BDFlowError: The method cannot have this picture.
     """
+    return store_by(lambda: method.encode(true), method.decode, true, scorer)
+
+
+def store_by(
+    encode: Callable[[], bytes], decode: Callable[[bytes], Pixels], true: Pixels, scorer: Scorer
+) -> Stored:
+    """:func:`store` for what takes more of the photograph than its colours.
+
+    Args:
+        encode: Makes the file.
+        decode: Restores colours (H, W, 3) from it.
+        true: The photograph's colours.
+        scorer: What is measured.
+    """
     start = time.perf_counter()
-    data = method.encode(true)
+    data = encode()
     middle = time.perf_counter()
-    pixels = method.decode(data)
+    pixels = decode(data)
     end = time.perf_counter()
-    return data, pixels, {
-        **size_of(len(data), true),
-        **scorer.quality(true, pixels),
-        "seconds_encode": middle - start,
-        "seconds_decode": end - middle,
-    }  # fmt: skip
+    quality = {**size_of(len(data), true), **scorer.quality(true, pixels)}
+    return Stored(data, pixels, {**quality, "seconds_down": middle - start, "seconds_up": end - middle})
+
+
+def read_back(small: Thumbnail, *, max_pixels: int = MAX_PIXELS) -> Thumbnail:
+    """What the bytes of a file in an ordinary codec say.
+
+    A codec's own file, at full size, has no payload and is what it shows.
+    """
+    try:
+        stored = read(small.data, max_pixels=max_pixels)
+    except NoChunkError as plain:
+        return replace(small, image=plain.picture)
+    assert isinstance(stored, Thumbnail)
+    return stored
 
 
 def size_of(count: int, true: Pixels) -> dict[str, float]:

@@ -178,10 +178,27 @@ class Rescaler:
         Raises:
             BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
         """
+        return self._accepted(small, sigma, seed, max_pixels).to_pil()
+
+    def rgb(
+        self,
+        small: Downscaled | Picture | Source,
+        *,
+        sigma: float = 0.0,
+        seed: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> NDArray[np.uint8]:
+        """:meth:`upscale` as colours, uint8 (H, W, 3), without transparency."""
+        return self._accepted(small, sigma, seed, max_pixels).rgb()
+
+    def _accepted(
+        self, small: Downscaled | Picture | Source, sigma: float, seed: int | None, max_pixels: int
+    ) -> Strips:
+        """The restored picture; what :meth:`accept` remarks is warned of."""
         accepted, remarks = self.accept(small, max_pixels=max_pixels)
         for remark in remarks:
-            warnings.warn(remark, stacklevel=2)
-        return self.restore(accepted, sigma=sigma, seed=seed)
+            warnings.warn(remark, stacklevel=3)
+        return self.restore_strips(accepted, sigma=sigma, seed=seed)
 
     def accept(
         self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS

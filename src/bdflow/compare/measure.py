@@ -119,19 +119,19 @@ def compare(
     true = picture.rgb
     scorer = measure.Scorer(learned=measure.learned("lpips")[0])
     say(f"{photo}: {ours.name}")
-    data, restored, values = measure.store(ours, true, scorer)
-    stored = [_stored(ours.name, restored, values)]
+    own = measure.store(ours, true, scorer)
+    stored = [_stored(ours.name, own)]
     skipped = {}
-    small = ours.small(data)
+    small = ours.small(own.data)
     scale = small.scale if isinstance(small, Downscaled) else None
-    for method in rivals(len(data), scale):
+    for method in rivals(len(own.data), scale):
         say(f"{photo}: {method.name}")
         try:
-            _, pixels, values = measure.store(method, true, scorer)
+            rival = measure.store(method, true, scorer)
         except BDFlowError as error:
             skipped[method.name] = str(error)
         else:
-            stored.append(_stored(method.name, pixels, values))
+            stored.append(_stored(method.name, rival))
     notes = picture.notes + (("transparency left out",) if picture.alpha is not None else ())
     return Comparison(
         path=photo,
@@ -162,10 +162,11 @@ def readable(photo: Path, box: Box | None) -> Picture:
     return picture
 
 
-def _stored(method: str, pixels: Pixels, values: dict[str, float]) -> Stored:
+def _stored(method: str, stored: measure.Stored) -> Stored:
+    values = stored.values
     return Stored(
         method=method,
-        pixels=pixels,
+        pixels=stored.pixels,
         bytes=int(values["bytes"]),
         bits_per_pixel=values["bits_per_pixel"],
         psnr_y=values["psnr_y"],

@@ -51,7 +51,7 @@ class Rescaled:
         return self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb).to_bytes()
 
     def decode(self, data: bytes) -> Pixels:
-        return read_picture(self.rescaler.upscale(data)).rgb
+        return self.rescaler.rgb(data)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class _Sampled:
         return self.ours.file(rgb)
 
     def decode(self, data: bytes) -> Pixels:
-        return read_picture(self.ours.rescaler.upscale(data, sigma=self.sigma, seed=self.seed)).rgb
+        return self.ours.rescaler.rgb(data, sigma=self.sigma, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class _Harmed:
         return replace(small, image=image, boundary=boundary).to_bytes()
 
     def decode(self, data: bytes) -> Pixels:
-        return read_picture(self.ours.rescaler.upscale(data)).rgb
+        return self.ours.rescaler.rgb(data)
 
 
 @dataclass(frozen=True)

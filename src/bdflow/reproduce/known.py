@@ -9,6 +9,8 @@ from bdflow.reproduce.facts import Facts
 from bdflow.reproduce.results import Folder
 from bdflow.reproduce.schemas import Environment, Results, Values
 
+# What the seconds were called before `evaluate` and `reproduce` had one set of names.
+_FORMER = {"seconds_encode": "seconds_down", "seconds_decode": "seconds_up"}
 _Key = tuple[bytes, int, str]  # facts, crop and the picture's digest
 
 
@@ -44,7 +46,8 @@ class Memory:
             digests = results.sets[row.set]
             for picture in row.pictures:
                 known = self._at(row.facts, results.settings.crop, digests[picture])
-                known.values.update(row.values(picture))
+                values = row.values(picture)
+                known.values.update({_FORMER.get(name, name): value for name, value in values.items()})
                 known.asked.update(row.measures, results.settings.measures)
                 known.tables.add(table)
             for picture, why in row.failed.items():

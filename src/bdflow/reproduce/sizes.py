@@ -54,7 +54,7 @@ def measure(
         quick=quick,
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "processor",
         threads=torch.get_num_threads(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         side=side,
         runs=runs,
     )
