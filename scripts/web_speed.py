@@ -24,6 +24,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from bdflow import codecs, zoo
+from bdflow.computing import Computing
 from bdflow.container import read
 from bdflow.demo import PHOTOGRAPH
 from bdflow.enhancer import Enhancer, shrunk
@@ -76,7 +77,7 @@ def measure(model: zoo.Model, side: int, rounds: int) -> dict[str, float]:
         manifest = export_web(model, folder / "weights")
         numbers = manifest.parent / json.loads(manifest.read_text())["file"]
         manifest.rename(manifest.with_name("restoration-fidelity.json"))
-        enhancer = Enhancer(model, threads=1)
+        enhancer = Enhancer(model, Computing(threads=1))
         enhancer.restore(thumbnail)
         native = [seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds)]
         script = ["node", WEB / "speed.js", small, folder / "pixels", numbers, str(rounds)]

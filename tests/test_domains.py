@@ -10,6 +10,7 @@ from measured import row as measured_row
 from pictures import smooth
 from PIL import Image
 
+from bdflow.computing import Computing
 from bdflow.metrics import psnr_y
 from bdflow.reproduce import main, tables
 from bdflow.reproduce.external import External
@@ -36,7 +37,7 @@ def test_table_6_is_measured_by_both_protocols(tmp_path, monkeypatch):
         (tmp_path / "data" / name).mkdir(parents=True)
         Image.fromarray(smooth(48, 64)).save(tmp_path / "data" / name / "a.png")
     asked = {"data": (tmp_path / "data",), "out": tmp_path / "out"}
-    main.run(Request(tables=("table6",), threads=1, **asked), [].append)
+    main.run(Request(tables=("table6",), computing=Computing(threads=1), **asked), [].append)
     measured = read(tmp_path / "out" / "table6.json", Results)
     digest = measured.sets["cats/test"]["a.png"]
     assert measured.sets["cats/test@96x96"] == {"a.png": f"{digest}@96x96"}
@@ -49,7 +50,10 @@ def test_table_6_is_measured_by_both_protocols(tmp_path, monkeypatch):
     expected = bicubic_up(bicubic_down(true, 32), 32, (96, 96))
     mean = rows["cats/test@96x96", "bicubic x32, PNG"].mean
     assert mean["psnr_y"] == pytest.approx(psnr_y(true, expected), abs=0.001)
-    main.run(Request(("table6",), asked["data"], tmp_path / "quick", quick=True, threads=1), [].append)
+    main.run(
+        Request(("table6",), asked["data"], tmp_path / "quick", quick=True, computing=Computing(threads=1)),
+        [].append,
+    )
     assert not any("@" in name for name in read(tmp_path / "quick" / "table6.json", Results).sets)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 import bdflow
 from bdflow import BDFlowError
 from bdflow.codecs import AVIF, JPEG, WEBP
+from bdflow.computing import Computing
 from bdflow.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import CODECS, ESRGAN, AtQuality, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
@@ -73,7 +74,7 @@ def x8_alone(tmp_path, monkeypatch):
 
 def reproduce(*names, **options):
     said = []
-    main.run(Request(tables=names, threads=1, **options), said.append)
+    main.run(Request(tables=names, computing=Computing(threads=1), **options), said.append)
     return said
 
 

@@ -17,6 +17,7 @@ from tiny_run import assert_same, rows, state
 
 import bdflow
 from bdflow import zoo
+from bdflow.computing import Computing
 from bdflow.enhancer import Enhancer, describe
 from bdflow.errors import BDFlowError
 from bdflow.metrics import luma, psnr, psnr_y
@@ -211,7 +212,7 @@ def test_the_exported_model_restores(exported, pictures):
     assert load_graph(model.folder, "up") is not None
     with Image.open(pictures / "photos" / "4.png") as photo:
         true = np.asarray(photo)
-    enhancer = Enhancer(model, threads=1, device="cpu")
+    enhancer = Enhancer(model, Computing(threads=1, device="cpu"))
     from bdflow.fitting import fit
     from bdflow.images import Picture
 

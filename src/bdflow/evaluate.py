@@ -6,6 +6,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from bdflow import measure
+from bdflow.computing import Computing
 from bdflow.container import byte_report, read
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
@@ -56,16 +57,21 @@ def evaluate(
         return values, f"{values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
 
     rows = {name: row_of(name, paths, one, say) for name, paths in named_folders(folders, limit).items()}
-    return results_of(rescaler.model, rows, crop=crop, limit=limit, sigma=0, refine=refine)
+    return results_of(
+        rescaler.model, rows, rescaler.computing, crop=crop, limit=limit, sigma=0, refine=refine
+    )
 
 
-def results_of(model: Model, rows: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+def results_of(
+    model: Model, rows: Mapping[str, Any], computing: Computing, **settings: Any
+) -> dict[str, Any]:
     """What `evaluate` returns, of whichever kind of model: its rows with all that decides them."""
+    differing = {"computed_by": computing.differs} if computing.differs else {}
     return {
         "schema": "evaluation-1",
         "model": model.name,
         "weights_sha256": model.weights_sha256,
-        "settings": {**settings, "metrics": measure.METRICS},
+        "settings": {**settings, **differing, "metrics": measure.METRICS},
         "environment": environment(),
         "folders": rows,
     }

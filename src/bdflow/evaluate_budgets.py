@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bdflow import fitting, images, measure
+from bdflow.computing import DEFAULT, Computing
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.evaluate import evaluate, named_folders, results_of, row_of, scorer_of
@@ -66,6 +67,7 @@ def evaluate_budgets(
     return results_of(
         enhancer.model,
         rows,
+        enhancer.computing,
         crop=crop,
         limit=limit,
         bits_per_pixel=list(budgets),
@@ -83,7 +85,7 @@ def evaluate_model(
     crop: int = 0,
     refine: int = 0,
     budgets: Sequence[float] | None = None,
-    threads: int | None = None,
+    computing: Computing = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """:func:`bdflow.evaluate.evaluate`, or :func:`evaluate_budgets` where the model restores alone.
@@ -94,11 +96,11 @@ def evaluate_model(
     if DOWN in model.graphs:
         if budgets:
             raise BDFlowError(f"model {model.name} makes files of one size: leave out --bpp")
-        rescaler = Rescaler(model, threads=threads)
+        rescaler = Rescaler(model, computing)
         return evaluate(rescaler, folders, limit=limit, crop=crop, refine=refine, say=say)
     if refine:
         raise BDFlowError(f"model {model.name} makes no small picture to refine: leave out --refine")
-    enhancer = Enhancer(model, threads=threads)
+    enhancer = Enhancer(model, computing)
     return evaluate_budgets(enhancer, folders, budgets=budgets or BUDGETS, limit=limit, crop=crop, say=say)
 
 

@@ -13,7 +13,7 @@ from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from bdflow.arguments import (
-    DEFAULT,
+    COMPUTING,
     LOSSLESS,
     ONE,
     Batch,
@@ -58,7 +58,7 @@ def downscale(
     force: Force = False,
     verify: Switch = False,
     coding: Coding = LOSSLESS,
-    computing: Computing = DEFAULT,
+    computing: Computing = COMPUTING,
     batch: Batch = ONE,
 ) -> int | None:
     """Shrink pictures, each into one ordinary small picture file that can be restored.
@@ -181,7 +181,7 @@ def _fit_many(
     budget = options.bytes or options.bpp
     fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
     jobs, threads = share(batch.jobs, computing.threads)
-    enhancer = Enhancer(find_restoration(), **asdict(replace(computing, threads=threads)))
+    enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
     work = coding(enhancer, format=format, verify=verify, max_pixels=max_pixels, **options.options())
     naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
     return _run(inputs, folder, naming, work, jobs, batch, force)
@@ -202,7 +202,7 @@ def upscale(
     quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
     max_pixels: PositiveInt = MAX_PIXELS,
     force: Force = False,
-    computing: Computing = DEFAULT,
+    computing: Computing = COMPUTING,
     batch: Batch = ONE,
 ) -> int | None:
     """Restore pictures from the small files that `bdflow downscale` made.
@@ -246,7 +246,7 @@ def upscale(
             domain=domain,
             purpose=purpose,
             trust=trust,
-            **asdict(replace(computing, threads=threads)),
+            computing=replace(computing, threads=threads),
         )
         work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
@@ -254,7 +254,7 @@ def upscale(
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    restorer = Restorer(model, scale=scale, domain=domain, purpose=purpose, trust=trust, **asdict(computing))
+    restorer = Restorer(model, scale=scale, domain=domain, purpose=purpose, trust=trust, computing=computing)
     rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
     if target != "-":
         check_target(target, force, source=small)

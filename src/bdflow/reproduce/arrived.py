@@ -110,6 +110,7 @@ class _Arrived:
         sent, named = self.files.last, self.journey.forgets
         restorer = Restorer(
             self.files.enhancer.model.folder,
+            computing=self.files.enhancer.computing,
             scale=sent.factor if named else None,
             domain=sent.domain if named and sent.domain in LEARNED else None,
             trust=True,

@@ -98,6 +98,7 @@ class Ours:
             format=VERSION,
             onnxruntime=version("onnxruntime"),
             command=model.metadata["training"]["command"] if own else None,
+            computed_by=rescaler.computing.differs,
         )
         self._rgb: Pixels | None = None
 
@@ -228,6 +229,7 @@ def fitted(enhancer: Enhancer, rate: Rate, restored_by: Enhancer | None = None) 
         model=method.model.name,
         weights=method.model.weights_sha256[:16],
         onnxruntime=version("onnxruntime"),
+        computed_by=(restored_by or enhancer).computing.differs,
         chosen_for=enhancer.model.weights_sha256[:16] if restored_by else None,
         **vars(rate),
     )

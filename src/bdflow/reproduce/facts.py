@@ -59,6 +59,7 @@ class Trained(Facts, frozen=True):
     format: int
     onnxruntime: str
     command: str | None = None  # of a model that did not come with bdflow
+    computed_by: str | None = None  # where that gives other pixels than ONNX Runtime on a processor
     condition: str | None = None
     sigma: float | None = None
     seed: int | None = None
@@ -134,6 +135,7 @@ class Thumbnailed(Facts, frozen=True, kw_only=True):
     model: str
     weights: str
     onnxruntime: str
+    computed_by: str | None = None
     chosen_for: str | None = None  # the weights of another network, if the file was chosen for that
     bits_per_pixel: float | None = None
     count: int | None = None

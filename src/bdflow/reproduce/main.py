@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bdflow import zoo
+from bdflow.computing import DEFAULT, Computing
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
@@ -54,7 +55,7 @@ class Request:
     externals: tuple[str, ...] = ()
     train: tuple[Path, ...] = ()
     crop: int = 0
-    threads: int | None = None
+    computing: Computing = DEFAULT
 
 
 def run(request: Request, say: Say) -> None:
@@ -146,8 +147,8 @@ def _party(request: Request, sets: Sets) -> Party:
     if sets.training:
         portraits = Portraits(sets.training, _COMPONENTS, _QUICK_PORTRAITS if request.quick else None)
     flows = [model for model in models.values() if DOWN in model.graphs]
-    ours = [Ours(Rescaler(model, threads=request.threads)) for model in flows]
-    enhancers = [Enhancer(model, threads=request.threads) for model in models.values() if model not in flows]
+    ours = [Ours(Rescaler(model, request.computing)) for model in flows]
+    enhancers = [Enhancer(model, request.computing) for model in models.values() if model not in flows]
     ours.sort(key=lambda model: model.facts.scale)
     return Party(ours, enhancers, portraits, externals, request.quick)
 

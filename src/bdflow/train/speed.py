@@ -28,6 +28,7 @@ from safetensors.torch import save
 
 from bdflow import container, images, zoo
 from bdflow.codecs import AVIF, JPEG_XL
+from bdflow.computing import Computing
 from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
@@ -167,7 +168,7 @@ def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Ite
     for model in models:
         if side % model.scale:
             continue
-        yield from _of_model(Rescaler(model, threads=threads, device="cpu"), rgb, jpeg, threads)
+        yield from _of_model(Rescaler(model, Computing(threads=threads, device="cpu")), rgb, jpeg, threads)
     yield Item("JPEG", "decode", side, lambda: images.read(jpeg))
     yield Item("PNG", "encode", side, lambda: Strips.of(rgb).write_png(io.BytesIO()))
     for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
@@ -200,7 +201,7 @@ def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes, threads: int | N
     exact = psnr_y(rgb, _pixels(up(inputs)))
     for backend in ("torch", "openvino"):
         try:
-            other = Rescaler(model, threads=threads, device="cpu", backend=backend).network("up")
+            other = Rescaler(model, Computing(threads=threads, device="cpu", backend=backend)).network("up")
         except BDFlowError:
             continue  # not installed
         loss = exact - psnr_y(rgb, _pixels(other(inputs)))
@@ -257,7 +258,7 @@ def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterat
         if model.folder.parent != zoo.BUILT_IN:
             continue  # a small file does not bring along a foreign model's folder
         small = folder / f"{model.name}.png"
-        small.write_bytes(Rescaler(model, threads=threads).downscale(_photograph(64)).to_bytes())
+        small.write_bytes(Rescaler(model, Computing(threads=threads)).downscale(_photograph(64)).to_bytes())
         command = [sys.executable, "-m", "bdflow", "upscale", os.fspath(small), "-o", "-"]
         start = partial(subprocess.run, command, check=True, capture_output=True)
         yield Item(model.name, "command: restore 64x64 pixels", 0, start)

@@ -151,7 +151,7 @@ def run(
 
 def is_first() -> bool:
     """Whether this is the first of the processes that train, or the only one."""
-    return not rank_zero_only.rank
+    return not getattr(rank_zero_only, "rank", 0)  # lightning sets it
 
 
 def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float, float]]:
@@ -205,7 +205,7 @@ def _train_and_measure(
         cache = out.parent / f"pairs-{hashlib.sha256(coded).hexdigest()[:8]}"
     trainer = trainer_of(config, data, out / "run", device=device, cache=cache, say=say)
     trainer.fit()
-    row = _export_and_measure(out, tests, limit) if trainer.fabric.is_global_zero else None
+    row: Any = _export_and_measure(out, tests, limit) if trainer.fabric.is_global_zero else None
     measured: Row = trainer.fabric.broadcast(row)
     return measured
 
