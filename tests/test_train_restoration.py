@@ -147,13 +147,13 @@ def trainerless():
 
 def test_muon_takes_kernels_but_not_the_last(pictures, cache, tmp_path):
     run = trainer_of(pictures, tmp_path, cache=cache)
-    names = {id(p): name for name, p in run.raw.named_parameters()}
+    names = {id(p): name for name, p in run.network.named_parameters()}
     adam, muon = ([names[id(p)] for p in o.param_groups[0]["params"]] for o in run.optimizers)
     assert "head.weight" in muon
     assert "middle.0.second.weight" in muon
     assert not any("condition" in name or "bias" in name or "embed" in name for name in muon)
     assert "tail.weight" in adam
-    assert not is_kernel("tail.weight", run.raw.tail.weight)
+    assert not is_kernel("tail.weight", run.network.tail.weight)
 
 
 def test_training_lowers_the_loss_and_tells_what_is_gained(exported):

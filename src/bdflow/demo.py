@@ -13,11 +13,12 @@ from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, printable, write_bytes
 from bdflow.grid import Grid
-from bdflow.images import Array, Picture
+from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.measure import Scorer, Stored, read_back, store, store_by
 from bdflow.methods import Within
 from bdflow.metrics import SSIM_WINDOW
+from bdflow.picture import RGB
 from bdflow.report import contact_sheet
 from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.smallfile.thumbnail import Thumbnail
@@ -78,7 +79,7 @@ def _in_codecs(true: Picture, stem: str, files: dict[str, bytes]) -> Iterator[_R
         small.append(fitting.fit(true, enhancer, budget=budget).small)
         return small[0].data
 
-    def restore(data: bytes) -> Array:
+    def restore(data: bytes) -> RGB:
         restored.append(read_picture(enhancer.restore(read_back(replace(small[0], data=data)))))
         return restored[0].rgb
 
@@ -108,14 +109,14 @@ def _as_png(true: Picture, stem: str, model: str, files: dict[str, bytes]) -> It
     def shrink() -> bytes:
         return rescaler.downscale(true).to_bytes()
 
-    def restore(data: bytes) -> Array:
+    def restore(data: bytes) -> RGB:
         restored.append(read_picture(rescaler.upscale(data)))
         return restored[0].rgb
 
     def shrink_plainly() -> bytes:
         return smallest_png(Picture(bicubic_down(true.rgb, scale), gray=true.gray).to_pil())
 
-    def enlarge(data: bytes) -> Array:
+    def enlarge(data: bytes) -> RGB:
         return bicubic_up(read_picture(data).rgb, scale, (true.height, true.width))
 
     stored = store_by(shrink, restore, true.rgb, Scorer())

@@ -83,12 +83,12 @@ def named_folders(folders: Sequence[Path], limit: int | None) -> dict[str, list[
     Raises:
         BDFlowError: Two share these, or one has no pictures.
     """
-    found = {
+    pictures = {
         printable("/".join(folder.resolve().parts[-2:])): pictures_in(folder)[:limit] for folder in folders
     }
-    if len(found) < len(folders):
+    if len(pictures) < len(folders):
         raise BDFlowError("two of the folders share their last two names: measure them one at a time")
-    return found
+    return pictures
 
 
 def scorer_of(crop: int, say: Callable[[str], None]) -> measure.Scorer:

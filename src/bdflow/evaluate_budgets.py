@@ -13,8 +13,8 @@ from bdflow.evaluate import evaluate, named_folders, results_of, row_of, scorer_
 from bdflow.fitting import CODECS, fit
 from bdflow.fitting.candidates import Fitted
 from bdflow.images import Picture
-from bdflow.methods.protocol import Pixels
 from bdflow.networks.facts import DOWN
+from bdflow.picture import RGB
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.zoo import Model
@@ -116,7 +116,7 @@ def _measure(
         files.append(fit(true, enhancer, budget=count, format=format).small)
         return files[0].data
 
-    def decode(data: bytes) -> Pixels:
+    def decode(data: bytes) -> RGB:
         return enhancer.rgb(measure.read_back(replace(files[0], data=data)))
 
     stored = measure.store_by(encode, decode, true.rgb, scorer)

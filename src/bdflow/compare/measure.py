@@ -17,7 +17,7 @@ from bdflow.grid import Grid
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import FittedTo, Rescaled, rivals
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.smallfile.downscaled import Downscaled
 
 
@@ -37,7 +37,7 @@ class Stored:
     """
 
     method: str
-    pixels: Pixels
+    pixels: RGB
     bytes: int
     bits_per_pixel: float
     psnr_y: float
@@ -70,12 +70,12 @@ class Comparison:
     """
 
     path: Path
-    true: Pixels
+    true: RGB
     icc: bytes | None
     notes: tuple[str, ...]
     factor: float
     format: str
-    small: Pixels
+    small: RGB
     stored: tuple[Stored, ...]
     skipped: dict[str, str]
     box: Box

@@ -12,7 +12,7 @@ from bdflow.codecs import JPEG, WEBP, Codec, smallest_png
 from bdflow.enhancer import Enhancer
 from bdflow.images import Picture
 from bdflow.methods import FittedTo
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.reproduce.entries import Entry, Rate, fitted
 from bdflow.reproduce.facts import Enlarged, Fitted
 from bdflow.reproduce.harm import as_pillow_writes, smaller_and_back
@@ -73,9 +73,9 @@ class Files:
     def __init__(self, enhancer: Enhancer, bits_per_pixel: float) -> None:
         self.enhancer, self._rate = enhancer, bits_per_pixel
         self._method = FittedTo(enhancer, bits_per_pixel=bits_per_pixel)
-        self._rgb: Pixels | None = None
+        self._rgb: RGB | None = None
 
-    def small(self, rgb: Pixels) -> Thumbnail:
+    def small(self, rgb: RGB) -> Thumbnail:
         """What `bdflow downscale --bpp` writes of a picture."""
         if self._rgb is not rgb:
             self._rgb, self.last = rgb, self._method.fit(rgb)
@@ -103,10 +103,10 @@ class _Arrived:
     network: bool
     name: str = "arrived"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return self.journey.happens(self.files.small(rgb))
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         sent, named = self.files.last, self.journey.forgets
         restorer = Restorer(
             self.files.enhancer.model.folder,
@@ -131,14 +131,14 @@ class Left(NamedTuple):
 
 def left(results: Results) -> dict[tuple[str, str, float, str], Left]:
     """What is left by set, network, bits a pixel and condition."""
-    found = [
+    cases = [
         ((row.set, row.facts.model, row.facts.bits_per_pixel or 0.0, row.facts.condition or ""), row)
         for row in results.rows
         if row.count and isinstance(row.facts, Fitted | Enlarged)
     ]
-    enlarged = {case: row.mean["psnr_y"] for case, row in found if isinstance(row.facts, Enlarged)}
+    enlarged = {case: row.mean["psnr_y"] for case, row in cases if isinstance(row.facts, Enlarged)}
     return {
         case: Left(row.mean["psnr_y"], enlarged[case], row.count)
-        for case, row in found
+        for case, row in cases
         if isinstance(row.facts, Fitted) and case in enlarged
     }

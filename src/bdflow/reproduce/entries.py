@@ -27,8 +27,9 @@ from bdflow.methods import (
     Within,
 )
 from bdflow.methods.codecs import FACTORS
-from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
+from bdflow.methods.protocol import is_gray, split_size, with_size
 from bdflow.methods.superresolution import SuperResolution
+from bdflow.picture import RGB
 from bdflow.reproduce.external import External
 from bdflow.reproduce.facts import (
     AnyFacts,
@@ -68,7 +69,7 @@ class Entry:
     ours: "Ours | None" = None
     ready: Callable[[], object] = lambda: None
 
-    def measure(self, sample: Sample, true: Pixels, scorer: Scorer) -> tuple[Values, Pixels]:
+    def measure(self, sample: Sample, true: RGB, scorer: Scorer) -> tuple[Values, RGB]:
         """The figures of one picture, and the picture restored; BDFlowError if the method cannot have it."""
         if isinstance(self.method, External):
             count, pixels = self.method.stored(sample, true)
@@ -100,16 +101,16 @@ class Ours:
             command=model.metadata["training"]["command"] if own else None,
             computed_by=rescaler.computing.differs,
         )
-        self._rgb: Pixels | None = None
+        self._rgb: RGB | None = None
 
-    def small(self, rgb: Pixels) -> Downscaled:
+    def small(self, rgb: RGB) -> Downscaled:
         """What `bdflow downscale` makes of a picture."""
         if self._rgb is not rgb:
             self._rgb, self._file = rgb, b""
             self._small = self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb)
         return self._small
 
-    def file(self, rgb: Pixels) -> bytes:
+    def file(self, rgb: RGB) -> bytes:
         """What `bdflow downscale` writes."""
         small = self.small(rgb)
         self._file = self._file or small.to_bytes()
@@ -151,10 +152,10 @@ class _Sampled:
     seed: int
     name: str = "sampled"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return self.ours.file(rgb)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return self.ours.rescaler.rgb(data, sigma=self.sigma, seed=self.seed)
 
 
@@ -167,10 +168,10 @@ class _Matched:
     def name(self) -> str:
         return self.codec.name
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return Within(self.codec, len(self.ours.file(rgb))).encode(rgb)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return Within(self.codec, len(data)).decode(data)
 
 
@@ -180,13 +181,13 @@ class _Harmed:
     condition: Condition
     name: str = "harmed"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         small = self.ours.small(rgb)
         image = replace(small.image, rgb=self.condition.harm(small.image.rgb))
         boundary = None if self.condition.payload_lost else small.boundary
         return replace(small, image=image, boundary=boundary).to_bytes()
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return self.ours.rescaler.rgb(data)
 
 
@@ -196,12 +197,12 @@ class _HarmedBicubic:
     condition: Condition
     name: str = "bicubic, harmed"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         _, png = split_size(self.plain.encode(rgb))
         small = self.condition.harm(read_picture(png).rgb)
         return with_size(rgb, smallest_png(Picture(small).to_pil()))
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return self.plain.decode(data)
 
 

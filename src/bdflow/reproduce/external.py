@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bdflow.errors import BDFlowError
 from bdflow.images import read as read_picture
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.reproduce.facts import Foreign
 from bdflow.reproduce.sets import Sample
 
@@ -49,7 +49,7 @@ class External:
         """Whether it restored any of them."""
         return any(self._find(sample) for sample in samples)
 
-    def stored(self, sample: Sample, true: Pixels) -> tuple[int, Pixels]:
+    def stored(self, sample: Sample, true: RGB) -> tuple[int, RGB]:
         """Bytes and restored picture; BDFlowError if it has none of that size."""
         path = self._find(sample)
         if path is None:

@@ -89,17 +89,17 @@ def _rates(axes: Axes, rows: Sequence[Row], name: str, measure: str) -> None:
 
 def harm_plot(results: Results, folder: Path) -> None:
     """PSNR-Y over a bicubic thumbnail's that went through the same: a panel for each set, a dot a model."""
-    found = gains(results)
-    if not found:
+    gains_by_case = gains(results)
+    if not gains_by_case:
         return
-    sets, models, conditions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    sets, models, conditions = (list(dict.fromkeys(names)) for names in zip(*gains_by_case, strict=True))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(2.4 + 3.2 * len(sets), 4.6), layout="constrained")
         panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, sets, strict=True):
             axes.axvline(0, color="#000000", linewidth=1)
             for index, model in enumerate(models):
-                x = [found.get((name, model, condition), math.nan) for condition in conditions]
+                x = [gains_by_case.get((name, model, condition), math.nan) for condition in conditions]
                 # Off the middle of the line by model, so that no dot hides another.
                 y = np.arange(len(conditions)) + 0.7 * ((index + 0.5) / len(models) - 0.5)
                 axes.scatter(x, y, s=22, label=model, zorder=2)

@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 
 from bdflow.codecs import JPEG, WEBP, Codec
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.reproduce.facts import Flow, Resampling, Trained
 from bdflow.reproduce.schemas import Results
 
 
-def unchanged(rgb: Pixels) -> Pixels:
+def unchanged(rgb: RGB) -> RGB:
     """A picture as it is."""
     return rgb
 
@@ -29,7 +29,7 @@ class Condition:
     """
 
     label: str
-    harm: Callable[[Pixels], Pixels] = unchanged
+    harm: Callable[[RGB], RGB] = unchanged
     payload_lost: bool = False
 
 
@@ -38,7 +38,7 @@ def as_pillow_writes(codec: Codec) -> Codec:
     return replace(codec, effort={JPEG.name: 0, WEBP.name: 4}[codec.name])
 
 
-def _saved_again(codec: Codec, quality: int, rgb: Pixels) -> Pixels:
+def _saved_again(codec: Codec, quality: int, rgb: RGB) -> RGB:
     written = as_pillow_writes(codec)
     return written.decode(written.encode(Image.fromarray(rgb), quality))
 
@@ -48,18 +48,18 @@ def saved_again(codec: Codec, quality: int) -> Condition:
     return Condition(f"{codec.name} {quality}", partial(_saved_again, codec, quality))
 
 
-def smaller_and_back(rgb: Pixels) -> Pixels:
+def smaller_and_back(rgb: RGB) -> RGB:
     """A pixel smaller each way, and back, both bicubic."""
     image = Image.fromarray(rgb)
     smaller = image.resize((max(1, image.width - 1), max(1, image.height - 1)), Image.Resampling.BICUBIC)
     return np.array(smaller.resize(image.size, Image.Resampling.BICUBIC))
 
 
-def _gamma(gamma: float, rgb: Pixels) -> Pixels:
+def _gamma(gamma: float, rgb: RGB) -> RGB:
     return np.asarray((255 * (rgb / 255) ** (1 / gamma)).round(), np.uint8)
 
 
-def _last_bit_random(rgb: Pixels) -> Pixels:
+def _last_bit_random(rgb: RGB) -> RGB:
     noise = np.random.default_rng(0).integers(0, 2, rgb.shape, np.uint8)
     return np.asarray(rgb & 254 | noise, np.uint8)
 

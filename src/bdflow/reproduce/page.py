@@ -88,9 +88,9 @@ def _codecs(rates: Results) -> list[str]:
     for name in sets:
         rows = [row for row in rates.rows if row.set == name]
         for measure in curves.PLOTTED:
-            found = curves.curves(rows, name, measure)
-            rivals = curves.of_codecs(found)
-            for point in (point for points in found.values() for point in points):
+            families = curves.curves(rows, name, measure)
+            rivals = curves.of_codecs(families)
+            for point in (point for points in families.values() for point in points):
                 if isinstance(point.facts, Flow):
                     verdict = curves.verdict(point, rivals)
                     count[verdict.word if verdict else "beyond"] += 1
@@ -161,17 +161,17 @@ def _thumbnails(tables: Sequence[Results]) -> list[str]:
 
 
 def _on_its_way(results: Results) -> list[str]:
-    found = gains(results)
-    if not found:
+    gains_by_case = gains(results)
+    if not gains_by_case:
         return []
-    conditions = dict.fromkeys(condition for _, _, condition in found)
-    cases = dict.fromkeys((name, model) for name, model, _ in found)
+    conditions = dict.fromkeys(condition for _, _, condition in gains_by_case)
+    cases = dict.fromkeys((name, model) for name, model, _ in gains_by_case)
     grid = Grid(
         "What is left of the gain over a thumbnail that went through the same, PSNR-Y",
         ("the small picture", "mean gain", "least", "most", "cases below the thumbnail"),
     )
     for condition in conditions:
-        of_case = [gain for (_, _, happened), gain in found.items() if happened == condition]
+        of_case = [gain for (_, _, happened), gain in gains_by_case.items() if happened == condition]
         cells = (f"{gain:+.2f} dB" for gain in (fmean(of_case), min(of_case), max(of_case)))
         grid.rows.append((condition, *cells, str(sum(gain < 0 for gain in of_case))))
     if losses := losses_of_draws(results):

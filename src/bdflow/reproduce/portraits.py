@@ -9,7 +9,7 @@ from pathlib import Path
 from bdflow.evaluate import pictures_in
 from bdflow.images import read as read_picture
 from bdflow.methods import pca
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.reproduce.entries import Entry
 from bdflow.reproduce.facts import Principal
 
@@ -60,8 +60,8 @@ class _PCA:
     components: int
     name: str = "PCA"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return self.portraits.first(self.components).encode(rgb)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return self.portraits.first(self.components).decode(data)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bdflow.errors import BDFlowError
 from bdflow.measure import METRICS, Scorer
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.reproduce.entries import Entry
 from bdflow.reproduce.facts import Foreign, Trained
 from bdflow.reproduce.known import Memory
@@ -16,7 +16,7 @@ from bdflow.reproduce.schemas import Digests, Results, Row, Settings, Values, he
 from bdflow.reproduce.sets import Sample
 
 Plan = Mapping[str, tuple[Sequence[Sample], Sequence[Entry]]]
-Restored = dict[tuple[Sample, Entry], Pixels]
+Restored = dict[tuple[Sample, Entry], RGB]
 
 _SAVE_EVERY = 20.0  # seconds
 

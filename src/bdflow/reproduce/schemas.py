@@ -119,10 +119,10 @@ class Row(msgspec.Struct, frozen=True):
 
     def mean_of(self, pictures: Iterable[str]) -> Values:
         """The mean over some pictures, as far as it has them."""
-        found = [self.pictures[name] for name in pictures if name in self.pictures]
-        if len(found) == self.count:
+        figures = [self.pictures[name] for name in pictures if name in self.pictures]
+        if len(figures) == self.count:
             return self.mean  # of figures that were not rounded yet
-        return dict(zip(self.measures, map(fmean, zip(*found, strict=True)), strict=False))  # perhaps none
+        return dict(zip(self.measures, map(fmean, zip(*figures, strict=True)), strict=False))  # perhaps none
 
 
 class _Head(msgspec.Struct, kw_only=True):

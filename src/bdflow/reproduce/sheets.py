@@ -13,8 +13,8 @@ from bdflow.codecs import AVIF, WEBP
 from bdflow.compare.box import ENLARGED, Box, choose_box
 from bdflow.errors import BDFlowError
 from bdflow.measure import Scorer
-from bdflow.methods.protocol import Pixels
 from bdflow.metrics import MAX_PSNR, psnr_y
+from bdflow.picture import RGB
 from bdflow.report import contact_sheet
 from bdflow.reproduce.entries import Entry, resampled, restored_elsewhere
 from bdflow.reproduce.plans import Party
@@ -94,7 +94,7 @@ def draw(
         BDFlowError: A method cannot have a picture.
     """
     measured = {row.facts: row for row in rows}
-    panels: dict[str, Pixels] = {}
+    panels: dict[str, RGB] = {}
     for number, sample in enumerate(samples, 1):
         true = sample.read()
         box = _box(true, sheet)
@@ -116,13 +116,13 @@ def draw(
     return WEBP.encode(together, 88)
 
 
-def _box(true: Pixels, sheet: Sheet) -> Box:
+def _box(true: RGB, sheet: Sheet) -> Box:
     height = true.shape[0]
     part = true[: max(8, height * _TALL // 48)] if sheet.hair else true
     return choose_box(np.ascontiguousarray(part), least=_CELLS * sheet.scale)
 
 
-def _whole(true: Pixels, box: Box, side: int) -> Pixels:
+def _whole(true: RGB, box: Box, side: int) -> RGB:
     """The photograph in a square of the boxes' size, with a frame around the box."""
     ratio = side / max(true.shape[:2])
     size = max(1, round(true.shape[0] * ratio)), max(1, round(true.shape[1] * ratio))
@@ -133,7 +133,7 @@ def _whole(true: Pixels, box: Box, side: int) -> Pixels:
     return np.asarray(image)
 
 
-def _same_size(panels: Mapping[str, Pixels]) -> dict[str, Pixels]:
+def _same_size(panels: Mapping[str, RGB]) -> dict[str, RGB]:
     """All as large as the largest: pictures of several sizes have boxes of several."""
     side = max(ENLARGED // 2, *(pixels.shape[0] for pixels in panels.values()))
     return {

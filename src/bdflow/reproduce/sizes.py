@@ -24,15 +24,15 @@ from bdflow.reproduce.schemas import Size, SizeFacts, SizeSettings
 
 def networks(models: Sequence[Ours]) -> dict[str, ModelConfig]:
     """The paper's networks, IRN's, and those that take part here."""
-    found = {}
+    configs = {}
     for scale in PAPER_SCALES:
-        found[paper_label("BDFlow", scale)] = ModelConfig(scale=scale, blocks=4 if scale == 8 else 2)
+        configs[paper_label("BDFlow", scale)] = ModelConfig(scale=scale, blocks=4 if scale == 8 else 2)
         irn = ModelConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
-        found[paper_label("IRN", scale)] = irn
+        configs[paper_label("IRN", scale)] = irn
     for ours in models:
         model = ours.rescaler.model
-        found[f"{model.name}, shipped"] = load_model(model.folder).config
-    return found
+        configs[f"{model.name}, shipped"] = load_model(model.folder).config
+    return configs
 
 
 def measure(

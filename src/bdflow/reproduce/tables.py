@@ -264,9 +264,9 @@ def rates(results: Results) -> list[Grid]:
     )
     for name, rows in results.by_set():
         for key in curves.PLOTTED:
-            measure, found = curves.MEASURES[key], curves.curves(rows, name, key)
-            codecs = curves.of_codecs(found)
-            for family, points in ((family, points) for family, points in found.items() if family.ours):
+            measure, families = curves.MEASURES[key], curves.curves(rows, name, key)
+            codecs = curves.of_codecs(families)
+            for family, points in ((family, points) for family, points in families.items() if family.ours):
                 bd_rates = [curves.bd_rate(codecs.get(codec, []), points) for codec in curves.CODECS]
                 if any(rate is not None for rate in bd_rates):
                     text = ("" if rate is None else f"{rate:+.0f} %" for rate in bd_rates)

@@ -57,14 +57,14 @@ class Loop(ABC):
         say: Takes each line of progress.
 
     Attributes:
-        raw: The network.
+        network: What is trained.
         state: Its weights, steps and seconds, from :meth:`begin` on.
         objective: Takes a batch, the share of the training that is done and a generator; gives the terms of
             the loss, of which ``total`` is minimised.
         held_out: What is validated on; empty: nothing.
     """
 
-    raw: nn.Module
+    network: nn.Module
     held_out: Sized
 
     def __init__(
@@ -97,18 +97,18 @@ class Loop(ABC):
         """
         config = self.config
         seed_everything(config.optim.seed, verbose=False)
-        self.raw = self._network()
+        self.network = self._network()
         if start is not None:
-            self.raw.load_state_dict({**self.raw.state_dict(), **start})
+            self.network.load_state_dict({**self.network.state_dict(), **start})
         objective = self._objective().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective, *self.optimizers = self.fabric.setup(objective, *self._optimizers())
-        self.state = State(self.raw, self.optimizers, self.origin)
+        self.state = State(self.network, self.optimizers, self.origin)
         if (self.out / LAST).exists():
             self._resume()
         if self.fabric.is_global_zero:  # not before: a run of another network is refused
             (self.out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
         self.say(
-            f"{config.name}: {count_parameters(self.raw):,} parameters, {about},"
+            f"{config.name}: {count_parameters(self.network):,} parameters, {about},"
             f" {self.fabric.world_size} x {self.fabric.device} in {self.precision},"
             f" {self.state.step} steps done"
         )
@@ -119,11 +119,11 @@ class Loop(ABC):
 
     @abstractmethod
     def _objective(self) -> nn.Module:
-        """The loss of ``raw``; see ``objective``."""
+        """The loss of ``network``; see ``objective``."""
 
     @abstractmethod
     def _optimizers(self) -> list[Optimizer]:
-        """Of the parameters of ``raw``."""
+        """Of the parameters of ``network``."""
 
     @abstractmethod
     def _batches(self, first: int, last: int) -> Iterable[Any]:
@@ -204,7 +204,7 @@ class Loop(ABC):
         draws.manual_seed((optim.seed * optim.steps + step) * fabric.world_size + fabric.global_rank)
         terms = self.objective(fabric.to_device(batch), progress, draws)
         fabric.backward(terms["total"])
-        norm = torch.nn.utils.clip_grad_norm_(self.raw.parameters(), optim.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.gradient_clip)
         if not math.isfinite(float(norm)):
             kept = self.out / LAST
             raise BDFlowError(
@@ -231,7 +231,7 @@ class Loop(ABC):
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict that would ship: the moving average where there is one."""
-        return self.state.ema if self.config.optim.ema else self.raw.state_dict()
+        return self.state.ema if self.config.optim.ema else self.network.state_dict()
 
     def save(self) -> None:
         """Write the state into the run folder."""

@@ -105,12 +105,12 @@ def measure(
         for side in (0, *sides):
             say(f"{side} pixels" if side else "the ceiling, and start-up")
             if side == 0:
-                made = _alone(models, threads, Path(temporary))
+                coming = _alone(models, threads, Path(temporary))
             else:
                 fitting = [irn for irn in rivals if side <= IRN_SIDES and side % irn.scale == 0]
-                made = chain(_of(models, side, threads), (irn.item(side) for irn in fitting))
+                coming = chain(_of(models, side, threads), (irn.item(side) for irn in fitting))
             items = []
-            for item in made:
+            for item in coming:
                 try:
                     item.run()
                     items.append(item)
