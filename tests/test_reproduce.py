@@ -19,7 +19,7 @@ from bdflow.computing import Computing
 from bdflow.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import CODECS, ESRGAN, AtQuality, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
-from bdflow.reproduce import main, page, run, tables
+from bdflow.reproduce import entries, main, page, run, tables
 from bdflow.reproduce.curves import Verdict
 from bdflow.reproduce.entries import Entry, Ours, harmed_bicubic
 from bdflow.reproduce.external import External
@@ -528,6 +528,28 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
     (tmp_path / "out" / "table6.json").unlink()
     reproduce("table6", **asked)
     assert len(measured) == total
+
+
+def test_a_sheet_is_drawn_of_what_was_restored_when_it_was_measured(faces, tmp_path, x8_alone, monkeypatch):
+    """No picture is encoded a second time for it; drawn anew later, each is encoded once."""
+    stored, store = [], entries.store
+
+    def count(method, true, scorer):
+        stored.append(method.name)
+        return store(method, true, scorer)
+
+    monkeypatch.setattr(entries, "store", count)
+    asked = {"data": (faces,), "out": tmp_path / "out"}
+    reproduce("figure4", **asked)
+    once = sum(row.count for row in read(tmp_path / "out" / "figure4.json", Results).rows)
+    assert len(stored) == once > 0
+    first = (tmp_path / "out" / "figure4.webp").read_bytes()
+    reproduce("figure4", **asked)
+    assert len(stored) == once
+    (tmp_path / "out" / "figure4.webp").unlink()
+    reproduce("figure4", **asked)
+    assert len(stored) == 2 * once
+    assert (tmp_path / "out" / "figure4.webp").read_bytes() == first
 
 
 @pytest.mark.parametrize(
