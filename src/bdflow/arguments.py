@@ -199,7 +199,7 @@ class Computing(computing.Computing):
     backend: Backend = "onnxruntime"
 
 
-COMPUTING = Computing()
+DEFAULT = Computing()
 LOSSLESS = Coding()  # nothing asked for: a PNG
 ONE = Batch()  # nothing asked for: a single picture, unless the input is several
 

@@ -12,7 +12,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from bdflow import BDFlowError, __version__, interrupts
 from bdflow.arguments import (
-    COMPUTING,
+    DEFAULT,
     Bits,
     Bytes,
     Computing,
@@ -108,7 +108,7 @@ def evaluate(
     crop: NonNegativeInt = 0,
     refine: NonNegativeInt = 0,
     bpp: Annotated[list[float] | None, Parameter(negative=(), validator=each_within(1e-6, 1000))] = None,
-    computing: Computing = COMPUTING,
+    computing: Computing = DEFAULT,
     force: Force = False,
 ) -> None:
     """Measure a model on folders of pictures: quality, bytes, seconds, all on stored and re-read files.
@@ -165,7 +165,7 @@ def compare(
     html: Path | None = None,
     json: Path | None = None,
     box: str | None = None,
-    computing: Computing = COMPUTING,
+    computing: Computing = DEFAULT,
     force: Force = False,
 ) -> None:
     """Show what JPEG, WebP, AVIF and JPEG XL make of photographs at the bytes of bdflow's file.

@@ -13,7 +13,7 @@ from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from bdflow.arguments import (
-    COMPUTING,
+    DEFAULT,
     LOSSLESS,
     ONE,
     Batch,
@@ -58,7 +58,7 @@ def downscale(
     force: Force = False,
     verify: Switch = False,
     coding: Coding = LOSSLESS,
-    computing: Computing = COMPUTING,
+    computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
     """Shrink pictures, each into one ordinary small picture file that can be restored.
@@ -202,7 +202,7 @@ def upscale(
     quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
     max_pixels: PositiveInt = MAX_PIXELS,
     force: Force = False,
-    computing: Computing = COMPUTING,
+    computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
     """Restore pictures from the small files that `bdflow downscale` made.

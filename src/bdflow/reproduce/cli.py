@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from bdflow.arguments import COMPUTING, Computing, Switch
+from bdflow.arguments import DEFAULT, Computing, Switch
 from bdflow.extras import needs
 from bdflow.streams import say
 
@@ -30,7 +30,7 @@ def reproduce(
     external: Annotated[list[str] | None, Parameter(negative=())] = None,
     train: Folders = None,
     crop: NonNegativeInt = 0,
-    computing: Computing = COMPUTING,
+    computing: Computing = DEFAULT,
 ) -> None:
     """Measure the paper's tables and figures anew, and print them. Needs bdflow[bench].
 
