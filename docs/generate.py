@@ -206,15 +206,15 @@ def main() -> None:
         if evaluation := results(model):
             (model.folder / CARD).write_text(card(model, evaluation))
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
-    readme, measured = ROOT / "README.md", Folder.at(ROOT / "results")
+    readme, all_results = ROOT / "README.md", Folder.at(ROOT / "results")
     text = fill(readme.read_text(), "quality", figures())
-    text = fill(text, "marks", saved(measured))
+    text = fill(text, "marks", saved(all_results))
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     readme.write_text(fill(text, "sizes", sizes()))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
-    (ROOT / "docs" / "studies.md").write_text(studies.page(measured))
+    (ROOT / "docs" / "studies.md").write_text(studies.page(all_results))
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
@@ -222,7 +222,7 @@ def main() -> None:
     limits.write_text(fill(limits.read_text(), "decoders", decoders()))
     large = ROOT / "docs" / "sizes.md"
     large.write_text(fill(large.read_text(), "halos", halos()))
-    page.write_page(measured, ROOT / "docs")
+    page.write_page(all_results, ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))
         first_picture.draw_sheet(Path(sys.argv[1]), ROOT / "docs" / "small-file.jpg")
