@@ -145,5 +145,7 @@ def _same_size(panels: Mapping[str, RGB]) -> dict[str, RGB]:
 
 
 def drawn_of(samples: Sequence[Sample], entries: Sequence[Entry]) -> list[Any]:
-    """What a sheet shows: as long as it is the same, the sheet is not drawn again."""
-    return [[sample.digest for sample in samples], [msgspec.to_builtins(entry.facts) for entry in entries]]
+    """What a sheet shows, as JSON gives it back: as long as it is the same, the sheet is not drawn again."""
+    shown = [sample.digest for sample in samples], [entry.facts for entry in entries]
+    as_read: list[Any] = msgspec.json.decode(msgspec.json.encode(shown))
+    return as_read
