@@ -18,11 +18,12 @@ import refined
 import studies
 
 from bdflow import zoo
+from bdflow.grid import markdown
 from bdflow.networks.build import paper_sizes
 from bdflow.report import CARD, card, results
 from bdflow.reproduce import marks, page
-from bdflow.reproduce.grid import by_set, published
-from bdflow.reproduce.results import read
+from bdflow.reproduce.published import published
+from bdflow.reproduce.results import Folder
 from bdflow.rescaler import Rescaler
 
 ROOT = Path(__file__).parent.parent
@@ -30,53 +31,64 @@ ROOT = Path(__file__).parent.parent
 
 def figures() -> str:
     """The quality table of the README: for each model the first two folders that it was measured on."""
-    rows = [
-        "| model | pictures | PSNR-Y | over bicubic | LPIPS-RGB (bicubic) | LR to bicubic LR | bytes |"
-        " bits/px |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for model in zoo.built_in():
         measured = results(model)
         for folder, row in list(measured["folders"].items())[:2] if measured else ():
-            m = row["mean"]
-            gain, lpips = m["psnr_y"] - m["bicubic_psnr_y"], f"{m['lpips']:.3f} ({m['bicubic_lpips']:.3f})"
+            mean = row["mean"]
             rows.append(
-                f"| {model.name} | {row['count']} of {folder} | {m['psnr_y']:.2f} dB | {gain:+.2f} dB |"
-                f" {lpips} | {m['lr_psnr']:.2f} dB | {m['bytes']:,.0f} | {m['bits_per_pixel']:.3f} |"
+                (
+                    model.name,
+                    f"{row['count']} of {folder}",
+                    f"{mean['psnr_y']:.2f} dB",
+                    f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f} dB",
+                    f"{mean['lpips']:.3f} ({mean['bicubic_lpips']:.3f})",
+                    f"{mean['lr_psnr']:.2f} dB",
+                    f"{mean['bytes']:,.0f}",
+                    f"{mean['bits_per_pixel']:.3f}",
+                )
             )
-    return "\n".join(rows)
+    return markdown(
+        (
+            "model", "pictures", "PSNR-Y", "over bicubic", "LPIPS-RGB (bicubic)", "LR to bicubic LR", "bytes",
+            "bits/px",
+        ),
+        rows,
+    )  # fmt: skip
 
 
-def saved() -> str:
+def saved(measured: Folder) -> str:
     """The README's table of files in ordinary codecs: bytes beside the best codec's."""
-    rows = [
-        "| pictures | bits a pixel | bytes for equal PSNR-Y | for equal PSNR-RGB | worst picture |"
-        " bytes for equal LPIPS-RGB (`--for look`) |",
-        "|---|---|---|---|---|---|",
-    ]
-    path = ROOT / "results" / "marks.json"
-    for name, measured in by_set(read(path)) if path.is_file() else ():
-        y, rgb = (marks.saving(measured, zoo.find_restoration().name, key) for key in marks.MEASURES)
+    rows = []
+    table = measured.tables.get("marks")
+    for name, of_set in table.by_set() if table else ():
+        y, rgb = (marks.saving(of_set, zoo.find_restoration().name, key) for key in marks.COMPARED)
         if not (y and rgb):
             continue
-        look = marks.share(measured, "restoration-look")
-        share = f"{look.mean:.2f} times" if look else "-"
+        look = marks.share(of_set, "restoration-look")
         rows.append(
-            f"| {y.count} of {name} | {y.low:.3f} to {y.high:.2f} | {y.mean:+.1f} % | {rgb.mean:+.1f} % |"
-            f" {max(y.worst, rgb.worst):+.1f} % | {share} |"
+            (
+                f"{y.count} of {name}",
+                f"{y.low:.3f} to {y.high:.2f}",
+                f"{y.mean:+.1f} %",
+                f"{rgb.mean:+.1f} %",
+                f"{max(y.worst, rgb.worst):+.1f} %",
+                f"{look.mean:.2f} times" if look else "-",
+            )
         )
-    return "\n".join(rows)
+    headings = (
+        "pictures", "bits a pixel", "bytes for equal PSNR-Y", "for equal PSNR-RGB", "worst picture",
+        "bytes for equal LPIPS-RGB (`--for look`)",
+    )  # fmt: skip
+    return markdown(headings, rows)
 
 
 def photos() -> str:
     """The README's table of the models for photographs beside what others published, as the field has it."""
     sets = ("photos/set5", "photos/set14", "photos/bsd100")
-    rows = [
-        "| | scale | parameters | bits a pixel of the small picture | Set5 | Set14 | BSD100 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    quoted = published()["photos"]
-    for scale in sorted({other["scale"] for other in quoted}):
+    rows = []
+    quoted = published().photos
+    for scale in sorted({other.scale for other in quoted}):
         model = zoo.find(f"photos-x{scale}")
         plain, more = results(model)["folders"], refined.measured(model)
         parameters = model.metadata["training"]["parameters"]
@@ -86,25 +98,29 @@ def photos() -> str:
             psnr = [folders[f]["mean"]["psnr_y_cropped"] if f in whole else None for f in sets]
             if whole:
                 rows.append(_photos_row(name, scale, parameters, bits, psnr))
-        for other in (q for q in quoted if q["scale"] == scale):
-            name = f"{other['method']}, quoted"
-            rows.append(_photos_row(name, scale, other["parameters"], 24, other["psnr"]))
-    return "\n".join(rows)
+        rows += [
+            _photos_row(f"{other.method}, quoted", scale, other.parameters, 24, other.psnr)
+            for other in quoted
+            if other.scale == scale
+        ]
+    headings = ("", "scale", "parameters", "bits a pixel of the small picture", "Set5", "Set14", "BSD100")
+    return markdown(headings, rows)
 
 
-def _photos_row(name: str, scale: int, parameters: float, bits: int, psnr: Sequence[float | None]) -> str:
-    cells = " | ".join("-" if value is None else f"{value:.2f} dB" for value in psnr)
-    return f"| {name} | x{scale} | {parameters / 1e6:.2f} M | {bits} | {cells} |"
+def _photos_row(
+    name: str, scale: int, parameters: float, bits: int, psnr: Sequence[float | None]
+) -> Sequence[str]:
+    cells = ("-" if value is None else f"{value:.2f} dB" for value in psnr)
+    return name, f"x{scale}", f"{parameters / 1e6:.2f} M", str(bits), *cells
 
 
 def sizes() -> str:
     """The parameter and multiply-add table of the README."""
-    rows = ["| network | scale | parameters | multiply-adds at 128x128 |", "|---|---|---|---|"]
-    rows += [
-        f"| {name} | x{scale} | {parameters:,} | {madds / 1e9:.4f} G |"
+    rows = [
+        (name, f"x{scale}", f"{parameters:,}", f"{madds / 1e9:.4f} G")
         for name, scale, parameters, madds in paper_sizes()
     ]
-    return "\n".join(rows)
+    return markdown(("network", "scale", "parameters", "multiply-adds at 128x128"), rows)
 
 
 FUZZED = {
@@ -121,54 +137,61 @@ def fuzzing() -> str:
     """What the fuzzer did, a row for each target."""
     path = ROOT / "results" / "fuzzing.json"
     runs = json.loads(path.read_text())["runs"] if path.is_file() else []
-    rows = ["| target | what is read | executions | hours | faults |", "|---|---|---|---|---|"]
-    total = 0
+    rows, total = [], 0
     for target, what in FUZZED.items():
-        mine = [run for run in runs if run["target"] == target]
-        executions, seconds = (sum(run[key] for run in mine) for key in ("executions", "seconds"))
-        faults, total = sum(len(run["faults"]) for run in mine), total + executions
-        rows.append(f"| `{target}` | {what} | {executions:,} | {seconds / 3600:.2f} | {faults} |")
-    return "\n".join([*rows, f"| all | | {total:,} | | {sum(len(run['faults']) for run in runs)} |"])
+        own = [run for run in runs if run["target"] == target]
+        executions, seconds = (sum(run[key] for run in own) for key in ("executions", "seconds"))
+        faults, total = sum(len(run["faults"]) for run in own), total + executions
+        rows.append((f"`{target}`", what, f"{executions:,}", f"{seconds / 3600:.2f}", str(faults)))
+    rows.append(("all", "", f"{total:,}", "", str(sum(len(run["faults"]) for run in runs))))
+    return markdown(("target", "what is read", "executions", "hours", "faults"), rows)
 
 
 def slow_tests() -> str:
     """What the slow tests did when they were last run, a row for each."""
     path = ROOT / "results" / "slow-tests.json"
-    rows = ["| test | outcome | seconds | measured | commit |", "|---|---|---|---|---|"]
+    rows = []
     for name, run in (json.loads(path.read_text()) if path.is_file() else {}).items():
-        commit = run["environment"]["commit"]
         own = ", ".join(
             f"{k}: {v:,}" for k, v in run.items() if k not in ("outcome", "seconds", "environment")
         )
-        rows.append(f"| `{name.split('::')[1]}` | {run['outcome']} | {run['seconds']:,} | {own} | {commit} |")
-    return "\n".join(rows)
+        test, commit = f"`{name.split('::')[1]}`", run["environment"]["commit"]
+        rows.append((test, run["outcome"], f"{run['seconds']:,}", own, commit))
+    return markdown(("test", "outcome", "seconds", "measured", "commit"), rows)
 
 
 def decoders() -> str:
     """What another decoder makes of our files, and what it costs."""
     path = ROOT / "results" / "decoders.json"
     rows = [
-        "| codec | decoded by | thumbnails differ by, at most | PSNR between thumbnails |"
-        " between restored pictures | loss of PSNR-RGB, mean | largest | files |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    rows += [
-        f"| {row['codec']} | {row['decoder']} | {row['levels']} levels | {row['thumbnails']:.1f} dB |"
-        f" {row['restored']:.1f} dB | {row['loss']:.2f} dB | {row['largest loss']:.2f} dB | {row['count']} |"
+        (
+            row["codec"],
+            row["decoder"],
+            f"{row['levels']} levels",
+            f"{row['thumbnails']:.1f} dB",
+            f"{row['restored']:.1f} dB",
+            f"{row['loss']:.2f} dB",
+            f"{row['largest loss']:.2f} dB",
+            str(row["count"]),
+        )
         for row in (json.loads(path.read_text())["rows"] if path.is_file() else ())
     ]
-    return "\n".join(rows)
+    headings = (
+        "codec", "decoded by", "thumbnails differ by, at most", "PSNR between thumbnails",
+        "between restored pictures", "loss of PSNR-RGB, mean", "largest", "files",
+    )  # fmt: skip
+    return markdown(headings, rows)
 
 
 def halos() -> str:
     """How far each model looks, and what that makes of tiles."""
-    rows = ["| model | reach | halo | tile | kept of it |", "|---|---|---|---|---|"]
+    rows = []
     for name in zoo.names():
         model = zoo.find(name)
         tile = Rescaler(model).tile
         kept = (tile - 2 * model.halo) ** 2 / tile**2
-        rows.append(f"| {name} | {model.reach:,} | {model.halo} | {tile:,} | {100 * kept:.0f} % |")
-    return "\n".join(rows)
+        rows.append((name, f"{model.reach:,}", str(model.halo), f"{tile:,}", f"{100 * kept:.0f} %"))
+    return markdown(("model", "reach", "halo", "tile", "kept of it"), rows)
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -181,18 +204,18 @@ def fill(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     for model in (*zoo.built_in(), *zoo.built_in_restorations()):
-        if measured := results(model):
-            (model.folder / CARD).write_text(card(model, measured))
+        if evaluation := results(model):
+            (model.folder / CARD).write_text(card(model, evaluation))
     zoo.list_built_in()  # if a model's files came here by another way than `bdflow export`
-    readme = ROOT / "README.md"
+    readme, all_results = ROOT / "README.md", Folder.at(ROOT / "results")
     text = fill(readme.read_text(), "quality", figures())
-    text = fill(text, "marks", saved())
+    text = fill(text, "marks", saved(all_results))
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     readme.write_text(fill(text, "sizes", sizes()))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
-    (ROOT / "docs" / "studies.md").write_text(studies.page(ROOT / "results"))
+    (ROOT / "docs" / "studies.md").write_text(studies.page(all_results))
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
@@ -203,7 +226,7 @@ def main() -> None:
     web, measured = ROOT / "docs" / "web.md", ROOT / "results" / "web.json"
     text = fill(web.read_text(), "costs", browser.costs(measured))
     web.write_text(fill(text, "paid back", browser.paid_back(measured)))
-    page.write_page(ROOT / "results", ROOT / "docs")
+    page.write_page(all_results, ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))
         first_picture.draw_sheet(Path(sys.argv[1]), ROOT / "docs" / "small-file.jpg")

@@ -1,6 +1,7 @@
 """The page of models, docs/models.md, and its picture sheets: all from what was recorded and measured."""
 
 import csv
+from collections.abc import Sequence
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from PIL import Image
 
 from bdflow import container, zoo
 from bdflow.codecs import encode
+from bdflow.grid import markdown
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.metrics import psnr_y
@@ -68,17 +70,22 @@ def page() -> str:
 
 
 def _overview(models: list[Model]) -> list[str]:
-    rows = [
-        "| model | parameters | multiply-adds at 128x128 | MiB | steps | minutes | on |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for model in models:
-        t = model.metadata["training"]
+        training = model.metadata["training"]
         rows.append(
-            f"| [{model.name}](#{model.name}) | {t['parameters']:,} | {t['multiply_adds'] / 1e9:.2f} G |"
-            f" {model.size / 2**20:.1f} | {t['steps']:,} | {t['seconds'] / 60:.0f} | {t['machine']} |"
+            (
+                f"[{model.name}](#{model.name})",
+                f"{training['parameters']:,}",
+                f"{training['multiply_adds'] / 1e9:.2f} G",
+                f"{model.size / 2**20:.1f}",
+                f"{training['steps']:,}",
+                f"{training['seconds'] / 60:.0f}",
+                training["machine"],
+            )
         )
-    return rows
+    headings = ("model", "parameters", "multiply-adds at 128x128", "MiB", "steps", "minutes", "on")
+    return [markdown(headings, rows)]
 
 
 def _section(model: Model) -> list[str]:
@@ -97,23 +104,32 @@ def _section(model: Model) -> list[str]:
         "",
         " · ".join(links),
         "",
-        "| pictures | PSNR-Y | gain | border cropped | SSIM-Y | LPIPS-RGB (bicubic) | LR to bicubic LR |"
-        " bytes |",
-        "|---|---|---|---|---|---|---|---|",
+        markdown(HEADINGS, [_measured(folder, row) for folder, row in measured["folders"].items()]),
     ]
-    for folder, row in measured["folders"].items():
-        m = row["mean"]
-        border = f"{m['psnr_y_cropped']:.2f} dB" if "psnr_y_cropped" in m else "-"
-        lpips = f"{m['lpips']:.3f} ({m['bicubic_lpips']:.3f})" if "lpips" in m else "-"
-        lines.append(
-            f"| {row['count']} of {folder} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} dB |"
-            f" {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} dB | {border} | {m['ssim_y']:.4f} | {lpips} |"
-            f" {m['lr_psnr']:.2f} dB | {m['bytes']:,.0f} |"
-        )
     log = ROOT / "results" / f"{model.name}-training.csv"
     if log.exists():
         lines += ["", f"Held-out PSNR-Y while it trained: {_curve(log)}."]
     return [*lines, ""]
+
+
+HEADINGS = (
+    "pictures", "PSNR-Y", "gain", "border cropped", "SSIM-Y", "LPIPS-RGB (bicubic)", "LR to bicubic LR",
+    "bytes",
+)  # fmt: skip
+
+
+def _measured(folder: str, row: dict[str, Any]) -> Sequence[str]:
+    mean = row["mean"]
+    return (
+        f"{row['count']} of {folder}",
+        f"{mean['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} dB",
+        f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f} dB",
+        f"{mean['psnr_y_cropped']:.2f} dB" if "psnr_y_cropped" in mean else "-",
+        f"{mean['ssim_y']:.4f}",
+        f"{mean['lpips']:.3f} ({mean['bicubic_lpips']:.3f})" if "lpips" in mean else "-",
+        f"{mean['lr_psnr']:.2f} dB",
+        f"{mean['bytes']:,.0f}",
+    )
 
 
 def _curve(log: Path, points: int = 8) -> str:

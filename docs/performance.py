@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from bdflow.grid import markdown
 
 INTRODUCTION = """\
 # Performance
@@ -55,11 +57,12 @@ def _machine(result: dict[str, Any]) -> Iterator[str]:
         told = [f"{name} encodes it in {row['seconds']:.2f} s" for name, row in encode.items() if row]
         yield f"\n### {side}x{side} pixels\n"
         yield "; ".join(told) + ".\n"
-        yield "| model | shrink | restore | of the ceiling | IRN takes | torch | OpenVINO | AVIF to encode |"
-        yield "|---|---|---|---|---|---|---|---|"
-        for model in models:
-            if (model, "restore: network", side) in rows:
-                yield _row(model, side, rows, top)
+        headings = (
+            "model", "shrink", "restore", "of the ceiling", "IRN takes", "torch", "OpenVINO",
+            "AVIF to encode",
+        )  # fmt: skip
+        of_side = [model for model in models if (model, "restore: network", side) in rows]
+        yield markdown(headings, [_row(model, side, rows, top) for model in of_side])
     losses: dict[int, float] = {}
     for row in result["rows"]:
         if row["task"].endswith("openvino"):
@@ -68,19 +71,20 @@ def _machine(result: dict[str, Any]) -> Iterator[str]:
         told = ", ".join(f"{loss:.3f} dB at {side}" for side, loss in losses.items())
         yield f"\nThe most that OpenVINO costs of the photograph's PSNR: {told} pixels (enlarged from 512)."
     yield "\n### Where the time goes\n"
-    yield "| model | side | " + " | ".join(_STEPS) + " |"
-    yield "|---|---|" + "---|" * len(_STEPS)
-    for model in models:
-        for side in settings["sides"]:
-            if (model, "restore: network", side) in rows:
-                times = (_step(rows, model, task, side) for task in _STEPS)
-                yield f"| {model} | {side} | " + " | ".join(times) + " |"
+    steps = [
+        (model, str(side), *(_step(rows, model, task, side) for task in _STEPS))
+        for model in models
+        for side in settings["sides"]
+        if (model, "restore: network", side) in rows
+    ]
+    yield markdown(("model", "side", *_STEPS), steps)
     yield "\n### Start-up\n"
-    yield "| command | seconds |"
-    yield "|---|---|"
-    for (subject, task, _), row in rows.items():
-        if task.startswith("command"):
-            yield f"| {task.partition(': ')[2]}, {subject} | {row['seconds']:.2f} |"
+    starts = [
+        (f"{task.partition(': ')[2]}, {subject}", f"{row['seconds']:.2f}")
+        for (subject, task, _), row in rows.items()
+        if task.startswith("command")
+    ]
+    yield markdown(("command", "seconds"), starts)
     for what, why in result["skipped"].items():
         yield f"\nNot measured: {what}: {why}."
     yield ""
@@ -106,7 +110,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio >= 0.095 else f"{ratio:.1g}"
 
 
-def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> str:
+def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> Sequence[str]:
     restore = rows[model, "restore: network", side]
     whole = rows[model, "restore: small PNG to pixels", side]["seconds"]
 
@@ -117,10 +121,12 @@ def _row(model: str, side: int, rows: dict[Any, Any], top: float) -> str:
     scale = re.search(r"-x(\d+)", model)  # as in portraits-x8-paper
     irn = f"IRN x{scale[1]}" if scale else ""
     return (
-        f"| {model} | {rows[model, 'shrink: JPEG to small PNG', side]['seconds']:.3f} s | {whole:.3f} s |"
-        f" {100 * restore['multiply_adds_per_second'] / top:.0f} % |"
-        f" {ratio(irn, 'restore: network', restore['seconds'])} |"
-        f" {ratio(model, 'restore: network, torch', restore['seconds'])} |"
-        f" {ratio(model, 'restore: network, openvino', restore['seconds'])} |"
-        f" {ratio('AVIF', 'encode', whole)} |"
+        model,
+        f"{rows[model, 'shrink: JPEG to small PNG', side]['seconds']:.3f} s",
+        f"{whole:.3f} s",
+        f"{100 * restore['multiply_adds_per_second'] / top:.0f} %",
+        ratio(irn, "restore: network", restore["seconds"]),
+        ratio(model, "restore: network, torch", restore["seconds"]),
+        ratio(model, "restore: network, openvino", restore["seconds"]),
+        ratio("AVIF", "encode", whole),
     )

@@ -1,12 +1,15 @@
 """The page of studies, docs/studies.md, from the results files that `bdflow study` wrote."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bdflow.reproduce.tables import TRAINED, length_of
+from bdflow.grid import markdown
+from bdflow.reproduce.results import Folder
+from bdflow.reproduce.schemas import Study, StudyRow
+from bdflow.reproduce.tables import TRAINED
 from bdflow.smallfile.thumbnail import FACTORS
 
 INTRODUCTION = """\
@@ -99,19 +102,17 @@ gradients.
 """
 
 
-def page(results: Path) -> str:
+def page(results: Folder) -> str:
     """docs/studies.md, of the studies in a folder."""
     parts = [
         INTRODUCTION,
-        BOUNDARY_MAP.format(table=boundary(results)),
+        BOUNDARY_MAP.format(table=boundary(results.studies["boundary"])),
         FLOW.format(table=networks(results)),
         EFFICIENT,
-        *_small_files(results),
+        *_small_files(results.path),
     ]
-    for path in sorted(results.glob("*.json")):
-        document = json.loads(path.read_text())
-        if "study" in document:
-            parts += _study(path.stem, document)
+    for name, study in results.studies.items():
+        parts += _study(name, study)
     return "\n".join(parts)
 
 
@@ -199,49 +200,49 @@ _BOUNDARY = {  # and, without a map, what each is set against
 }
 
 
-def boundary(results: Path) -> str:
+def boundary(study: Study) -> str:
     """What the boundary map brings for its bytes, beside none: of all pictures of the study together."""
-    rows = json.loads((results / "boundary.json").read_text())["rows"]
-    runs = {v: [_over_folders(row) for row in rows if row["variant"] == v] for v in _BOUNDARY}
-    lines = [
-        "| beside the small picture | PSNR-Y | LPIPS-RGB | bytes | over no map | runs |",
-        "|---" * 6 + "|",
-    ]
-    for variant, (said, against) in _BOUNDARY.items():
-        if not (mine := runs[variant]) or not runs[against]:
+    runs = {v: [_over_folders(row) for row in study.rows if row.variant == v] for v in _BOUNDARY}
+    rows = []
+    for variant, (label, against) in _BOUNDARY.items():
+        if not (own := runs[variant]) or not runs[against]:
             continue
         plain = [fmean(run[key] for run in runs[against]) for key in ("psnr_y", "bytes")]
-        psnr, lpips, size = (fmean(run[key] for run in mine) for key in ("psnr_y", "lpips", "bytes"))
-        spread = f" ± {stdev(run['psnr_y'] for run in mine):.2f}" if len(mine) > 1 else ""
+        psnr, lpips, size = (fmean(run[key] for run in own) for key in ("psnr_y", "lpips", "bytes"))
+        spread = f" ± {stdev(run['psnr_y'] for run in own):.2f}" if len(own) > 1 else ""
         more = f"{psnr - plain[0]:+.2f} dB for {size - plain[1]:.0f} bytes" if variant != against else ""
-        lines.append(f"| {said} | {psnr:.2f}{spread} dB | {lpips:.3f} | {size:.0f} | {more} | {len(mine)} |")
-    return "\n".join(lines)
+        rows.append((label, f"{psnr:.2f}{spread} dB", f"{lpips:.3f}", f"{size:.0f}", more, str(len(own))))
+    return markdown(("beside the small picture", "PSNR-Y", "LPIPS-RGB", "bytes", "over no map", "runs"), rows)
 
 
-def networks(results: Path) -> str:
+def networks(results: Folder) -> str:
     """What each network learns in equal time: of all pictures of a study together."""
-    lines = [
-        "| scale | network | parameters | steps | PSNR-Y | LPIPS-RGB | bytes | pictures |",
-        "|---" * 8 + "|",
-    ]
-    for name in ("networks-photos", "networks-portraits"):
-        path = results / f"{name}.json"
-        for row in json.loads(path.read_text())["rows"] if path.is_file() else ():
-            scale, _, network = row["variant"].partition("-")
+    rows = []
+    for name, pictures in (("networks-photos", "photos"), ("networks-portraits", "portraits")):
+        study = results.studies.get(name)
+        for row in study.rows if study else ():
             mean = _over_folders(row)
-            count = sum(folder["count"] for folder in row["folders"].values())
-            cells = (
-                scale, TRAINED[network], f"{row['parameters']:,}", f"{row['steps']:,}",
-                f"{mean['psnr_y']:.2f} dB", f"{mean['lpips']:.3f}", f"{mean['bytes']:,.0f}",
-                f"{count} {name.partition('-')[2]}",
-            )  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            count = sum(folder["count"] for folder in row.folders.values())
+            rows.append(
+                (
+                    f"x{row.scale}",
+                    TRAINED[row.network],
+                    f"{row.parameters:,}",
+                    f"{row.steps:,}",
+                    f"{mean['psnr_y']:.2f} dB",
+                    f"{mean['lpips']:.3f}",
+                    f"{mean['bytes']:,.0f}",
+                    f"{count} {pictures}",
+                )
+            )
+    return markdown(
+        ("scale", "network", "parameters", "steps", "PSNR-Y", "LPIPS-RGB", "bytes", "pictures"), rows
+    )
 
 
-def _over_folders(row: dict[str, Any]) -> dict[str, float]:
+def _over_folders(row: StudyRow) -> dict[str, float]:
     """Means over the pictures of all folders."""
-    folders = row["folders"].values()
+    folders = row.folders.values()
     count = sum(folder["count"] for folder in folders)
     return {
         key: sum(folder["count"] * folder[key] for folder in folders) / count
@@ -249,41 +250,43 @@ def _over_folders(row: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _study(name: str, document: dict[str, Any]) -> Iterator[str]:
-    told, rows = document["study"], document["rows"]
-    missing = [variant for variant in told["variants"] if variant not in {row["variant"] for row in rows}]
-    machines = ", ".join(sorted({row["machine"] for row in rows}))
-    commits = ", ".join(sorted({row["environment"]["commit"] for row in rows}))
+def _study(name: str, study: Study) -> Iterator[str]:
+    head, rows = study.study, study.rows
+    missing = [variant for variant in head.variants if variant not in {row.variant for row in rows}]
+    machines = ", ".join(sorted({row.machine for row in rows}))
+    commits = ", ".join(sorted({str(row.environment.commit) for row in rows}))
     yield f"## {name}\n"
-    yield f"{told['question']}\n"
+    yield f"{head.question}\n"
     files = f"[The study](../configs/studies/{name}.toml), [its results](../results/{name}.json)"
-    yield f"{files}: {length_of(document)} a run, on {machines}; commit {commits}."
+    yield f"{files}: {head.length} a run, on {machines}; commit {commits}."
     if missing:
         yield f"Not trained yet: {', '.join(missing)}."
-    for folder in rows[0]["folders"]:
-        first = rows[0]["folders"][folder]
-        side = f", shrunk to {told['test_side']} pixels" if told.get("test_side") else ""
+    for folder, first in rows[0].folders.items():
+        side = f", shrunk to {head.test_side} pixels" if head.test_side else ""
         yield f"\n{first['count']} pictures of {folder}{side}:\n"
-        yield "| " + " | ".join(HEADINGS) + " |"
-        yield "|---" * len(HEADINGS) + "|"
-        for variant in told["variants"]:
-            if runs := [row for row in rows if row["variant"] == variant and folder in row["folders"]]:
-                yield _row(variant, runs, folder)
+        runs = {variant: [row for row in rows if row.variant == variant] for variant in head.variants}
+        measured = {variant: [row for row in each if folder in row.folders] for variant, each in runs.items()}
+        yield markdown(HEADINGS, [_cells(v, each, folder) for v, each in measured.items() if each])
     yield ""
 
 
-def _row(variant: str, runs: list[dict[str, Any]], folder: str) -> str:
-    measured = [run["folders"][folder] for run in runs]
+def _cells(variant: str, runs: Sequence[StudyRow], folder: str) -> Sequence[str]:
+    measured = [run.folders[folder] for run in runs]
     mean = {key: fmean(m[key] for m in measured) for key in measured[0] if all(key in m for m in measured)}
-    psnr = [m["psnr_y"] for m in measured]
+    psnr = [figures["psnr_y"] for figures in measured]
     spread = f" ± {stdev(psnr):.2f}" if len(psnr) > 1 else ""
-    pace = [run["seconds"] / run["steps"] for run in runs]
-    lpips = f"{mean['lpips']:.4f}" if "lpips" in mean else "-"
-    cells = (
-        variant, f"{runs[0]['parameters']:,}", f"{runs[0]['multiply_adds'] / 1e9:.2f} G", len(runs),
-        f"{fmean(run['steps'] for run in runs):,.0f}", f"{fmean(pace):.2f}",
+    return (
+        variant,
+        f"{runs[0].parameters:,}",
+        f"{runs[0].multiply_adds / 1e9:.2f} G",
+        str(len(runs)),
+        f"{fmean(run.steps for run in runs):,.0f}",
+        f"{fmean(run.seconds / run.steps for run in runs):.2f}",
         f"{mean['psnr_y']:.2f}{spread} dB",
-        f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f} dB", f"{mean['lr_psnr']:.2f} dB",
-        f"{mean['ssim_y']:.4f}", lpips, f"{mean['bytes']:,.0f}", f"{mean['seconds_up']:.2f} s",
-    )  # fmt: skip
-    return f"| {' | '.join(map(str, cells))} |"
+        f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f} dB",
+        f"{mean['lr_psnr']:.2f} dB",
+        f"{mean['ssim_y']:.4f}",
+        f"{mean['lpips']:.4f}" if "lpips" in mean else "-",
+        f"{mean['bytes']:,.0f}",
+        f"{mean['seconds_up']:.2f} s",
+    )

@@ -26,6 +26,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from bdflow import codecs, images
+from bdflow.computing import Computing
 from bdflow.enhancer import Enhancer, continued, shrunk
 from bdflow.environment import environment
 from bdflow.files import write_bytes
@@ -79,7 +80,9 @@ class Eye:
 
 def look(data: Path) -> Iterator[dict[str, Any]]:
     """LPIPS, DISTS and PSNR by picture, rate, tuning and factor."""
-    closest, shown = (Enhancer(find_restoration(purpose), threads=1) for purpose in ("fidelity", "look"))
+    closest, shown = (
+        Enhancer(find_restoration(purpose), Computing(threads=1)) for purpose in ("fidelity", "look")
+    )
     eye = Eye()
     for domain, name, picture in pictures(data):
         for tuning, codec in TUNED.items():
@@ -145,7 +148,7 @@ MOVED = (0.1, 0.3)  # parts of what the restored picture lacks, shrunk
 
 def shrinking(data: Path) -> Iterator[dict[str, Any]]:
     """BD-rate of other thumbnails against Lanczos', by picture and factor."""
-    enhancer = Enhancer(find_restoration(), threads=1)
+    enhancer = Enhancer(find_restoration(), Computing(threads=1))
     for domain, name, picture in pictures(data):
         for factor in QUALITIES:
             curves = shrunk_otherwise(picture, factor, domain, enhancer)

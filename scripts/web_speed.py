@@ -28,6 +28,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from bdflow import codecs, zoo
+from bdflow.computing import Computing
 from bdflow.container import read
 from bdflow.demo import PHOTOGRAPH
 from bdflow.enhancer import Enhancer, shrunk
@@ -35,8 +36,7 @@ from bdflow.environment import environment
 from bdflow.files import write_bytes
 from bdflow.images import Picture
 from bdflow.reproduce import marks
-from bdflow.reproduce.grid import by_set
-from bdflow.reproduce.results import read as read_results
+from bdflow.reproduce.results import Folder
 from bdflow.smallfile import webp
 from bdflow.smallfile.payload import Version2
 from bdflow.web import export_web
@@ -70,6 +70,7 @@ def main() -> None:
         "model": model.name,
         "random weights": random,
         "config": model.metadata["model"],
+        "settings": {"sides": arguments.side, "rounds": arguments.rounds, "factor": FACTOR},
         "bytes": sizes(model),
         "speed": rows,
     }
@@ -101,14 +102,14 @@ def paybacks(model: zoo.Model) -> list[dict[str, object]]:
 
     A file of ``SMALL_FILE`` bytes stands for a plain codec's of more; the difference is what it saves.
     """
-    measured = ROOT / "results" / "marks.json"
+    table = Folder(ROOT / "results").tables.get("marks")
     found: list[dict[str, object]] = []
     counted = {model.name: sizes(model)}
-    for of_set, rows in by_set(read_results(measured)) if measured.is_file() else ():
+    for of_set, rows in table.by_set() if table else ():
         for name in dict.fromkeys([model.name, *marks.models(rows)]):
             shares = {
                 key: 1 + saved.mean / 100
-                for key in marks.MEASURES
+                for key in marks.COMPARED
                 if (saved := marks.saving(rows, name, key))
             }
             if by_eye := marks.share(rows, name):
@@ -139,7 +140,7 @@ def measure(model: zoo.Model, side: int, rounds: int) -> dict[str, float]:
         manifest = export_web(model, folder / "weights")
         numbers = manifest.parent / json.loads(manifest.read_text())["file"]
         manifest.rename(manifest.with_name("restoration-fidelity.json"))
-        enhancer = Enhancer(model, threads=1)
+        enhancer = Enhancer(model, Computing(threads=1))
         enhancer.restore(thumbnail)
         native = [seconds_of(os.getpid(), lambda: enhancer.restore(thumbnail)) for _ in range(rounds)]
         script = ["node", "speed.js", small, folder / "pixels", numbers, model.folder, str(rounds)]

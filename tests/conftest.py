@@ -75,11 +75,12 @@ def restoring(built_in, tiny_restoration) -> Path:
 @pytest.fixture(scope="session")
 def enhancer(tiny_restoration):
     """What restores with that network, on one thread."""
+    from bdflow.computing import Computing
     from bdflow.enhancer import Enhancer
     from bdflow.zoo import BUILT_IN, _verify
 
     assert tiny_restoration.parent != BUILT_IN
-    return Enhancer(_verify(tiny_restoration, trust=True), threads=1)
+    return Enhancer(_verify(tiny_restoration, trust=True), Computing(threads=1))
 
 
 @pytest.fixture(scope="module")

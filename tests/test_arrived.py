@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from measured import results
+from measured import row as measured_row
 from thumbnails import QUICK, photo, pixels, thumbnail
 
 from bdflow import fitting
@@ -9,17 +11,17 @@ from bdflow.container import NoChunkError, read
 from bdflow.methods.protocol import round_trip
 from bdflow.metrics import psnr
 from bdflow.reproduce import tables
-from bdflow.reproduce.arrived import CONDITIONS, Files, Left, happened, left
+from bdflow.reproduce.arrived import JOURNEYS, Files, Left, left
 from bdflow.reproduce.harm import gains
-from bdflow.reproduce.results import Row, document
 
 FORMATS = {"stripped": "AVIF", "JPEG": "JPEG", "WebP": "WebP", "a": "PNG"}
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_what_happens_to_a_file(condition):
+@pytest.mark.parametrize("journey", JOURNEYS, ids=lambda journey: journey.label)
+def test_what_happens_to_a_file(journey):
+    condition = journey.label
     file = thumbnail(photo(90, 100), "AVIF", 3, quality=80)
-    data = happened(file, condition)
+    data = journey.happens(file)
     small = pixels(data)
     assert small.shape == (30, 34, 3)
     if condition == "as it is":
@@ -39,13 +41,14 @@ def test_files_are_restored_by_the_scale_and_domain_that_are_named(enhancer, mon
     assert files.small(true) is small
     assert len(small.data) <= 0.5 * 90 * 100 / 8
     found = {}
-    for condition in CONDITIONS:
+    for journey in JOURNEYS:
+        condition = journey.label
         for network in (True, False):
-            entry = files.arrived(condition, network=network)
-            assert entry.facts["condition"] == condition
-            assert entry.facts["bits_per_pixel"] == 0.5
+            entry = files.arrived(journey, network=network)
+            assert entry.facts.condition == condition
+            assert entry.facts.bits_per_pixel == 0.5
             data, found[condition, network] = round_trip(entry.method, true)
-            assert data == happened(small, condition)
+            assert data == journey.happens(small)
             assert found[condition, network].shape == true.shape
     np.testing.assert_array_equal(found["as it is", True], enhancer.rgb(small))
     np.testing.assert_array_equal(found["as it is", False], found["stripped", False])
@@ -56,16 +59,16 @@ def test_files_are_restored_by_the_scale_and_domain_that_are_named(enhancer, mon
 
 def test_what_is_left_stands_beside_the_enlargement_of_the_same_file():
     def row(kind, condition, *restored):
-        facts = {"kind": kind, "model": "mine", "bits_per_pixel": 0.05, "condition": condition}
         figures = {str(index): {"bytes": 9, "psnr_y": value} for index, value in enumerate(restored)}
-        return Row("cats/test", condition, facts, figures)
+        facts = {"model": "mine", "bits_per_pixel": 0.05, "condition": condition}
+        return measured_row("cats/test", kind, figures, **facts)
 
     rows = [
         row("fitted", "as it is", 31, 33),
         row("enlarged", "as it is", 30, 31),
         row("fitted", "JPEG 50", 9),
     ]
-    made = document("invertibility", {"crop": 0}, {"cats/test": {"0": "a"}}, [r.as_json() for r in rows])
+    made = results("invertibility", rows)
     assert left(made) == {("cats/test", "mine", 0.05, "as it is"): Left(32, 30.5, 2)}
     assert gains(made) == {}
     (grid,) = tables.invertibility(made)

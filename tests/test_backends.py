@@ -13,6 +13,7 @@ from PIL import Image
 
 import bdflow
 from bdflow import arguments, backends, zoo
+from bdflow.computing import Computing
 from bdflow.metrics import psnr_y
 from bdflow.rescaler import Rescaler
 
@@ -21,7 +22,7 @@ LOSS = 0.06  # dB that half precision may cost; 0.053 at x2 on processors that m
 
 
 def load(folder: Path, **options) -> Rescaler:
-    return Rescaler(zoo.find(folder, trust=True), threads=1, **options)
+    return Rescaler(zoo.find(folder, trust=True), Computing(threads=1, **options))
 
 
 def noise() -> np.ndarray:

@@ -1,5 +1,6 @@
 """Every verb as typed: what it writes, what it says, and its exit status."""
 
+import dataclasses
 import io
 import json
 import re
@@ -95,11 +96,11 @@ def test_a_tile_and_a_device_can_be_chosen(shell, built_in, photo, monkeypatch):
     assert shell("downscale", photo, "-x", "2")[0] == 0
     assert shell("upscale", "photo.x2.png")[0] == 0
     plain, restored = pixels("photo.x2.png").astype(int), pixels("photo.restored.png").astype(int)
-    made, real = [], Rescaler.__init__
+    chosen, real = [], Rescaler.__init__
     monkeypatch.setattr(
         Rescaler,
         "__init__",
-        lambda self, model, **options: (made.append(options), real(self, model, **options))[1],
+        lambda self, model, computing: (chosen.append(computing), real(self, model, computing))[1],
     )
     options = ("--tile", "26", "--device", "cpu", "--threads", "1", "--force")
     assert shell("downscale", photo, "-x", "2", *options)[0] == 0
@@ -108,7 +109,9 @@ def test_a_tile_and_a_device_can_be_chosen(shell, built_in, photo, monkeypatch):
     assert np.abs(pixels("photo.restored.png") - restored).max() <= 2
     assert shell("downscale", photo, "-o", "out/", "-x", "2", "--jobs", "1", *options)[0] == 0
     assert shell("upscale", "out/photo.x2.png", "-o", "out2/", "--jobs", "1", *options)[0] == 0
-    assert made == [{"tile": 26, "threads": 1, "device": "cpu", "backend": "onnxruntime"}] * 4
+    assert [dataclasses.asdict(one) for one in chosen] == [
+        {"tile": 26, "threads": 1, "device": "cpu", "backend": "onnxruntime"}
+    ] * 4
     np.testing.assert_array_equal(pixels("out2/photo.restored.png"), pixels("photo.restored.png"))
     status, _, err = shell("downscale", photo, "-x", "2", "--tile", "25", "--force")
     assert (status, err) == (

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from measured import facts, row
 from scipy.interpolate import PchipInterpolator
 
 from bdflow.reproduce import curves
@@ -56,11 +57,28 @@ def test_a_codecs_curve_is_its_best_settings():
 
 def test_a_setting_that_lacks_pictures_has_no_point():
     rows = [
-        {"set": "s", "method": f"JPEG {q}", "count": count, "facts": {"kind": "codec", "codec": "JPEG"},
-         "mean": {"bits_per_pixel": q / 100, "psnr_y": 20.0 + q}}
+        row(
+            "s",
+            "codec",
+            {str(i): {"bits_per_pixel": q / 100, "psnr_y": 20.0 + q} for i in range(count)},
+            method=f"JPEG {q}",
+            codec="JPEG",
+        )
         for q, count in ((1, 6), (2, 6), (3, 5))
-    ]  # fmt: skip
-    assert [p.label for p in curves.curves(rows, "s", "psnr_y")["JPEG"]] == ["JPEG 1", "JPEG 2"]
+    ]
+    found = curves.of_codecs(curves.curves(rows, "s", "psnr_y"))
+    assert [p.label for p in found["JPEG"]] == ["JPEG 1", "JPEG 2"]
+
+
+def test_whose_curve_a_model_is_a_point_of():
+    """Its own name says no more than its facts do: what only looks like a scale stays."""
+    names = {"portraits-x8": "bdflow portraits", "portraits-x8-paper": "bdflow portraits-x8-paper"}
+    for model, label in names.items():
+        assert facts("bdflow", model=model, scale=8).family == (label, True, False)
+    assert facts("bdflow", model="mine-x16", scale=8).family.label == "bdflow mine-x16"
+    assert facts("external", name="GRAIN-x64", scale=64).family == ("GRAIN", False, False)
+    assert facts("codec", codec="AVIF").family == ("AVIF", False, True)
+    assert facts("rival", network="IRN").family.label == "IRN"
 
 
 def test_who_wins_is_said_in_bytes():

@@ -23,6 +23,8 @@ def _generator(monkeypatch):
 
 
 def test_tables_are_what_the_code_makes(monkeypatch):
+    from bdflow.reproduce.results import Folder
+
     generate, text = _generator(monkeypatch), (ROOT / "README.md").read_text()
     assert generate.fill(text, "quality", generate.figures()) == text
     assert generate.fill(text, "photos", generate.photos()) == text
@@ -30,7 +32,7 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "sizes", generate.sizes()) == text
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
     assert (ROOT / "docs" / "performance.md").read_text() == generate.performance.page(ROOT / "results")
-    assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(ROOT / "results")
+    assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(Folder.at(ROOT / "results"))
     text = (ROOT / "docs" / "limits.md").read_text()
     assert generate.fill(text, "decoders", generate.decoders()) == text
     text, measured = (ROOT / "docs" / "web.md").read_text(), ROOT / "results" / "web.json"
@@ -45,9 +47,10 @@ def test_tables_are_what_the_code_makes(monkeypatch):
 
 def test_the_page_of_results_is_what_the_code_makes_of_them():
     from bdflow.reproduce.page import markdown
+    from bdflow.reproduce.results import Folder
 
-    made = markdown(ROOT / "results", ROOT / "docs", plots=False)
-    assert made == (ROOT / "docs" / "results.md").read_text()
+    page = markdown(Folder.at(ROOT / "results"), ROOT / "docs", plots=False)
+    assert page == (ROOT / "docs" / "results.md").read_text()
 
 
 def test_results_of_built_in_models_are_of_the_weights_that_ship():

@@ -5,15 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from measured import facts, results
+from measured import row as measured_row
 from pictures import smooth
 from PIL import Image
 
+from bdflow.computing import Computing
 from bdflow.metrics import psnr_y
 from bdflow.reproduce import main, tables
-from bdflow.reproduce.entries import External
+from bdflow.reproduce.external import External
 from bdflow.reproduce.main import Request
 from bdflow.reproduce.plans import MEASURED, Party
-from bdflow.reproduce.results import Row, document, read
+from bdflow.reproduce.results import read
+from bdflow.reproduce.schemas import Results
 from bdflow.reproduce.sets import Sample
 from bdflow.resize import bicubic_down, bicubic_up
 
@@ -33,32 +37,35 @@ def test_table_6_is_measured_by_both_protocols(tmp_path, monkeypatch):
         (tmp_path / "data" / name).mkdir(parents=True)
         Image.fromarray(smooth(48, 64)).save(tmp_path / "data" / name / "a.png")
     asked = {"data": (tmp_path / "data",), "out": tmp_path / "out"}
-    main.run(Request(tables=("table6",), threads=1, **asked), [].append)
-    made = read(tmp_path / "out" / "table6.json")
-    digest = made["sets"]["cats/test"]["a.png"]
-    assert made["sets"]["cats/test@96x96"] == {"a.png": f"{digest}@96x96"}
-    assert set(made["sets"]) == {"cats/test", "cats/test@96x96", "photos/kodak24"}
-    rows = {(row["set"], row["method"]): row for row in made["rows"]}
+    main.run(Request(tables=("table6",), computing=Computing(threads=1), **asked), [].append)
+    measured = read(tmp_path / "out" / "table6.json", Results)
+    digest = measured.sets["cats/test"]["a.png"]
+    assert measured.sets["cats/test@96x96"] == {"a.png": f"{digest}@96x96"}
+    assert set(measured.sets) == {"cats/test", "cats/test@96x96", "photos/kodak24"}
+    rows = {(row.set, row.method): row for row in measured.rows}
     assert {method for name, method in rows if name == "cats/test@96x96"} == {
         f"bicubic x{scale}, PNG" for scale in (32, 64)  # the paper's scales of this table
     }  # fmt: skip
     true = np.asarray(Image.fromarray(smooth(48, 64)).resize((96, 96), Image.Resampling.BICUBIC))
     expected = bicubic_up(bicubic_down(true, 32), 32, (96, 96))
-    measured = rows["cats/test@96x96", "bicubic x32, PNG"]["mean"]
-    assert measured["psnr_y"] == pytest.approx(psnr_y(true, expected), abs=0.001)
-    main.run(Request(("table6",), asked["data"], tmp_path / "quick", quick=True, threads=1), [].append)
-    assert not any("@" in name for name in read(tmp_path / "quick" / "table6.json")["sets"])
+    mean = rows["cats/test@96x96", "bicubic x32, PNG"].mean
+    assert mean["psnr_y"] == pytest.approx(psnr_y(true, expected), abs=0.001)
+    main.run(
+        Request(("table6",), asked["data"], tmp_path / "quick", quick=True, computing=Computing(threads=1)),
+        [].append,
+    )
+    assert not any("@" in name for name in read(tmp_path / "quick" / "table6.json", Results).sets)
 
 
 def test_by_the_papers_protocol_models_of_its_two_scales_are_measured():
     def entry(scale):
-        facts = {"kind": "bdflow", "scale": scale}
-        return SimpleNamespace(facts=facts, entry=lambda: SimpleNamespace(facts=facts))
+        own = facts("bdflow", scale=scale)
+        return SimpleNamespace(facts=own, entry=lambda: SimpleNamespace(facts=own))
 
     sets = {name: (Sample(name, Path("a.png"), squared=side),) for name, side in (("cats", None), ("big", 9))}
     party = Party([entry(scale) for scale in (2, 8, 32, 64)], [], None, [], quick=False)
     measured = MEASURED["table6"].plan(sets, party)
-    scales = {name: [e.facts["scale"] for e in entries] for name, (_, entries) in measured.items()}
+    scales = {name: [e.facts.scale for e in entries] for name, (_, entries) in measured.items()}
     assert scales["big"] == [32, 64] * 2  # and bicubic
     assert scales["cats"] == [2, 8, 32, 64, 2, 8, 16, 32, 64]
 
@@ -77,8 +84,7 @@ def test_what_another_program_restored_is_of_the_picture_in_its_own_size(tmp_pat
 def test_both_protocols_of_table_6_stand_beside_the_papers_rows():
     def row(name, method, kind, scale, psnr, **more):
         values = {"bytes": 100, "psnr_y": psnr, "ssim_y": 0.9, **more}
-        facts = {"kind": kind, "scale": scale}
-        return Row(name, method, facts, {"a.png": values}).as_json()
+        return measured_row(name, kind, {"a.png": values}, method=method, scale=scale)
 
     rows = [
         row(f"photos/set5{size}", method, kind, scale, psnr, lpips=0.25)
@@ -87,8 +93,7 @@ def test_both_protocols_of_table_6_stand_beside_the_papers_rows():
             ("mine", "bdflow", 64, first), ("other", "bdflow", 32, second), ("plain", "resampled", 64, third),
         )
     ]  # fmt: skip
-    sets = {name: {"a.png": name} for name in ("photos/set5", "photos/set5@1024x1024")}
-    both, native, squared = tables.table6(document("table6", {"crop": 0}, sets, rows))
+    both, native, squared = tables.table6(results("table6", rows))
     assert both.rows == [(  # the paper has no row of x32 here
         "photos/set5", "1", "mine", "19.00 / 0.9000 / 0.2500", "24.00 / 0.9000 / 0.2500",
         "18.00 / 0.9000 / 0.2500", "24.80 / 0.8361", "22.33 / 0.7718",
@@ -107,13 +112,11 @@ def test_bicubic_beside_a_model_is_of_the_models_pictures():
         return {"bytes": 100, "psnr_y": psnr, "ssim_y": 0.9}
 
     def row(kind, **pictures):
-        return Row(
-            "cats/test", kind, {"kind": kind, "scale": 32}, {k: figures(v) for k, v in pictures.items()}
-        )
+        values = {name: figures(psnr) for name, psnr in pictures.items()}
+        return measured_row("cats/test", kind, values, method=kind, scale=32)
 
     rows = [row("resampled", a=20.0, b=24.0), row("bdflow", a=30.0, b=30.0), row("external", b=25.0)]
-    told, digests = {"crop": 0}, {"cats/test": {"a": "aa", "b": "bb"}}
-    (grid,) = tables.table6(document("table6", told, digests, [each.as_json() for each in rows]))
+    (grid,) = tables.table6(results("table6", rows))
     assert [cells[1:4] for cells in grid.rows] == [
         ("bdflow", "30.00 ± 0.00", "22.00"),
         ("external", "25.00 ± 0.00", "24.00"),

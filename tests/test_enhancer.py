@@ -8,6 +8,7 @@ from PIL import Image
 from thumbnails import photo, thumbnail
 
 from bdflow import backends
+from bdflow.computing import Computing
 from bdflow.enhancer import TILE, Enhancer, cell, continued, describe, enlarged
 from bdflow.errors import BDFlowError
 from bdflow.images import Picture
@@ -88,7 +89,7 @@ def test_parts_of_a_long_enlargement_are_those_of_the_whole(factor):
 @pytest.mark.parametrize("domain", ["photos", "plain"])
 def test_tiles_equal_the_whole(enhancer, factor, domain):
     small = noise(factor, (353, 331), alpha=factor == 3, domain=domain)
-    tiled = Enhancer(enhancer.model, tile=LEAST, threads=1)
+    tiled = Enhancer(enhancer.model, Computing(tile=LEAST, threads=1))
     strips = list(tiled.restore_strips(small).strips)
     assert len(strips) > 1 or domain == "plain"
     whole = np.asarray(enhancer.restore(small))
@@ -101,7 +102,7 @@ def test_the_smallest_tile(enhancer):
     with pytest.raises(
         BDFlowError, match=r"a tile of 167 pixels is too small for model .*: take 168 or more"
     ):
-        Enhancer(enhancer.model, tile=LEAST - 1)
+        Enhancer(enhancer.model, Computing(tile=LEAST - 1))
     assert enhancer.tile == TILE
 
 
@@ -109,9 +110,9 @@ def test_the_smallest_tile(enhancer):
 def test_whatever_the_halo_the_smallest_tile_works(enhancer, halo):
     model = replace(enhancer.model, measured_halo=min(halo, 64))
     with pytest.raises(BDFlowError) as caught:
-        Enhancer(model, tile=1)
+        Enhancer(model, Computing(tile=1))
     least = int(str(caught.value).split()[-3])
-    tiled = Enhancer(model, tile=least, threads=1)
+    tiled = Enhancer(model, Computing(tile=least, threads=1))
     tiled._network = lambda graph: lambda tensors: [tensors["plain"]]
     for factor in (1, 1.5, 16):
         small = noise(factor, (200, 90))
@@ -207,7 +208,7 @@ def test_without_a_quality(enhancer):
 
 def test_backends_agree(enhancer):
     small = thumbnail(photo(90, 120), "WebP", 2)
-    torch = Enhancer(enhancer.model, threads=1, backend="torch")
+    torch = Enhancer(enhancer.model, Computing(threads=1, backend="torch"))
     difference = np.abs(torch.rgb(small).astype(int) - enhancer.rgb(small))
     assert difference.max() <= 1
     assert difference.mean() < 0.01

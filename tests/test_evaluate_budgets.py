@@ -9,6 +9,7 @@ from PIL import Image
 from tiny_restoration import NETWORK, make_pictures
 
 from bdflow import evaluate_budgets, images, zoo
+from bdflow.computing import Computing
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.evaluate_budgets import evaluate_model
@@ -51,7 +52,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(model, photos):
-    return evaluate_model(model, [photos], budgets=BUDGETS, threads=1, say=len)
+    return evaluate_model(model, [photos], budgets=BUDGETS, computing=Computing(threads=1), say=len)
 
 
 def test_a_row_for_each_folder_and_budget(result, photos):
@@ -65,7 +66,7 @@ def test_a_row_for_each_folder_and_budget(result, photos):
 
 
 def test_figures_are_of_files_within_the_budget(result, model, photos):
-    enhancer = Enhancer(model, threads=1)
+    enhancer = Enhancer(model, Computing(threads=1))
     for budget, row in zip(BUDGETS, result["folders"].values(), strict=True):
         values = row["pictures"]["4.png"]
         picture = images.read(photos / "4.png")
@@ -85,7 +86,7 @@ def test_figures_are_of_files_within_the_budget(result, model, photos):
 
 def test_a_budget_that_nothing_meets(model, photos):
     with pytest.raises(BDFlowError, match=r"at 0\.0001 bpp: none of its 3 pictures can be measured"):
-        evaluate_model(model, [photos], budgets=[1e-4], threads=1, say=len)
+        evaluate_model(model, [photos], budgets=[1e-4], computing=Computing(threads=1), say=len)
 
 
 def test_options_of_the_other_kind_are_refused(model, photos):

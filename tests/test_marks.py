@@ -1,6 +1,8 @@
 """Marks: what our files save on made-up curves whose ratio is known."""
 
 import pytest
+from measured import results
+from measured import row as measured_row
 
 from bdflow.reproduce import marks
 from bdflow.reproduce.curves import Point
@@ -10,28 +12,29 @@ RATES = (0.05, 0.1, 0.2, 0.4)
 
 def row(kind, name, values, measure="psnr_y", **facts):
     """One file of each picture: bits a pixel and quality."""
-    return {
-        "set": "s",
-        "method": name,
-        "count": len(values),
-        "facts": {"kind": kind, **facts},
-        "measures": ["bits_per_pixel", measure],
-        "pictures": {picture: list(pair) for picture, pair in values.items()},
+    pictures = {
+        picture: {"bits_per_pixel": rate, measure: quality} for picture, (rate, quality) in values.items()
     }
+    return measured_row("s", kind, pictures, method=name, **facts)
 
 
 def ours(rate, values, **more):
     return row("fitted", f"n {rate}", values, model="n", **more)
 
 
-def rows(saved):
-    """Of two codecs the second is the better one; ours take 1 - saved[picture] of its bytes."""
+def rows(saved, apart=False):
+    """Of two codecs the second is the better one; ours take 1 - saved[picture] of its bytes.
+
+    ``apart``: of another picture, ``b``, theirs and ours share no quality.
+    """
     found = []
     for place, rate in enumerate(RATES):
         quality = 30 + 2 * place
+        theirs, mine = ({"b": (rate, q + place)} if apart else {} for q in (30, 60))
         found.append(row("codec", f"JPEG {place}", dict.fromkeys(saved, (3 * rate, quality)), codec="JPEG"))
-        found.append(row("codec", f"AVIF {place}", dict.fromkeys(saved, (rate, quality)), codec="AVIF"))
-        found.append(ours(rate, {p: (rate * (1 - s), quality) for p, s in saved.items()}))
+        avif = dict.fromkeys(saved, (rate, quality)) | theirs
+        found.append(row("codec", f"AVIF {place}", avif, codec="AVIF"))
+        found.append(ours(rate, {p: (rate * (1 - s), quality) for p, s in saved.items()} | mine))
     return found
 
 
@@ -45,10 +48,7 @@ def test_savings_picture_by_picture():
 
 
 def test_a_picture_whose_curves_share_no_quality_is_counted_apart():
-    found = rows({"a": 0.2})
-    for place, rate in enumerate(RATES):
-        found[3 * place + 2]["pictures"]["b"] = [rate, 60 + place]
-        found[3 * place + 1]["pictures"]["b"] = [rate, 30 + place]
+    found = rows({"a": 0.2}, apart=True)
     saving = marks.saving(found, "n", "psnr_y")
     assert (saving.count, saving.apart) == (1, 1)
     assert marks.saving(found, "another", "psnr_y") is None
@@ -73,8 +73,7 @@ def test_bytes_for_equal_lpips():
 
 
 def test_the_table():
-    document = {"rows": rows({"a": 0.2, "b": -0.1})}
-    psnr, eye = marks.marks(document)
+    psnr, eye = marks.marks(results("marks", rows({"a": 0.2, "b": -0.1})))
     assert psnr.rows == [("s", "n", "PSNR-Y", "-5.0 %", "+10.0 %", "0.0475 to 0.380", "2")]
     assert eye.rows == []
 

@@ -13,6 +13,7 @@ from small_files import assert_same, small
 
 import bdflow
 from bdflow import backends, container, fitting
+from bdflow.computing import Computing
 from bdflow.errors import BDFlowError
 from bdflow.fitting.search import TooFewBytesError
 from bdflow.images import Picture
@@ -65,12 +66,15 @@ def test_models_are_loaded_anew_over_there(restoring, tiny):
         assert back.model == rescaler.model
         assert_same(back.downscale(photo), rescaler.downscale(photo))
     assert pickle.dumps(bdflow.load("tiny-x2").model).count(os.fsencode(restoring)) == 0  # by its name alone
-    for restorer in (Restorer(threads=1), Restorer("tiny-x2", threads=1)):
+    for restorer in (
+        Restorer(computing=Computing(threads=1)),
+        Restorer("tiny-x2", computing=Computing(threads=1)),
+    ):
         data = bdflow.downscale(photo, scale=2, threads=1).to_bytes()
         rescaler, accepted, _ = there_and_back(restorer).accept(data)
         assert rescaler.restore(accepted) == bdflow.upscale(data, threads=1)
     thumbnail = bdflow.fit(photo, quality=40, threads=1)
-    enhancer, accepted, _ = there_and_back(Restorer(threads=1)).accept(thumbnail)
+    enhancer, accepted, _ = there_and_back(Restorer(computing=Computing(threads=1))).accept(thumbnail)
     assert there_and_back(enhancer).restore(accepted) == bdflow.upscale(thumbnail, threads=1)
 
 

@@ -4,23 +4,30 @@ import csv
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from measured import facts, results
+from measured import row as measured_row
 from pictures import smooth
 from PIL import Image
 
 import bdflow
 from bdflow import BDFlowError
 from bdflow.codecs import AVIF, JPEG, WEBP
+from bdflow.computing import Computing
 from bdflow.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import CODECS, ESRGAN, AtQuality, RealESRGAN, Rescaled, round_trip
 from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
-from bdflow.reproduce import main, page, run, tables
+from bdflow.reproduce import entries, main, page, run, tables
 from bdflow.reproduce.curves import Verdict
-from bdflow.reproduce.entries import Entry, External, Ours, harmed_bicubic
-from bdflow.reproduce.harm import CONDITIONS, gains, harm, losses_of_draws
+from bdflow.reproduce.entries import Entry, Ours, harmed_bicubic
+from bdflow.reproduce.external import External
+from bdflow.reproduce.harm import CONDITIONS, gains, losses_of_draws
+from bdflow.reproduce.known import Memory
 from bdflow.reproduce.main import NAMES, Request
-from bdflow.reproduce.results import Known, Row, check, document, read, write
+from bdflow.reproduce.results import Folder, parse, read, schema
+from bdflow.reproduce.schemas import Latents, Results, Sizes, Study
 from bdflow.reproduce.sets import Sample, find_sets
 from bdflow.resize import bicubic_down
 
@@ -67,14 +74,13 @@ def x8_alone(tmp_path, monkeypatch):
 
 def reproduce(*names, **options):
     said = []
-    main.run(Request(tables=names, threads=1, **options), said.append)
+    main.run(Request(tables=names, computing=Computing(threads=1), **options), said.append)
     return said
 
 
 def test_a_model_of_ones_own_says_how_it_was_made(ours, tiny):
-    made = Ours(bdflow.load(tiny("tiny-x4"), trust=True)).facts
-    assert made["command"] == "bdflow train tiny.toml"
-    assert made.keys() - ours.facts.keys() == {"command"}
+    assert Ours(bdflow.load(tiny("tiny-x4"), trust=True)).facts.command == "bdflow train tiny.toml"
+    assert ours.facts.command is None
 
 
 # Results files
@@ -86,30 +92,64 @@ def results_files():
 
 @pytest.mark.parametrize("path", results_files(), ids=lambda path: path.stem)
 def test_every_committed_results_file_says_where_it_comes_from(path):
-    read(path)
+    document = json.loads(path.read_text())
+    if schema(document):
+        parsed = parse(document, path.name)
+        head = document.get("study") or document["settings"]
+        places = [parsed.environment] if hasattr(parsed, "environment") else []
+        places += [row.environment for row in parsed.rows] if isinstance(parsed, Study) else []
+        assert all(head and place.packages["numpy"] for place in places)
+        assert places
+        return
+    others = document.get("runs") or ([document] if "environment" in document else list(document.values()))
+    told = {"bdflow", "commit", "python", "packages", "processor", "cores", "date"}
+    assert others
+    assert all(told <= other["environment"].keys() for other in others)
+    assert all(other["environment"]["packages"]["numpy"] for other in others)
+    if "environment" in document:
+        assert document["settings"]
+        counted = document.get("folders", {}).values() or document.get("rows") or document["speed"]
+        assert counted
+        assert all(len(row["each"]) if "each" in row else row.get("count", 1) for row in counted)
+
+
+@pytest.mark.parametrize("path", results_files(), ids=lambda path: path.stem)
+def test_results_are_written_as_they_were_read(path, tmp_path):
+    """Whatever the release: no figure and no fact of a committed file is lost when it is written anew."""
+    document = json.loads(path.read_text())
+    parsed = parse(document, path.name) if schema(document) else None
+    if not isinstance(parsed, Results | Sizes | Latents):
+        return
+    Folder(tmp_path).write(path.stem, parsed)
+    again = json.loads((tmp_path / path.name).read_text())
+    assert again.pop("schema") == schema(document)
+    document.pop("schema", None)
+    assert again == document
 
 
 def example():
     pictures = {"a.png": {"bytes": 100, "psnr_y": 30.0}, "b.png": {"bytes": 140, "psnr_y": 34.0}}
-    row = Row("faces/test", "a method", {"kind": "codec", "quality": 3}, pictures, {"c.png": "too small"})
-    digests = {"faces/test": {"a.png": "aa", "b.png": "bb", "c.png": "cc"}}
-    return document("table1", {"crop": 0, "limit": None}, digests, [row.as_json()])
+    coded = measured_row("faces/test", "codec", pictures, failed={"c.png": "too small"}, quality=3)
+    return results("table1", [coded])
 
 
 def test_mean_spread_and_count_stand_with_every_figure(tmp_path):
-    (row,) = example()["rows"]
-    assert (row["count"], row["mean"], row["spread"]) == (
+    (row,) = example().rows
+    assert (row.count, row.mean, row.spread) == (
         2, {"bytes": 120.0, "psnr_y": 32.0}, {"bytes": 20.0, "psnr_y": 2.0},
     )  # fmt: skip
-    write(tmp_path / "table1.json", example())
-    assert read(tmp_path / "table1.json") == json.loads(json.dumps(example()))
-    known = Known(tmp_path)
-    facts = {"quality": 3, "kind": "codec"}  # in another order
-    assert known.values(facts, 0, "bb", {"psnr_y"}) == {"bytes": 140, "psnr_y": 34.0}
-    assert known.failed(facts, 0, "cc") == "too small"
-    assert known.values(facts, 2, "bb", {"psnr_y"}) is None  # another crop
-    assert known.values(facts, 0, "bb", {"psnr_y", "lpips"}) is None  # more is wanted
-    assert known.values(facts | {"quality": 4}, 0, "bb", set()) is None
+    Folder(tmp_path).write("table1", example())
+    assert json.loads((tmp_path / "table1.json").read_text())["schema"] == "pictures-1"
+    assert read(tmp_path / "table1.json", Results) == example()
+    with pytest.raises(BDFlowError, match=r"table1.json: these are other results$"):
+        read(tmp_path / "table1.json", Study)
+    memory = Memory(Folder.at(tmp_path))
+    coded = facts("codec", quality=3)
+    assert memory.recall(coded, 0, "b.png", {"psnr_y"}).values == {"bytes": 140, "psnr_y": 34.0}
+    assert memory.recall(coded, 0, "c.png", {"psnr_y"}).failed == "too small"
+    assert memory.recall(coded, 2, "b.png", {"psnr_y"}) is None  # another crop
+    assert memory.recall(coded, 0, "b.png", {"psnr_y", "lpips"}) is None  # more is wanted
+    assert memory.recall(facts("codec", quality=4), 0, "b.png", set()) is None
 
 
 @pytest.mark.parametrize(
@@ -126,62 +166,65 @@ def test_mean_spread_and_count_stand_with_every_figure(tmp_path):
         lambda d: d["rows"][0].update(count=3),
         lambda d: d["rows"][0].update(count="2"),
         lambda d: d["rows"][0]["spread"].clear(),
+        lambda d: d["rows"][0]["facts"].update(kind="a new one"),
+        lambda d: d["rows"][0]["facts"].update(unknown=1),
     ],
 )
 def test_results_without_versions_settings_or_counts_are_refused(damage, tmp_path):
-    broken = json.loads(json.dumps(example()))
-    check(broken, "fine")
+    Folder(tmp_path).write("table1", example())
+    path = tmp_path / "table1.json"
+    broken = json.loads(path.read_text())
     damage(broken)
-    with pytest.raises(BDFlowError, match=r"^table1.json: .*: measure again$"):
-        check(broken, "table1.json")
-    with pytest.raises(BDFlowError):
-        write(tmp_path / "table1.json", broken)
-    assert not (tmp_path / "table1.json").exists()
+    path.write_text(json.dumps(broken))
+    with pytest.raises(BDFlowError, match=r"table1.json: these are no results \(.*\): measure again$"):
+        Folder.at(tmp_path)
+
+
+def test_results_of_a_newer_release_are_left_alone_or_refused(tmp_path):
+    path = tmp_path / "table1.json"
+    path.write_text(json.dumps({"schema": "pictures-9"}))
+    assert Folder.at(tmp_path).tables == {}
+    with pytest.raises(BDFlowError, match=r"table1.json: .*no results of schema pictures-9: take a newer"):
+        read(path, Results)
 
 
 def test_what_several_tables_measured_of_a_picture_is_known_together(tmp_path):
-    full, slim = example(), example()
-    for values in slim["rows"][0]["pictures"].values():
-        values.pop()
-    slim["rows"][0] |= {"measures": ["bytes"], "mean": {"bytes": 1.0}, "spread": {"bytes": 0.0}}
-    slim["reproduces"], slim["environment"] = "table5", slim["environment"] | {"commit": "another"}
-    write(tmp_path / "table1.json", full)
-    write(tmp_path / "table5.json", slim)  # of fewer measures, and read after the other
-    known = Known(tmp_path)
-    assert len(known.before("curves")) == 0
-    facts = full["rows"][0]["facts"]
-    assert known.values(facts, 0, "bb", {"psnr_y", "bytes"}) == {"bytes": 140, "psnr_y": 34.0}
-    assert {place["commit"] for place in known.before("curves")} == {"another", full["environment"]["commit"]}
+    full = example()
+    (row,) = full.rows
+    slim = results("table5", [measured_row("faces/test", "codec", {"b.png": {"bytes": 140}}, quality=3)])
+    slim.environment = msgspec.structs.replace(slim.environment, commit="another")
+    folder = Folder(tmp_path)
+    folder.write("table1", full)
+    folder.write("table5", slim)  # of fewer measures, and read after the other
+    memory = Memory(Folder.at(tmp_path))
+    known = memory.recall(row.facts, 0, "b.png", {"psnr_y", "bytes"})
+    assert known.values == {"bytes": 140, "psnr_y": 34.0}
+    assert memory.runs("curves", ()) == []
+    places = {place.commit for place in memory.runs("curves", known.tables)}
+    assert places == {"another", full.environment.commit}
 
 
 def test_the_page_bears_every_kind_of_method(tmp_path):
-    scaled = ("bdflow", "rival", "resampled", "superresolution", "external")
-    facts = {
-        "bdflow": {"network": "BDFlow", "model": "portraits-x8", "command": "bdflow train --from another"},
+    own = {
+        "bdflow": {"command": "bdflow train --from another"},
         "rival": {"network": "HCFlow", "model": "networks-portraits-x8-hcflow"},
-        "resampled": {"filter": "bicubic"},
-        "superresolution": {"network": "ESRGAN"},
-        "external": {"name": "GRAIN-x8"},
         "codec": {"codec": "WebP", "quality": 3},
-        "pca": {"components": 24},
-        "placeholder": {"name": "ThumbHash"},
     }
-    rows = [
-        Row("faces/test", f"a {kind}", {"kind": kind, **own, **({"scale": 8} if kind in scaled else {})},
-            {"a.png": {"bytes": 100, "bits_per_pixel": 0.1, "psnr_y": 30.0, "psnr_rgb": 29.0, "ssim_y": 0.9}})
-        for kind, own in facts.items()
-    ]  # fmt: skip
-    told, digests = {"crop": 0, "limit": None, "measures": []}, {"faces/test": {"a.png": "aa"}}
+    kinds = (
+        "bdflow", "rival", "resampled", "superresolution", "external", "codec", "pca", "placeholder",
+    )  # fmt: skip
+    figures = {"bytes": 100, "bits_per_pixel": 0.1, "psnr_y": 30.0, "psnr_rgb": 29.0, "ssim_y": 0.9}
+    rows = [measured_row("faces/test", kind, {"a.png": figures}, **own.get(kind, {})) for kind in kinds]
+    folder = Folder(tmp_path)
     for table in ("table1", "curves", "table6"):
-        made = document(table, told, digests, [row.as_json() for row in rows])
-        write(tmp_path / f"{table}.json", made)
-    text = page.markdown(tmp_path, tmp_path)
+        folder.write(table, results(table, rows))
+    text = page.markdown(folder, tmp_path)
     assert "## Table 1" in text
-    assert all(f"a {kind} |" in text for kind in facts)
+    assert all(f"a {kind} |" in text for kind in kinds)
     assert "a bdflow is of one's own making: `bdflow train --from another`" in text
     assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
     assert "Pictures a set: 1.\n" in text
-    assert "| PSNR-Y | a bdflow | *1.00 WebP* |" in text
+    assert "| PSNR-Y | portraits-x8 | *1.00 WebP* |" in text
     assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")
 
 
@@ -280,32 +323,38 @@ def test_a_point_of_a_codecs_curve(codec):
     assert psnr(smooth(), pixels) > 28
 
 
+def named(label):
+    (condition,) = (condition for condition in CONDITIONS if condition.label == label)
+    return condition
+
+
 def test_what_happens_to_a_small_picture():
     small = bicubic_down(smooth(96, 96), 4)
     for condition in CONDITIONS:
-        changed = harm(small, condition)
+        changed = condition.harm(small)
         assert (changed.shape, changed.dtype) == (small.shape, np.uint8)
-        assert (changed == small).all() == (condition in ("as stored", "chunk lost")), condition
-    assert np.abs(harm(small, "last bit random").astype(int) - small).max() == 1
-    assert harm(small, "gamma 1.05").mean() > small.mean()
-    _, plain = round_trip(harmed_bicubic(4, "as stored").method, smooth(50, 61))
+        untouched = condition.label in ("as stored", "chunk lost")
+        assert (changed == small).all() == untouched, condition.label
+    assert np.abs(named("last bit random").harm(small).astype(int) - small).max() == 1
+    assert named("gamma 1.05").harm(small).mean() > small.mean()
+    _, plain = round_trip(harmed_bicubic(4, named("as stored")).method, smooth(50, 61))
     assert plain.shape == (50, 61, 3)
-    _, worse = round_trip(harmed_bicubic(4, "JPEG 30").method, smooth(50, 61))
+    _, worse = round_trip(harmed_bicubic(4, named("JPEG 30")).method, smooth(50, 61))
     assert psnr(smooth(50, 61), worse) < psnr(smooth(50, 61), plain)
 
 
 def test_a_gain_is_over_the_thumbnail_of_that_scale_that_went_through_the_same():
     def row(scale, condition, psnr_y, **model):
-        facts = {"kind": "bdflow" if model else "resampled", "scale": scale, "condition": condition, **model}
-        return Row("cats/test", f"x{scale}, {condition}", facts, {"a": {"bytes": 9, "psnr_y": psnr_y}})
+        kind, figures = "bdflow" if model else "resampled", {"a": {"bytes": 9, "psnr_y": psnr_y}}
+        return measured_row("cats/test", kind, figures, scale=scale, condition=condition, **model)
 
     rows = [row(8, "as stored", 36, model="mine"), row(8, "JPEG 30", 24, model="mine")]
     rows += [row(8, "as stored", 30), row(8, "JPEG 30", 25), row(16, "JPEG 30", 20)]
     rows += [row(32, "JPEG 30", 22, model="alone")]  # beside no thumbnail of its scale
     for seed, restored in enumerate((10, 8)):
-        facts = {"kind": "bdflow", "scale": 8, "model": "mine", "sigma": 0.25, "seed": seed}
-        rows.append(Row("cats/test", "drawn", facts, {"a": {"bytes": 9, "psnr_y": restored}}))
-    made = document("invertibility", {"crop": 0}, {"cats/test": {"a": "aa"}}, [r.as_json() for r in rows])
+        figures, drawn = {"a": {"bytes": 9, "psnr_y": restored}}, {"sigma": 0.25, "seed": seed}
+        rows.append(measured_row("cats/test", "bdflow", figures, model="mine", **drawn))
+    made = results("invertibility", rows)
     assert gains(made) == {("cats/test", "mine", "as stored"): 6, ("cats/test", "mine", "JPEG 30"): -1}
     assert losses_of_draws(made) == {0.25: [26, 28]}
     _, grid = page._on_its_way(made)
@@ -316,10 +365,10 @@ def test_a_gain_is_over_the_thumbnail_of_that_scale_that_went_through_the_same()
 def test_the_conditions_of_our_file(ours):
     true = smooth(64, 72)
     plain = round_trip(Rescaled(ours.rescaler), true)[1]
-    assert (round_trip(ours.harmed("as stored").method, true)[1] == plain).all()
-    lost = round_trip(ours.harmed("chunk lost").method, true)
+    assert (round_trip(ours.harmed(named("as stored")).method, true)[1] == plain).all()
+    lost = round_trip(ours.harmed(named("chunk lost")).method, true)
     assert bdflow.container.read(lost[0]).boundary is None
-    assert psnr(true, round_trip(ours.harmed("JPEG 30").method, true)[1]) < psnr(true, plain)
+    assert psnr(true, round_trip(ours.harmed(named("JPEG 30")).method, true)[1]) < psnr(true, plain)
     drawn = [round_trip(ours.sampled(1.0, seed).method, true)[1] for seed in (0, 0, 1)]
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any()
@@ -354,25 +403,27 @@ def test_the_summary_marks_who_wins(word, at_least, told):
 
 
 def test_networks_of_the_study_stand_in_table_1_where_its_pictures_are(tmp_path):
-    def row(scale):
-        kind = {"kind": "resampled", "filter": "bicubic", "scale": scale}
-        values = {"bytes": 100, "psnr_y": 30.0, "psnr_rgb": 29.0, "ssim_y": 0.9}
-        return Row("faces/test", f"bicubic x{scale}", kind, {"a.png": values}).as_json()
-
-    told, digests = {"crop": 0, "limit": None, "measures": []}, {"faces/test": {"a.png": "aa"}}
-    write(tmp_path / "table1.json", document("table1", told, digests, [row(8), row(16)]))
-    plain = tables.grids("table1", tmp_path)[0]
+    values = {"bytes": 100, "psnr_y": 30.0, "psnr_rgb": 29.0, "ssim_y": 0.9}
+    bicubic = [
+        measured_row("faces/test", "resampled", {"a.png": values}, method=f"bicubic x{scale}", scale=scale)
+        for scale in (8, 16)
+    ]
+    Folder(tmp_path).write("table1", results("table1", bicubic))
+    plain = tables.grids("table1", Folder.at(tmp_path))[0]
     measured = {"count": 30, "psnr_y": 34.5, "psnr_rgb": 33.25, "ssim_y": 0.91, "bytes": 3210.0}
-    rows = [
-        {"variant": "x8-tar", "folders": {"faces/test": measured, "others/test": measured}},
-        {"variant": "x32-irn", "folders": {"faces/test": measured}},
-        {"variant": "x16-irn", "folders": {"others/test": measured}},
+    trained = [
+        (8, "x8-tar", {"faces/test": measured, "others/test": measured}),
+        (32, "x32-irn", {"faces/test": measured}),
+        (16, "x16-irn", {"others/test": measured}),
     ]
     source = json.loads((ROOT / "results" / "optimizer.json").read_text())["rows"][0]
-    rows = [{**source, **row} for row in rows]
+    rows = [
+        {**source, "variant": variant, "config": {"model": {"scale": scale}}, "folders": folders}
+        for scale, variant, folders in trained
+    ]
     study = {"study": {"minutes": 30.0}, "rows": rows}
     (tmp_path / "networks-portraits.json").write_text(json.dumps(study))
-    grid = tables.grids("table1", tmp_path)[0]
+    grid = tables.grids("table1", Folder.at(tmp_path))[0]
     added = [line for line in grid.rows if line not in plain.rows]
     cells = ("34.50", "33.25", "0.9100", "", "", "", "", "", "3,210", "30")
     assert added == [("TAR (not invertible), x8, 30 minutes", *cells)]
@@ -383,18 +434,18 @@ def test_networks_of_the_study_stand_in_table_1_where_its_pictures_are(tmp_path)
 def test_pictures_of_other_programs_are_scored_as_ours(ours, faces, tmp_path, x8_alone):
     restored_by(ours, faces, tmp_path / "other")
     reproduce("table1", data=(faces,), out=tmp_path / "out", externals=(f"Other-x8={tmp_path / 'other'}",))
-    rows = {row["method"]: row for row in read(tmp_path / "out" / "table1.json")["rows"]}
+    rows = {row.method: row for row in read(tmp_path / "out" / "table1.json", Results).rows}
     mine, others = rows["bdflow portraits-x8"], rows["Other-x8"]
-    assert others["count"] == 2
+    assert others.count == 2
     for key in ("bytes", "bits_per_pixel", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb"):
-        assert others["mean"][key] == mine["mean"][key]
-        assert others["spread"][key] == mine["spread"][key]
-    grid = tables.grids("table1", tmp_path / "out")[0]
+        assert others.mean[key] == mine.mean[key]
+        assert others.spread[key] == mine.spread[key]
+    grid = tables.grids("table1", Folder.at(tmp_path / "out"))[0]
     shown = {row[0]: row for row in grid.rows}
     assert shown["Other-x8"][1:] == shown["bdflow portraits-x8"][1:]
     assert "GRAIN x64, quoted" in shown
     reproduce("table1", data=(faces,), out=tmp_path / "out")  # its row stays
-    assert "Other-x8" in {row["method"] for row in read(tmp_path / "out" / "table1.json")["rows"]}
+    assert "Other-x8" in {row.method for row in read(tmp_path / "out" / "table1.json", Results).rows}
 
 
 def test_a_folder_of_another_program_that_cannot_be_used(ours, faces, tmp_path):
@@ -423,10 +474,10 @@ def test_ablations_come_from_the_studys_results(tmp_path, capsys, faces):
     study = json.loads((ROOT / "results" / "optimizer.json").read_text())
     for row, variant in zip(study["rows"], ("bam-and-baw", "bam", "bits-3"), strict=False):
         row["variant"] = variant
-    (tmp_path / tables.STUDY).write_text(json.dumps(study))
+    (tmp_path / f"{tables.STUDY}.json").write_text(json.dumps(study))
     reproduce("table3", "table4", data=(faces,), out=tmp_path)
     assert "mask and weight" in capsys.readouterr().out
-    (third, *_), (fourth, *_) = (tables.grids(name, tmp_path) for name in ("table3", "table4"))
+    (third, *_), (fourth, *_) = (tables.grids(name, Folder.at(tmp_path)) for name in ("table3", "table4"))
     rows = {row[0]: row for row in (*third.rows, *fourth.rows)}
     measured = study["rows"][1]["folders"]["portraits/test"]
     assert rows["mask alone"][1:4] == tuple(
@@ -462,8 +513,8 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
     assert len(set(measured)) == total == 2 * 10  # one model, two filters at four scales, the photograph
     assert "table1: 15 measurements to make, on 2 pictures" in said
     assert said[-1].endswith("0 s left")
-    whole = read(tmp_path / "out" / "table1.json")
-    assert all(row["count"] == 2 and next(iter(row["pictures"])) == "face0.png" for row in whole["rows"])
+    whole = read(tmp_path / "out" / "table1.json", Results)
+    assert all(row.count == 2 and next(iter(row.pictures)) == "face0.png" for row in whole.rows)
 
     reproduce("table1", **asked)
     reproduce("table6", **asked)  # what one table measured, another knows
@@ -478,6 +529,28 @@ def test_a_stopped_run_goes_on_and_nothing_is_measured_twice(faces, tmp_path, x8
     (tmp_path / "out" / "table6.json").unlink()
     reproduce("table6", **asked)
     assert len(measured) == total
+
+
+def test_a_sheet_is_drawn_of_what_was_restored_when_it_was_measured(tmp_path, x8_alone, monkeypatch):
+    """No picture is encoded a second time for it; drawn anew later, each is encoded once."""
+    stored, store = [], entries.store
+
+    def count(method, true, scorer):
+        stored.append(method.name)
+        return store(method, true, scorer)
+
+    monkeypatch.setattr(entries, "store", count)
+    asked = {"data": (), "out": tmp_path / "out", "quick": True}
+    reproduce("figure4", **asked)
+    once = sum(row.count for row in read(tmp_path / "out" / "figure4.json", Results).rows)
+    assert len(stored) == once > 0
+    first = (tmp_path / "out" / "figure4.webp").read_bytes()
+    reproduce("figure4", **asked)
+    assert len(stored) == once
+    (tmp_path / "out" / "figure4.webp").unlink()
+    reproduce("figure4", **asked)
+    assert len(stored) == 2 * once
+    assert (tmp_path / "out" / "figure4.webp").read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -524,9 +597,9 @@ def test_a_picture_that_cannot_be_measured_is_named(faces, tmp_path, x8_alone):
     (faces / "text.png").write_text("no picture")
     Image.fromarray(smooth(9, 60)).save(faces / "tiny.png")
     said = reproduce("table1", data=(faces,), out=tmp_path / "out")
-    row = read(tmp_path / "out" / "table1.json")["rows"][0]
-    assert row["count"] == 2
-    assert row["failed"]["tiny.png"] == "60x9 is too small to measure: a side needs 11 pixels"
+    row = read(tmp_path / "out" / "table1.json", Results).rows[0]
+    assert row.count == 2
+    assert row.failed["tiny.png"] == "60x9 is too small to measure: a side needs 11 pixels"
     assert any(line.startswith("table1 faces/test text.png: left out: ") for line in said)
 
 
@@ -542,12 +615,12 @@ def test_known_sets_and_own_folders_are_found(faces, tmp_path):
 
 
 def test_pca_is_fitted_once_and_stands_among_portraits(faces, tmp_path):
-    from bdflow.reproduce.entries import Portraits
+    from bdflow.reproduce.portraits import Portraits
 
     portraits = Portraits([faces], 768)
     assert portraits.most == 1
     entry = portraits.entry(1)
-    assert entry.facts["fitted_on"] == 2
+    assert entry.facts.fitted_on == 2
     assert "fitted" not in vars(portraits)
     entry.ready()
     assert "fitted" in vars(portraits)  # no picture's seconds tell of it
@@ -583,8 +656,10 @@ def test_a_quick_run_of_everything(shell, x8_alone):
     folder = Path("quick-results")
     made = {path.stem for path in folder.glob("*.json")}
     assert made == set(NAMES) - {"table3", "table4"}  # those are a study's
-    for path in folder.glob("*.json"):
-        read(path)
+    read_again = Folder.at(folder)
+    assert set(read_again.tables) == made - {"table2", "figure2"}
+    assert read_again.sizes
+    assert read_again.latents
     text = Path("page/results.md").read_text()
     assert "Not measured yet: `bdflow reproduce table3` after `bdflow study" in text
     assert "no bdflow model of x64 yet" in text

@@ -15,6 +15,7 @@ from tiny_models import CONFIGS
 
 import bdflow
 from bdflow import backends, container, images, rescaler
+from bdflow.computing import Computing
 from bdflow.networks.build import load_model
 from bdflow.networks.network import Down, Up
 from bdflow.resize import bicubic_down
@@ -191,7 +192,8 @@ def test_the_file_restores_what_memory_does(model, channels, tmp_path):
 def test_eight_threads_get_what_one_gets(x4):
     pictures = [noise(41 - i, 45 - 2 * i) for i in range(8)]
     expected = [np.asarray(x4.upscale(x4.downscale(each).to_bytes())) for each in pictures]
-    fresh = rescaler.Rescaler(x4.model, threads=1)  # its sessions are made while eight ask for them
+    # Its sessions are made while eight ask for them.
+    fresh = rescaler.Rescaler(x4.model, Computing(threads=1))
 
     def there_and_back(each: np.ndarray) -> np.ndarray:
         return np.asarray(fresh.upscale(fresh.downscale(each).to_bytes()))

@@ -14,6 +14,7 @@ from PIL import Image
 
 import bdflow
 from bdflow import backends, zoo
+from bdflow.computing import Computing
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
 
@@ -54,14 +55,18 @@ def test_tile_sizes_of_the_built_in_models(name, kept, crop):
     tile = 2 * model.halo + kept
     width = tile * tile // len(crop) + 150  # more than one tile, whatever its shape
     long = np.concatenate([crop, crop[:, ::-1]] * (width // crop.shape[1] + 1), axis=1)[:, :width]
-    assert_same(Rescaler(model, tile=2 * tile, threads=1), Rescaler(model, tile=tile, threads=1), long)
+    assert_same(
+        Rescaler(model, Computing(tile=2 * tile, threads=1)),
+        Rescaler(model, Computing(tile=tile, threads=1)),
+        long,
+    )
 
 
 @pytest.mark.skipif(not ACCELERATORS, reason="ONNX Runtime has no accelerator here")
 @pytest.mark.parametrize("device", ACCELERATORS)
 def test_accelerators(device, crop):
     model = bdflow.load(bdflow.list_models()[0], threads=1, device="cpu")
-    assert_same(model, Rescaler(model.model, device=device), crop)
+    assert_same(model, Rescaler(model.model, Computing(device=device)), crop)
 
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(300, marks=pytest.mark.slow)])
@@ -76,8 +81,8 @@ def test_a_rescaler_and_a_restorer_under_load(built_in, rounds):
     drawn = {key: m_of(models, key).upscale(data, sigma=0.4, seed=key[1]) for key, data in smalls.items()}
     restored = {key: m_of(models, key).upscale(data) for key, data in smalls.items()}
 
-    fresh = {name: Rescaler(model.model, threads=1) for name, model in models.items()}
-    restorer, start = Restorer(threads=1), threading.Barrier(16)
+    fresh = {name: Rescaler(model.model, Computing(threads=1)) for name, model in models.items()}
+    restorer, start = Restorer(computing=Computing(threads=1)), threading.Barrier(16)
 
     def work(seed: int) -> int:
         order, done = random.Random(seed), 0

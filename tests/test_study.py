@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_run import config
@@ -181,3 +182,33 @@ def test_results_of_something_else_are_not_overwritten(study_file, pictures, tmp
     with pytest.raises(BDFlowError, match="not the results of a study"):
         study.run(study_file, [pictures], [pictures], tmp_path / "out", results)
     assert results.read_text() == "{}"
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_several_processes_the_first_alone_exports_measures_and_writes(
+    study_file, tmp_path, monkeypatch, rank
+):
+    """The others wait for its row, and hand it on."""
+    row = {"variant": "of the first", "steps": 1, "config": {}, "folders": {}}
+    sent, exported = [], []
+
+    def broadcast(value):
+        sent.append(value)
+        return row
+
+    fabric = SimpleNamespace(is_global_zero=rank == 0, broadcast=broadcast)
+    trained = SimpleNamespace(fit=lambda: None, fabric=fabric)
+    monkeypatch.setattr(study.rank_zero_only, "rank", rank)
+    monkeypatch.setattr(study, "trainer_of", lambda *arguments, **options: trained)
+    monkeypatch.setattr(
+        study, "_export_and_measure", lambda out, tests, limit: exported.append(out.name) or row
+    )
+    (tmp_path / "test").mkdir()
+    results = tmp_path / "results.json"
+    rows = study.run(study_file, [], [tmp_path / "test"], tmp_path / "out", results, say=lambda line: None)
+    assert len(rows) == len(sent) == 2
+    assert len(exported) == (2 if rank == 0 else 0)
+    assert sent == [row if rank == 0 else None] * 2
+    assert results.exists() == (rank == 0)
+    assert (tmp_path / "out" / "tests-32").exists() == (rank == 0)
+    assert study.is_first() == (rank == 0)

@@ -85,7 +85,7 @@ RIVALS = {
 def test_rivals_are_trained_validated_and_resumed(pictures, tmp_path, name, optimizer):
     settings = RIVALS[name] | {"optimizer": optimizer, "steps": 2, "validate_every": 1}
     run = trainer_of(pictures, tmp_path, **settings)
-    start = {key: value.clone() for key, value in run.raw.state_dict().items()}
+    start = {key: value.clone() for key, value in run.network.state_dict().items()}
     run.fit(max_time=0)
     trainer_of(pictures, tmp_path, **settings).fit()
     assert state(tmp_path)["step"] == 2

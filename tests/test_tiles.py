@@ -13,6 +13,7 @@ from tiny_models import CONFIGS
 
 import bdflow
 from bdflow import rescaler, zoo
+from bdflow.computing import Computing
 from bdflow.rescaler import Rescaler
 from bdflow.tiles import cut
 from bdflow.train.halo import measure_halo
@@ -29,7 +30,7 @@ def folder(request, tiny):
 def tiled(model: Rescaler, cells: int) -> Rescaler:
     """The same model, in tiles that keep so many cells."""
     halo = -(-model.model.halo // model.model.scale)
-    return Rescaler(model.model, tile=(2 * halo + cells) * model.model.scale, threads=1)
+    return Rescaler(model.model, Computing((2 * halo + cells) * model.model.scale, threads=1))
 
 
 def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
@@ -138,9 +139,9 @@ def test_by_default_the_tile_has_room_for_what_it_sees(tiny, monkeypatch):
 def test_a_tile_that_keeps_nothing_is_refused(tiny):
     model = find(tiny("tiny-x4"))  # of a reach of 36 pixels
     with pytest.raises(bdflow.BDFlowError) as caught:
-        Rescaler(model, tile=75)
+        Rescaler(model, Computing(tile=75))
     assert str(caught.value) == "a tile of 75 pixels is too small for model tiny-x4: take 76 or more"
-    assert Rescaler(model, tile=76).tile == 76
+    assert Rescaler(model, Computing(tile=76)).tile == 76
 
 
 def with_halo(folder, out, text):

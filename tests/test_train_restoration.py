@@ -17,6 +17,7 @@ from tiny_run import assert_same, rows, state
 
 import bdflow
 from bdflow import zoo
+from bdflow.computing import Computing
 from bdflow.enhancer import Enhancer, describe
 from bdflow.errors import BDFlowError
 from bdflow.metrics import luma, psnr, psnr_y
@@ -146,13 +147,13 @@ def trainerless():
 
 def test_muon_takes_kernels_but_not_the_last(pictures, cache, tmp_path):
     run = trainer_of(pictures, tmp_path, cache=cache)
-    names = {id(p): name for name, p in run.raw.named_parameters()}
+    names = {id(p): name for name, p in run.network.named_parameters()}
     adam, muon = ([names[id(p)] for p in o.param_groups[0]["params"]] for o in run.optimizers)
     assert "head.weight" in muon
     assert "middle.0.second.weight" in muon
     assert not any("condition" in name or "bias" in name or "embed" in name for name in muon)
     assert "tail.weight" in adam
-    assert not is_kernel("tail.weight", run.raw.tail.weight)
+    assert not is_kernel("tail.weight", run.network.tail.weight)
 
 
 def test_training_lowers_the_loss_and_tells_what_is_gained(exported):
@@ -173,7 +174,7 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(pictures, cache, tmp_p
     trainer_of(pictures, tmp_path / "whole", cache=cache).fit()
     for step in range(STEPS):
         part = trainer_of(pictures, tmp_path / "parts", cache=cache)
-        assert part.step == step
+        assert part.state.step == step
         part.fit(max_time=0)
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert whole["step"] == parts["step"] == STEPS
@@ -197,7 +198,7 @@ def test_training_begins_while_views_are_made(tmp_path, monkeypatch):
         pictures, tmp_path / "run", said, pairs=msgspec.structs.replace(PAIRS, views=40), steps=2
     )
     run.fit()
-    assert run.step == 2
+    assert run.state.step == 2
     assert 3 <= run.views.made < len(run.views.plan)
     assert (tmp_path / "run" / "pairs" / "cache.json").is_file()
 
@@ -211,7 +212,7 @@ def test_the_exported_model_restores(exported, pictures):
     assert load_graph(model.folder, "up") is not None
     with Image.open(pictures / "photos" / "4.png") as photo:
         true = np.asarray(photo)
-    enhancer = Enhancer(model, threads=1, device="cpu")
+    enhancer = Enhancer(model, Computing(threads=1, device="cpu"))
     from bdflow.fitting import fit
     from bdflow.images import Picture
 

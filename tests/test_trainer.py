@@ -59,7 +59,7 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(optimizer, pictures, t
     parts.fit(max_time=0)
     for expected in (2, 3):
         resumed = trainer_of(pictures, tmp_path / "parts", optimizer=optimizer)
-        assert resumed.step == expected
+        assert resumed.state.step == expected
         resumed.fit(max_time=0)
     trainer_of(pictures, tmp_path / "parts", optimizer=optimizer).fit()
     whole, resumed = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -67,7 +67,7 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(optimizer, pictures, t
     assert resumed["seconds"] > 0
     for key in ("model", "ema", "optimizers", "config"):
         assert_same(whole[key], resumed[key], key)
-    start = trainer_of(pictures, tmp_path / "untrained").raw.state_dict()
+    start = trainer_of(pictures, tmp_path / "untrained").network.state_dict()
     assert not torch.equal(start["levels.0.blocks.0.phi.head.weight"],
                            whole["model"]["levels.0.blocks.0.phi.head.weight"])  # fmt: skip
 
@@ -103,12 +103,12 @@ def test_max_time_stops_before_it_is_over_and_saves(pictures, tmp_path, monkeypa
     said: list[str] = []
     run = trainer_of(pictures, tmp_path, said, steps=50)
     run.fit(max_time=5.5)
-    assert run.step == state(tmp_path)["step"] == 5
+    assert run.state.step == state(tmp_path)["step"] == 5
     assert state(tmp_path)["seconds"] == 5
     assert said[-1].startswith("step 5/50  ")
     again = trainer_of(pictures, tmp_path, steps=50)
     again.fit(max_time=2.5)
-    assert (again.step, state(tmp_path)["seconds"]) == (7, 7)
+    assert (again.state.step, state(tmp_path)["seconds"]) == (7, 7)
 
 
 def test_minutes_instead_of_steps(pictures, tmp_path, monkeypatch):
@@ -117,11 +117,11 @@ def test_minutes_instead_of_steps(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     run = trainer_of(pictures, tmp_path, minutes=0.1)
     run.fit(max_time=2.5)
-    assert run.step == 2
+    assert run.state.step == 2
     resumed = trainer_of(pictures, tmp_path, minutes=0.1)
     assert resumed.progress == pytest.approx(1 / 3)
     resumed.fit()
-    assert (resumed.step, resumed.progress) == (6, pytest.approx(1))
+    assert (resumed.state.step, resumed.progress) == (6, pytest.approx(1))
     rates = {step: value for step, name, value in rows(tmp_path) if name == "learning_rate"}
     optim = run.config.optim
     assert rates[6] == pytest.approx(learning_rate(5, optim, 5 / 6), rel=1e-4)
@@ -161,11 +161,11 @@ def test_a_gradient_that_is_not_finite_keeps_the_last_good_state(pictures, tmp_p
 def test_a_gradient_that_is_not_finite_from_the_start(pictures, tmp_path, monkeypatch):
     at_step(monkeypatch, 0, lambda loss: loss * math.nan)
     run = trainer_of(pictures, tmp_path)
-    before = {key: value.clone() for key, value in run.raw.state_dict().items()}
+    before = {key: value.clone() for key, value in run.network.state_dict().items()}
     with pytest.raises(BDFlowError, match=r"the last good state is the start$"):
         run.fit()
     assert not (tmp_path / LAST).exists()
-    assert_same(dict(run.raw.state_dict()), before)
+    assert_same(dict(run.network.state_dict()), before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -250,23 +250,23 @@ def test_a_resumed_log_of_full_range_luma_says_so(pictures, tmp_path):
 def test_the_moving_average_by_hand(pictures, tmp_path):
     """It forgets a tenth of its past at first: min(0.9, (1 + step) / (10 + step)) is 0.1, then 2 / 11."""
     run = trainer_of(pictures, tmp_path)
-    snapshots = [{key: value.clone() for key, value in run.raw.state_dict().items()}]
+    snapshots = [{key: value.clone() for key, value in run.network.state_dict().items()}]
     for _ in range(2):
         run.fit(max_time=0)
-        snapshots.append({key: value.clone() for key, value in run.raw.state_dict().items()})
-    for key, value in run.ema.items():
+        snapshots.append({key: value.clone() for key, value in run.network.state_dict().items()})
+    for key, value in run.state.ema.items():
         first, second, third = (snapshot[key] for snapshot in snapshots)
         once = 0.1 * first + 0.9 * second
         torch.testing.assert_close(value, 2 / 11 * once + 9 / 11 * third, rtol=1e-5, atol=1e-7)
-    assert run.weights() is run.ema
+    assert run.weights() is run.state.ema
 
 
 def test_without_a_moving_average_the_weights_themselves_ship(pictures, tmp_path):
     run = trainer_of(pictures, tmp_path, ema=0.0, steps=2)
-    start = {key: value.clone() for key, value in run.ema.items()}
+    start = {key: value.clone() for key, value in run.state.ema.items()}
     run.fit()
-    assert_same(dict(run.weights()), dict(run.raw.state_dict()))
-    assert_same(run.ema, start)
+    assert_same(dict(run.weights()), dict(run.network.state_dict()))
+    assert_same(run.state.ema, start)
 
 
 def test_gradients_are_clipped(pictures, tmp_path):
@@ -274,9 +274,9 @@ def test_gradients_are_clipped(pictures, tmp_path):
     moved = {}
     for clip in (10.0, 1e-12):
         run = trainer_of(pictures, tmp_path / str(clip), steps=1, gradient_clip=clip)
-        before = {key: value.clone() for key, value in run.raw.state_dict().items()}
+        before = {key: value.clone() for key, value in run.network.state_dict().items()}
         run.fit()
-        moved[clip] = max(float((v - before[k]).abs().max()) for k, v in run.raw.state_dict().items())
+        moved[clip] = max(float((v - before[k]).abs().max()) for k, v in run.network.state_dict().items())
     assert moved[10.0] == pytest.approx(2e-3, rel=0.01)
     assert moved[1e-12] < 1e-6
 
@@ -285,16 +285,16 @@ def test_fine_tuning_begins_with_given_weights(pictures, tmp_path):
     first = trainer_of(pictures, tmp_path / "first")
     first.fit()
     second = trainer_of(pictures, tmp_path / "second", start=first.weights(), seed=9)
-    assert_same(dict(second.raw.state_dict()), dict(first.weights()))
-    assert_same(second.ema, dict(first.weights()))
-    assert second.step == 0
+    assert_same(dict(second.network.state_dict()), dict(first.weights()))
+    assert_same(second.state.ema, dict(first.weights()))
+    assert second.state.step == 0
 
 
 def test_a_run_remembers_whose_weights_it_began_with(pictures, tmp_path):
     origin = {"model": "photos-x2", "weights_sha256": "ab" * 32, "steps": 7, "seconds": 3}
     first = trainer_of(pictures, tmp_path, origin=origin, steps=2)
     first.fit()
-    assert trainer_of(pictures, tmp_path, steps=2).origin == origin
+    assert trainer_of(pictures, tmp_path, steps=2).state.origin == origin
 
 
 def test_another_network_in_the_folder_is_refused(pictures, tmp_path):
@@ -309,7 +309,7 @@ def test_training_lowers_the_loss(pictures, tmp_path, bits):
     run = trainer_of(pictures, tmp_path, steps=120, boundary_bits=bits, **weights)
     fixed = torch.stack([run.crops[i] for i in range(16)])
     with torch.no_grad():
-        before, scores = run.objective(fixed, 0.0), trainer.validate(run.raw, run.held_out)[0]
+        before, scores = run.objective(fixed, 0.0), trainer.validate(run.network, run.held_out)[0]
     run.fit()
     with torch.no_grad():
         after = run.objective(fixed, 0.0)

@@ -5,6 +5,7 @@ import pytest
 
 import bdflow
 from bdflow import fitting, transparency
+from bdflow.computing import Computing
 from bdflow.enhancer import Enhancer
 from bdflow.images import Picture, read
 from bdflow.resize import bicubic_down, bicubic_up
@@ -60,7 +61,7 @@ def test_a_cut_out_has_no_fringe(scale, colour, hidden, ground):
 
 @pytest.mark.parametrize("format", ["AVIF", "WebP"])
 def test_nor_has_it_in_an_ordinary_codec(format):
-    enhancer = Enhancer(find_restoration(), threads=1)
+    enhancer = Enhancer(find_restoration(), Computing(threads=1))
     for colour, hidden, ground in CASES:
         picture = cut_out(colour, hidden)
         small = fitting.fit(picture, enhancer, budget=700, format=format, domain="plain").small

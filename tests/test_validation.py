@@ -44,13 +44,32 @@ def test_validation_scores_the_moving_average_and_leaves_training_alone(pictures
     assert_same(*(state(tmp_path / str(every))["model"] for every in (1, 100)))
     run = trainer_of(pictures, tmp_path / "1")
     scores = {}
-    for name, weights in (("ema", run.ema), ("raw", run.raw.state_dict())):
+    for name, weights in (("ema", run.state.ema), ("raw", run.network.state_dict())):
         model = trainer.network_of(run.config)
         model.load_state_dict(weights)
         scores[name] = trainer.validate(model, run.held_out)[0]["psnr_y"]
     last = next(value for step, name, value in rows(tmp_path / "1") if (step, name) == (STEPS, "psnr_y"))
     assert last == pytest.approx(scores["ema"], rel=1e-5)
     assert abs(scores["ema"] - scores["raw"]) > 1e-3 * scores["ema"]
+
+
+def test_the_weights_of_training_come_back_whatever_happens(pictures, tmp_path, monkeypatch):
+    run = trainer_of(pictures, tmp_path, validate_every=2)
+    trained = []
+
+    def fails():
+        trained.append({key: value.clone() for key, value in run.network.state_dict().items()})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_scores", fails)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    (shipped,) = trained
+    assert_same(shipped, run.state.ema)
+    weights = dict(run.network.state_dict())
+    assert any(not torch.equal(weights[key], shipped[key]) for key in weights)
+    run.save()
+    assert_same(dict(state(tmp_path)["model"]), weights)
 
 
 def pixels(x):
@@ -62,13 +81,13 @@ def test_validation_has_the_measure_and_the_bicubic_of_everything_else(pictures,
     """Studio-range PSNR-Y of the 8-bit pictures that the exported graphs give, and Pillow's bicubic."""
     run = trainer_of(pictures, tmp_path)
     run.fit()
-    scores, _ = trainer.validate(run.raw, run.held_out)
+    scores, _ = trainer.validate(run.network, run.held_out)
     expected = {"psnr_y": [], "bicubic_psnr_y": [], "lr_psnr": []}
     for x in run.held_out:
         true = pixels(x)
         with torch.no_grad():
-            small, boundary = Down(run.raw)((x * 255).round().byte())
-            restored = Up(run.raw)(small, boundary)
+            small, boundary = Down(run.network)((x * 255).round().byte())
+            restored = Up(run.network)(small, boundary)
         small, restored = (levels[0].permute(1, 2, 0).numpy() for levels in (small, restored))
         bicubic = bicubic_down(true, 2)
         expected["psnr_y"].append(psnr_y(true, restored))
@@ -80,7 +99,7 @@ def test_validation_has_the_measure_and_the_bicubic_of_everything_else(pictures,
 def test_the_untrained_network_scores_what_its_thumbnail_is_worth(pictures, tmp_path):
     """Y is then the mean of 2x2, and restoring repeats it."""
     run = trainer_of(pictures, tmp_path, boundary_bits=0)
-    scores, sheet = trainer.validate(run.raw, run.held_out)
+    scores, sheet = trainer.validate(run.network, run.held_out)
     for key in scores:
         assert 10 < scores[key] < 60
     true = [pixels(x) for x in run.held_out]

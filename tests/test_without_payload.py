@@ -10,6 +10,7 @@ from small_files import saved_again
 from thumbnails import coded, photo, pixels, thumbnail
 
 import bdflow
+from bdflow.computing import Computing
 from bdflow.enhancer import describe
 from bdflow.errors import BDFlowError
 from bdflow.restorer import Restorer
@@ -30,7 +31,7 @@ from bdflow.smallfile.thumbnail import FORMATS
 def test_what_is_known_of_a_picture_that_was_saved_anew(restoring, format, options, codec, known):
     data = saved_again(thumbnail(photo(), "AVIF", 2).data, format, **options)
     for domain in (None, "photos", "portraits"):
-        _, small, (remark,) = Restorer(scale=2, domain=domain, threads=1).accept(data)
+        _, small, (remark,) = Restorer(scale=2, domain=domain, computing=Computing(threads=1)).accept(data)
         assert (small.format, small.domain) == (codec, domain or "photos")
         told = describe(small)[0]
         assert list(told[:3]) == [codec == name for name in FORMATS]

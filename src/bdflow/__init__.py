@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bdflow.computing import Computing
 from bdflow.errors import BDFlowError
 from bdflow.limits import MAX_PIXELS
 
@@ -48,7 +49,7 @@ def load(
     """A model by name or folder, or the default one of a scale.
 
     A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
-    ``tile``, ``threads``, ``device`` and ``backend`` are those of :class:`bdflow.rescaler.Rescaler`.
+    ``tile``, ``threads``, ``device`` and ``backend`` are those of :class:`bdflow.computing.Computing`.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or it cannot run so.
@@ -57,7 +58,7 @@ def load(
     from bdflow.zoo import find
 
     found = find(model, scale, trust=trust)
-    return Rescaler(found, tile=tile, threads=threads, device=device, backend=backend)
+    return Rescaler(found, Computing(tile, threads, device, backend))
 
 
 def downscale(
@@ -114,7 +115,7 @@ def fit(
         purpose: "look" writes a file that is better for the eye in place of the one with the highest PSNR.
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
-        tile, threads, device, backend: Those of :class:`bdflow.enhancer.Enhancer`.
+        tile, threads, device, backend: Those of :class:`bdflow.computing.Computing`.
 
     Raises:
         BDFlowError: The picture cannot be read, the format cannot hold it in so few bytes, or the arguments
@@ -139,7 +140,7 @@ def fit(
     picture = images.read(image, max_pixels=max_pixels, turn=turn)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
-    enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)
+    enhancer = Enhancer(find_restoration(), Computing(tile, threads, device, backend))
     return fitting.fit(
         picture,
         enhancer,
@@ -185,9 +186,13 @@ def upscale(
     from bdflow.restorer import Restorer
 
     restorer = Restorer(
-        model, scale=scale, purpose=purpose, domain=domain, tile=tile, threads=threads, device=device,
-        backend=backend, trust=trust,
-    )  # fmt: skip
+        model,
+        scale=scale,
+        purpose=purpose,
+        domain=domain,
+        computing=Computing(tile, threads, device, backend),
+        trust=trust,
+    )
     rescaler, accepted, remarks = restorer.accept(small, max_pixels=max_pixels)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)

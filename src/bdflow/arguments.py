@@ -13,6 +13,7 @@ from cyclopts import Parameter, Token
 from cyclopts.types import PositiveInt
 from cyclopts.validators import Number
 
+from bdflow import computing
 from bdflow.errors import BDFlowError
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Batch:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Computing:
+class Computing(computing.Computing):
     """How the network is run; the restored picture is the same, but for a level here and there.
 
     Attributes:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bdflow.computing import Computing
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
 from bdflow.files import reason
@@ -68,23 +69,23 @@ def available() -> list[str]:
     return ["cpu", *(name for name, (provider, _) in _ACCELERATORS.items() if provider in there)]
 
 
-def load(model: Model, graph: str, device: str, backend: str, threads: int | None) -> Network:
+def load(model: Model, graph: str, computing: Computing) -> Network:
     """One of a model's networks, ready to run.
 
     Args:
         model: A verified model folder.
         graph: ``down``, ``up`` or ``sample``.
-        device: ``auto``, which falls back on the processor where a driver is missing, or another.
-        backend: A key of ``BACKENDS``.
-        threads: Of the processor; None takes all cores. torch has one number for the whole process.
+        computing: How it is run. ``auto`` falls back on the processor where a driver is missing; torch has
+            one number of threads for the whole process.
 
     Raises:
         BDFlowError: It cannot be loaded, or the device does not work; of the network itself: it failed.
     """
     if graph not in model.graphs:
         raise BDFlowError(f"model {model.name} has no {graph}.onnx: {model.title} does not do that")
+    backend = computing.backend
     try:
-        run, accelerated = BACKENDS[backend](model, graph, device, threads)
+        run, accelerated = BACKENDS[backend](model, graph, computing.device, computing.threads)
     except BDFlowError:
         raise
     except Exception as error:  # the backends' own classes, which share no base
@@ -110,15 +111,16 @@ class Networks:
     latest when it ends. It leaves them as they are, and loads its own.
 
     Args:
-        model, device, backend, threads: As for :func:`load`.
+        model: A verified model folder.
+        computing: How it is run.
 
     Raises:
         BDFlowError: The device or the backend cannot be used here.
     """
 
-    def __init__(self, model: Model, *, device: str, backend: str, threads: int | None) -> None:
-        choose(device, backend)
-        self._model, self._device, self._backend, self._threads = model, device, backend, threads
+    def __init__(self, model: Model, computing: Computing) -> None:
+        choose(computing.device, computing.backend)
+        self._model, self._computing = model, computing
         self._lock = threading.Lock()
         self._loaded: dict[str, Network] = {}
         self._refused = False  # what this backend began in the parent hinders it here
@@ -131,12 +133,10 @@ class Networks:
             BDFlowError: As :func:`load`; or a process was forked after torch or OpenVINO had computed.
         """
         if self._refused:
-            raise forked(_NAMES[self._backend])
+            raise forked(_NAMES[self._computing.backend])
         with self._lock:
             if graph not in self._loaded:
-                self._loaded[graph] = load(
-                    self._model, graph, device=self._device, backend=self._backend, threads=self._threads
-                )
+                self._loaded[graph] = load(self._model, graph, self._computing)
             return self._loaded[graph]
 
     def _abandon(self) -> None:
@@ -144,7 +144,7 @@ class Networks:
         if self._loaded:
             # One reference more than there are: not even the interpreter's end frees them.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._loaded))
-            self._refused = self._backend != "onnxruntime"
+            self._refused = self._computing.backend != "onnxruntime"
         self._loaded, self._lock = {}, threading.Lock()
 
 

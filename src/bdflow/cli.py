@@ -12,6 +12,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from bdflow import BDFlowError, __version__, interrupts
 from bdflow.arguments import (
+    DEFAULT,
     Bits,
     Bytes,
     Computing,
@@ -20,7 +21,6 @@ from bdflow.arguments import (
     Model,
     Scale,
     Switch,
-    Threads,
     check_target,
     each_within,
     read_input,
@@ -108,7 +108,7 @@ def evaluate(
     crop: NonNegativeInt = 0,
     refine: NonNegativeInt = 0,
     bpp: Annotated[list[float] | None, Parameter(negative=(), validator=each_within(1e-6, 1000))] = None,
-    threads: Threads = None,
+    computing: Computing = DEFAULT,
     force: Force = False,
 ) -> None:
     """Measure a model on folders of pictures: quality, bytes, seconds, all on stored and re-read files.
@@ -124,7 +124,6 @@ def evaluate(
         refine: Steps by which each small picture is refined, as `bdflow downscale --refine` does.
         bpp: Of a restoration network: the bits a pixel of its files, against the best plain codec in as many;
             repeatable. Default: 0.03, 0.1 and 0.3.
-        threads: Processor threads; default: all cores.
         force: Overwrite an existing file.
     """
     from rich.console import Console
@@ -140,7 +139,7 @@ def evaluate(
         check_target(str(json), force)
     found = zoo.find(model, trust=trust)
     result = evaluate_model(
-        found, folders, limit=limit, crop=crop, refine=refine, budgets=bpp, threads=threads, say=say
+        found, folders, limit=limit, crop=crop, refine=refine, budgets=bpp, computing=computing, say=say
     )
     Console().print(evaluation_table(result))
     if json:
@@ -166,7 +165,7 @@ def compare(
     html: Path | None = None,
     json: Path | None = None,
     box: str | None = None,
-    threads: Threads = None,
+    computing: Computing = DEFAULT,
     force: Force = False,
 ) -> None:
     """Show what JPEG, WebP, AVIF and JPEG XL make of photographs at the bytes of bdflow's file.
@@ -184,7 +183,6 @@ def compare(
         html: One page with a slider, thumbnails and a table; everything is in the file.
         json: The figures, with versions, hardware and settings.
         box: X,Y,W,H in pixels: the part to enlarge. Default: one full of detail.
-        threads: Processor threads of bdflow; default: all cores.
         force: Overwrite existing files.
     """
     from bdflow.compare.run import run, sheet_paths
@@ -205,11 +203,11 @@ def compare(
         from bdflow.enhancer import Enhancer
         from bdflow.zoo import find_restoration
 
-        enhancer = Enhancer(find_restoration(), threads=threads)
+        enhancer = Enhancer(find_restoration(), computing)
         ours = FittedTo(enhancer, bytes, bpp, of_ending(f"a.{format}").NAME)
     else:
         scale = 8 if scale is None and model is None else scale
-        ours = Rescaled(load(model, scale, Computing(threads=threads), trust))
+        ours = Rescaled(load(model, scale, computing, trust))
     run(ours, photos, sheets, html, json, box, force, say=say)
 
 

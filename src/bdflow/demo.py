@@ -1,12 +1,10 @@
 """``bdflow demo``: the main job on one real photograph, beside the codecs in as many bytes."""
 
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bdflow import fitting, load
@@ -14,12 +12,16 @@ from bdflow.codecs import AVIF, JPEG, WEBP, encode, smallest_png
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.files import make_folder, printable, write_bytes
-from bdflow.images import Array, Picture
+from bdflow.grid import Grid
+from bdflow.images import Picture
 from bdflow.images import read as read_picture
-from bdflow.methods import Within, round_trip
-from bdflow.metrics import SSIM_WINDOW, psnr, psnr_y, ssim_y
+from bdflow.measure import Scorer, Stored, read_back, store, store_by
+from bdflow.methods import Within
+from bdflow.metrics import SSIM_WINDOW
+from bdflow.picture import RGB
 from bdflow.report import contact_sheet
 from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.zoo import find_restoration
 
 PHOTOGRAPH = Path(__file__).parent / "assets" / "astronaut.png"
@@ -31,8 +33,7 @@ class _Row:
     """What one method makes of the photograph."""
 
     name: str
-    bytes: int
-    pixels: Array
+    stored: Stored
 
 
 def run(out: Path, photo: Path | None = None, model: str = "portraits-x8") -> None:
@@ -55,11 +56,13 @@ def run(out: Path, photo: Path | None = None, model: str = "portraits-x8") -> No
     files: dict[str, bytes] = {}
     png = list(_as_png(true, photo.stem, model, files))
     codec = list(_in_codecs(true, photo.stem, files))
-    groups = [sorted(codec, key=lambda row: -psnr_y(true.rgb, row.pixels)), png]
-    Console().print(_table(f"{escape(printable(photo.name))}, {true.width}x{true.height}", true.rgb, groups))
+    groups = [sorted(codec, key=lambda row: -row.stored.values["psnr_y"]), png]
+    title = f"{printable(photo.name)}, {true.width}x{true.height}"
+    Console().print(_table(title, groups))
     panels = {"true": true.rgb}
-    for row in (*groups[0], *png):
-        panels[f"{row.name}, {row.bytes:,} bytes, {psnr_y(true.rgb, row.pixels):.2f} dB"] = row.pixels
+    for name, stored in ((row.name, row.stored) for group in groups for row in group):
+        label = f"{name}, {len(stored.data):,} bytes, {stored.values['psnr_y']:.2f} dB"
+        panels[label] = stored.pixels
     files["side-by-side.png"] = encode(read_picture(contact_sheet(panels, columns=3)), "png")
     for name, content in files.items():
         write_bytes(out / name, content, overwrite=True)
@@ -69,65 +72,76 @@ def run(out: Path, photo: Path | None = None, model: str = "portraits-x8") -> No
 def _in_codecs(true: Picture, stem: str, files: dict[str, bytes]) -> Iterator[_Row]:
     """Ours and the plain codecs in as many bytes; each may shrink the photograph first."""
     budget = round(BITS * true.width * true.height / 8)
+    small: list[Thumbnail] = []
+    restored: list[Picture] = []
+
+    def shrink() -> bytes:
+        small.append(fitting.fit(true, enhancer, budget=budget).small)
+        return small[0].data
+
+    def restore(data: bytes) -> RGB:
+        restored.append(read_picture(enhancer.restore(read_back(replace(small[0], data=data)))))
+        return restored[0].rgb
+
     try:
         enhancer = Enhancer(find_restoration())
-        start = time.perf_counter()
-        small = fitting.fit(true, enhancer, budget=budget).small
-        middle = time.perf_counter()
-        restored = read_picture(enhancer.restore(small))
-        end = time.perf_counter()
+        stored = store_by(shrink, restore, true.rgb, Scorer())
     except BDFlowError as error:  # a picture so small that the format's own header is too much
         print(printable(f"without bdflow's AVIF: {error}"))
     else:
-        _tell("AVIF", true, small.image, middle - start, end - middle)
-        files[f"{stem}.bd.avif"] = small.data
-        files[f"{stem}.restored.png"] = encode(restored, "png")
-        yield _Row("bdflow, AVIF", len(small.data), restored.rgb)
+        _print_seconds("AVIF", true, small[0].image, stored)
+        files[f"{stem}.bd.avif"] = stored.data
+        files[f"{stem}.restored.png"] = encode(restored[0], "png")
+        yield _Row("bdflow, AVIF", stored)
     for codec in (AVIF, WEBP, JPEG):
         try:
-            coded, pixels = round_trip(Within(codec, budget), true.rgb)
+            yield _Row(codec.name, store(Within(codec, budget), true.rgb, Scorer()))
         except BDFlowError as error:
             print(f"without {codec.name}: {error}")
-        else:
-            yield _Row(codec.name, len(coded), pixels)
 
 
 def _as_png(true: Picture, stem: str, model: str, files: dict[str, bytes]) -> Iterator[_Row]:
     """The paper's method, and the bicubic thumbnail of as many pixels."""
     rescaler = load(model)
     scale = rescaler.model.scale
-    start = time.perf_counter()
-    data = rescaler.downscale(true).to_bytes()
-    middle = time.perf_counter()
-    restored = read_picture(rescaler.upscale(data))
-    end = time.perf_counter()
-    small = read_picture(data)
-    _tell("PNG", true, small, middle - start, end - middle)
-    files[f"{stem}.x{scale}.png"] = data
-    files[f"{stem}.x{scale}.restored.png"] = encode(restored, "png")
-    plain_small = bicubic_down(true.rgb, scale)
-    plain_bytes = len(smallest_png(Picture(plain_small, gray=true.gray).to_pil()))
-    size = true.height, true.width
-    yield _Row(f"bicubic x{scale} as PNG", plain_bytes, bicubic_up(plain_small, scale, size))
-    yield _Row(f"bdflow {rescaler.model.name}, PNG", len(data), restored.rgb)
+    restored: list[Picture] = []
+
+    def shrink() -> bytes:
+        return rescaler.downscale(true).to_bytes()
+
+    def restore(data: bytes) -> RGB:
+        restored.append(read_picture(rescaler.upscale(data)))
+        return restored[0].rgb
+
+    def shrink_plainly() -> bytes:
+        return smallest_png(Picture(bicubic_down(true.rgb, scale), gray=true.gray).to_pil())
+
+    def enlarge(data: bytes) -> RGB:
+        return bicubic_up(read_picture(data).rgb, scale, (true.height, true.width))
+
+    stored = store_by(shrink, restore, true.rgb, Scorer())
+    _print_seconds("PNG", true, read_picture(stored.data), stored)
+    files[f"{stem}.x{scale}.png"] = stored.data
+    files[f"{stem}.x{scale}.restored.png"] = encode(restored[0], "png")
+    yield _Row(f"bicubic x{scale} as PNG", store_by(shrink_plainly, enlarge, true.rgb, Scorer()))
+    yield _Row(f"bdflow {rescaler.model.name}, PNG", stored)
 
 
-def _tell(kind: str, true: Picture, small: Picture, shrinking: float, restoring: float) -> None:
+def _print_seconds(kind: str, true: Picture, small: Picture, stored: Stored) -> None:
+    shrinking, restoring = (stored.values[f"seconds_{way}"] for way in ("down", "up"))
     print(
         f"{kind}: {true.width}x{true.height} to {small.width}x{small.height} in {shrinking:.2f} s, restored"
         f" in {restoring:.2f} s, with the model's loading"
     )
 
 
-def _table(title: str, true: Array, groups: list[list[_Row]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for group in groups:
-        for row in group:
-            quality = f"{psnr_y(true, row.pixels):.2f} dB", f"{psnr(true, row.pixels):.2f} dB"
-            bits = 8 * row.bytes / (true.shape[0] * true.shape[1])
-            similarity = f"{ssim_y(true, row.pixels):.4f}"
-            table.add_row(row.name, f"{row.bytes:,}", f"{bits:.3f}", *quality, similarity)
-        table.add_section()
-    return table
+def _table(title: str, groups: list[list[_Row]]) -> Table:
+    grid = Grid(
+        title, ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"), sections=[len(groups[0])]
+    )
+    for row in (row for group in groups for row in group):
+        values = row.stored.values
+        psnr = (f"{values[measure]:.2f} dB" for measure in ("psnr_y", "psnr_rgb"))
+        size = f"{values['bytes']:,}", f"{values['bits_per_pixel']:.3f}"
+        grid.rows.append((row.name, *size, *psnr, f"{values['ssim_y']:.4f}"))
+    return grid.table()

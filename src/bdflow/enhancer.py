@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bdflow.backends import Network, Networks
+from bdflow.computing import DEFAULT, Computing
 from bdflow.errors import BDFlowError
 from bdflow.images import Array, Picture, fitting_profile
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
@@ -30,42 +30,26 @@ class Enhancer:
 
     Args:
         model: Of `bdflow.zoo.find_restoration`.
-        tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
-        threads: Processor threads; None takes all cores.
-        device, backend: As for :class:`bdflow.rescaler.Rescaler`.
+        computing: How it is run.
 
     Raises:
         BDFlowError: The tile is too small, or the device or the backend cannot be used here.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        tile: int | None = None,
-        threads: int | None = None,
-        device: str = "auto",
-        backend: str = "onnxruntime",
-    ) -> None:
-        self.model = model
-        self.tile = TILE if tile is None else tile
+    def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:
+        self.model, self.computing = model, computing
+        self.tile = TILE if computing.tile is None else computing.tile
         # Of a tile of any factor there must be a cell that is kept.
         least = max((2 * -(-model.halo // each) + 1) * each for each in map(cell, FACTORS))
         if self.tile < least:
             raise BDFlowError(
                 f"a tile of {self.tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._options: dict[str, Any] = {
-            "tile": tile,
-            "threads": threads,
-            "device": device,
-            "backend": backend,
-        }
-        self._network = Networks(model, device=device, backend=backend, threads=threads)
+        self._network = Networks(model, computing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the model anew."""
-        return partial(Enhancer, **self._options), (self.model,)
+        return Enhancer, (self.model, self.computing)
 
     def restore(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
         """The photograph, at exactly its size; gray where the thumbnail is, and with its transparency.
@@ -83,13 +67,11 @@ class Enhancer:
         """
         if sigma:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
-        mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
-        icc = fitting_profile(small.image.icc, small.gray)
-        return Strips(small.size, mode, icc, self._strips(small)).turned(small.image.orientation)
+        return self._whole(small).turned(small.image.orientation)
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""
-        return np.concatenate(list(self.rgb_strips(small)))
+        return self._whole(small).rgb()
 
     def rgb_strips(self, small: Thumbnail) -> Iterator[Array]:
         """:meth:`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
@@ -108,6 +90,12 @@ class Enhancer:
         """
         pixels = self._pixels(small, Image.fromarray(small.image.rgb), rows, columns)
         return _as_gray(pixels).repeat(3, axis=2) if small.gray else pixels
+
+    def _whole(self, small: Thumbnail) -> Strips:
+        """The photograph as it was stored, perhaps not upright."""
+        mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
+        icc = fitting_profile(small.image.icc, small.gray)
+        return Strips(small.size, mode, icc, self._strips(small))
 
     def _strips(self, small: Thumbnail) -> Iterator[Array]:
         """Strips of the restored picture, (rows, W, 1 to 4)."""

@@ -1,14 +1,12 @@
 """Measure a model on folders of pictures: every figure is of files that were stored and read back."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-import numpy as np
-
 from bdflow import measure
+from bdflow.computing import Computing
 from bdflow.container import byte_report, read
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
@@ -19,6 +17,7 @@ from bdflow.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.transparency import spread
+from bdflow.zoo import Model
 
 LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of ``scale`` pixels
 
@@ -51,26 +50,28 @@ def evaluate(
     Raises:
         BDFlowError: A folder is missing or holds no picture that can be measured, or two share their names.
     """
-    found = named_folders(folders, limit)
     scorer = scorer_of(crop, say)
-    rows = {}
-    for name, paths in found.items():
 
-        def one(path: Path) -> tuple[dict[str, float], str]:
-            values = _measure(rescaler, path, scorer, refine)
-            return values, f"{values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
+    def one(path: Path) -> tuple[dict[str, float], str]:
+        values = _measure(rescaler, path, scorer, refine)
+        return values, f"{values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
 
-        rows[name] = row_of(name, paths, one, say)
+    rows = {name: row_of(name, paths, one, say) for name, paths in named_folders(folders, limit).items()}
+    return results_of(
+        rescaler.model, rows, rescaler.computing, crop=crop, limit=limit, sigma=0, refine=refine
+    )
+
+
+def results_of(
+    model: Model, rows: Mapping[str, Any], computing: Computing, **settings: Any
+) -> dict[str, Any]:
+    """What `evaluate` returns, of whichever kind of model: its rows with all that decides them."""
+    differing = {"computed_by": computing.differs} if computing.differs else {}
     return {
-        "model": rescaler.model.name,
-        "weights_sha256": rescaler.model.weights_sha256,
-        "settings": {
-            "crop": crop,
-            "limit": limit,
-            "sigma": 0,
-            "refine": refine,
-            "metrics": measure.METRICS,
-        },
+        "schema": "evaluation-1",
+        "model": model.name,
+        "weights_sha256": model.weights_sha256,
+        "settings": {**settings, **differing, "metrics": measure.METRICS},
         "environment": environment(),
         "folders": rows,
     }
@@ -82,12 +83,12 @@ def named_folders(folders: Sequence[Path], limit: int | None) -> dict[str, list[
     Raises:
         BDFlowError: Two share these, or one has no pictures.
     """
-    found = {
+    pictures = {
         printable("/".join(folder.resolve().parts[-2:])): pictures_in(folder)[:limit] for folder in folders
     }
-    if len(found) < len(folders):
+    if len(pictures) < len(folders):
         raise BDFlowError("two of the folders share their last two names: measure them one at a time")
-    return found
+    return pictures
 
 
 def scorer_of(crop: int, say: Callable[[str], None]) -> measure.Scorer:
@@ -152,25 +153,21 @@ def pictures_in(folder: Path) -> list[Path]:
 def _measure(rescaler: Rescaler, path: Path, scorer: measure.Scorer, refine: int) -> dict[str, float]:
     true = spread(read_picture(path))
     scorer.check(true.rgb)
-    start = time.perf_counter()
-    data = rescaler.downscale(true.to_pil(), refine=refine).to_bytes()
-    middle = time.perf_counter()
-    restored = np.asarray(rescaler.upscale(data).convert("RGB"))
-    end = time.perf_counter()
 
+    def encode() -> bytes:
+        return rescaler.downscale(true.to_pil(), refine=refine).to_bytes()
+
+    stored = measure.store_by(encode, rescaler.rgb, true.rgb, scorer)
     scale = rescaler.model.scale
     plain_small = bicubic_down(true.rgb, scale)
     plain = bicubic_up(plain_small, scale, (true.height, true.width))
     values = {
-        **scorer.quality(true.rgb, restored),
+        **stored.values,
         **{f"bicubic_{key}": value for key, value in scorer.quality(true.rgb, plain).items()},
-        "lr_psnr": min(psnr(read(data).image.rgb, plain_small), MAX_PSNR),
-        **{f"bytes_{part}": count for part, count in byte_report(data).items()},
-        **measure.size_of(len(data), true.rgb),
-        "seconds_down": middle - start,
-        "seconds_up": end - middle,
+        "lr_psnr": min(psnr(read(stored.data).image.rgb, plain_small), MAX_PSNR),
+        **{f"bytes_{part}": count for part, count in byte_report(stored.data).items()},
     }
     if scale in LITERATURE_CROPS:
-        for key, pixels in (("psnr_y_cropped", restored), ("bicubic_psnr_y_cropped", plain)):
+        for key, pixels in (("psnr_y_cropped", stored.pixels), ("bicubic_psnr_y_cropped", plain)):
             values[key] = min(psnr_y(true.rgb, pixels, crop=scale), MAX_PSNR)
     return {key: round(value, 5) for key, value in values.items()}

@@ -1,20 +1,20 @@
 """Measure a restoration network on folders of pictures: its files against plain codecs' in the same bytes."""
 
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bdflow import fitting, images, measure
-from bdflow.container import NoChunkError, read
+from bdflow.computing import DEFAULT, Computing
 from bdflow.enhancer import Enhancer
-from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.evaluate import evaluate, named_folders, row_of, scorer_of
+from bdflow.evaluate import evaluate, named_folders, results_of, row_of, scorer_of
 from bdflow.fitting import CODECS, fit
 from bdflow.fitting.candidates import Fitted
 from bdflow.images import Picture
 from bdflow.networks.facts import DOWN
+from bdflow.picture import RGB
 from bdflow.rescaler import Rescaler
 from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.zoo import Model
@@ -64,21 +64,17 @@ def evaluate_budgets(
 
             row_name = f"{name} at {budget:g} bpp"
             rows[row_name] = row_of(row_name, paths, one, say)
-    return {
-        "model": enhancer.model.name,
-        "weights_sha256": enhancer.model.weights_sha256,
-        "settings": {
-            "crop": crop,
-            "limit": limit,
-            "bits_per_pixel": list(budgets),
-            "format": format,
-            "rivals": RIVALS,
-            "codecs": {name: codec.settings() for name, codec in CODECS.items()},
-            "metrics": measure.METRICS,
-        },
-        "environment": environment(),
-        "folders": rows,
-    }
+    return results_of(
+        enhancer.model,
+        rows,
+        enhancer.computing,
+        crop=crop,
+        limit=limit,
+        bits_per_pixel=list(budgets),
+        format=format,
+        rivals=RIVALS,
+        codecs={name: codec.settings() for name, codec in CODECS.items()},
+    )
 
 
 def evaluate_model(
@@ -89,7 +85,7 @@ def evaluate_model(
     crop: int = 0,
     refine: int = 0,
     budgets: Sequence[float] | None = None,
-    threads: int | None = None,
+    computing: Computing = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """:func:`bdflow.evaluate.evaluate`, or :func:`evaluate_budgets` where the model restores alone.
@@ -100,11 +96,11 @@ def evaluate_model(
     if DOWN in model.graphs:
         if budgets:
             raise BDFlowError(f"model {model.name} makes files of one size: leave out --bpp")
-        rescaler = Rescaler(model, threads=threads)
+        rescaler = Rescaler(model, computing)
         return evaluate(rescaler, folders, limit=limit, crop=crop, refine=refine, say=say)
     if refine:
         raise BDFlowError(f"model {model.name} makes no small picture to refine: leave out --refine")
-    enhancer = Enhancer(model, threads=threads)
+    enhancer = Enhancer(model, computing)
     return evaluate_budgets(enhancer, folders, budgets=budgets or BUDGETS, limit=limit, crop=crop, say=say)
 
 
@@ -114,35 +110,27 @@ def _measure(
     true = fitting.in_srgb(images.read(path))
     scorer.check(true.rgb)
     count = int(budget * true.width * true.height / 8)
-    start = time.perf_counter()
-    ours = fit(true, enhancer, budget=count, format=format)
-    middle = time.perf_counter()
-    restored = enhancer.rgb(_stored(ours.small))
-    end = time.perf_counter()
-    rival = _best_codec(true, enhancer, count)
-    of_rival = scorer.quality(true.rgb, enhancer.rgb(rival.small))
+    files: list[Thumbnail] = []
+
+    def encode() -> bytes:
+        files.append(fit(true, enhancer, budget=count, format=format).small)
+        return files[0].data
+
+    def decode(data: bytes) -> RGB:
+        return enhancer.rgb(measure.read_back(replace(files[0], data=data)))
+
+    stored = measure.store_by(encode, decode, true.rgb, scorer)
+    rival, (small,) = _best_codec(true, enhancer, count).small, files
+    of_rival = scorer.quality(true.rgb, enhancer.rgb(rival))
     values = {
-        **scorer.quality(true.rgb, restored),
+        **stored.values,
         **{f"codec_{key}": value for key, value in of_rival.items()},
-        **measure.size_of(len(ours.small.data), true.rgb),
-        "codec_bytes": len(rival.small.data),
-        "factor": ours.small.factor,
-        "codec_factor": rival.small.factor,
-        "by_network": float(ours.small.domain != "plain"),
-        "seconds_down": middle - start,
-        "seconds_up": end - middle,
+        "codec_bytes": len(rival.data),
+        "factor": small.factor,
+        "codec_factor": rival.factor,
+        "by_network": float(small.domain != "plain"),
     }
     return {key: round(value, 5) for key, value in values.items()}
-
-
-def _stored(small: Thumbnail) -> Thumbnail:
-    """A file, read back. A codec's own, at full size, has no payload and is what it shows."""
-    try:
-        stored = read(small.to_bytes())
-    except NoChunkError:
-        return small
-    assert isinstance(stored, Thumbnail)
-    return stored
 
 
 def _best_codec(true: Picture, enhancer: Enhancer, budget: int) -> Fitted:

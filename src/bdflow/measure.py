@@ -5,17 +5,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from bdflow.codecs import JPEG, WEBP_LOSSLESS, smallest_png
+from bdflow.container import NoChunkError, read
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
-from bdflow.methods.protocol import Method, Pixels
+from bdflow.limits import MAX_PIXELS
+from bdflow.methods.protocol import Method
 from bdflow.metrics import MAX_PSNR, SSIM_WINDOW, luma, psnr, psnr_y, ssim, ssim_y
+from bdflow.picture import RGB
 from bdflow.resize import bicubic_down
+from bdflow.smallfile.thumbnail import Thumbnail
 
 _JPEG_BASELINE = replace(JPEG, effort=1)
 METRICS = "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB"
@@ -31,9 +35,9 @@ class Learned:
         of_luma: The same of their luma, where that is measured, too.
     """
 
-    of: Callable[[Pixels, Pixels], float]
+    of: Callable[[RGB, RGB], float]
     least: int
-    of_luma: Callable[[Pixels, Pixels], float] | None = None
+    of_luma: Callable[[RGB, RGB], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,14 @@ class Scorer:
     learned: Mapping[str, Learned] = field(default_factory=dict)
     both: bool = False
 
-    def check(self, true: Pixels) -> None:
+    def check(self, true: RGB) -> None:
         """Refuse what is too small: BDFlowError."""
         least = max(SSIM_WINDOW, 2 * self.crop + 1)
         height, width = true.shape[:2]
         if min(height, width) < least:
             raise BDFlowError(f"{width}x{height} is too small to measure: a side needs {least} pixels")
 
-    def quality(self, true: Pixels, restored: Pixels) -> dict[str, float]:
+    def quality(self, true: RGB, restored: RGB) -> dict[str, float]:
         """The figures of two pictures (H, W, 3): ``psnr_y``, ``psnr_rgb``, ``ssim_y``; where asked for,
         ``ssim_rgb``, what is learned (``lpips`` is LPIPS-RGB), and ``lpips_y``."""
         values = {
@@ -86,35 +90,68 @@ class Scorer:
         return names
 
 
-def store(method: Method, true: Pixels, scorer: Scorer) -> tuple[bytes, Pixels, dict[str, float]]:
-    """Encode, decode from the bytes alone, and measure.
+class Stored(NamedTuple):
+    """A photograph that was stored and read back.
 
-    Returns:
-        The bytes, the decoded picture, and the figures: those of ``scorer``, ``bytes``, ``bits_per_pixel``,
-        ``seconds_encode`` and ``seconds_decode``.
+    Attributes:
+        data: The file.
+        pixels: Restored from it alone, uint8 (H, W, 3).
+        values: ``bytes``, ``bits_per_pixel``, the figures of a scorer, ``seconds_down`` and ``seconds_up``.
+    """
+
+    data: bytes
+    pixels: RGB
+    values: dict[str, float]
+
+
+def store(method: Method, true: RGB, scorer: Scorer) -> Stored:
+    """Encode by a method, decode from the bytes alone, and measure.
 
     Raises:
         BDFlowError: The method cannot have this picture.
     """
+    return store_by(lambda: method.encode(true), method.decode, true, scorer)
+
+
+def store_by(
+    encode: Callable[[], bytes], decode: Callable[[bytes], RGB], true: RGB, scorer: Scorer
+) -> Stored:
+    """:func:`store` for what takes more of the photograph than its colours.
+
+    Args:
+        encode: Makes the file.
+        decode: Restores colours (H, W, 3) from it.
+        true: The photograph's colours.
+        scorer: What is measured.
+    """
     start = time.perf_counter()
-    data = method.encode(true)
+    data = encode()
     middle = time.perf_counter()
-    pixels = method.decode(data)
+    pixels = decode(data)
     end = time.perf_counter()
-    return data, pixels, {
-        **size_of(len(data), true),
-        **scorer.quality(true, pixels),
-        "seconds_encode": middle - start,
-        "seconds_decode": end - middle,
-    }  # fmt: skip
+    quality = {**size_of(len(data), true), **scorer.quality(true, pixels)}
+    return Stored(data, pixels, {**quality, "seconds_down": middle - start, "seconds_up": end - middle})
 
 
-def size_of(count: int, true: Pixels) -> dict[str, float]:
+def read_back(small: Thumbnail, *, max_pixels: int = MAX_PIXELS) -> Thumbnail:
+    """What the bytes of a file in an ordinary codec say.
+
+    A codec's own file, at full size, has no payload and is what it shows.
+    """
+    try:
+        stored = read(small.data, max_pixels=max_pixels)
+    except NoChunkError as plain:
+        return replace(small, image=plain.picture)
+    assert isinstance(stored, Thumbnail)
+    return stored
+
+
+def size_of(count: int, true: RGB) -> dict[str, float]:
     """``bytes`` and ``bits_per_pixel`` of a photograph stored in so many bytes."""
     return {"bytes": count, "bits_per_pixel": 8 * count / (true.shape[0] * true.shape[1])}
 
 
-def small_figures(true: Pixels, small: Pixels, scale: int) -> dict[str, float]:
+def small_figures(true: RGB, small: RGB, scale: int) -> dict[str, float]:
     """A small picture beside the bicubic one: its PSNR, and of both (the latter under ``bicubic_lr_``) the
     share of samples at 0 or 255 and the bytes as PNG, as lossless WebP and as JPEG of quality 75."""
     plain = bicubic_down(true, scale)
@@ -133,13 +170,13 @@ def small_figures(true: Pixels, small: Pixels, scale: int) -> dict[str, float]:
 def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], dict[str, str]]:
     """Those of lpips, dists and niqe whose weights are at hand (in ``data``, too), and why others are not."""
     makers = {"lpips": _lpips, "dists": _dists, "niqe": _niqe}
-    found, missing = {}, {}
+    judges, missing = {}, {}
     for name in names:
         try:
-            found[name] = makers[name](data)
+            judges[name] = makers[name](data)
         except BDFlowError as error:
             missing[name] = str(error)
-    return found, missing
+    return judges, missing
 
 
 def _lpips(data: Path | None) -> Learned:
@@ -165,18 +202,18 @@ def _niqe(data: Path | None) -> Learned:
     return Learned(lambda true, restored: natural(restored), niqe.LEAST)
 
 
-def _distance(network: Any, prepare: Callable[[Pixels], Pixels] = lambda rgb: rgb) -> Callable[..., float]:
+def _distance(network: Any, prepare: Callable[[RGB], RGB] = lambda rgb: rgb) -> Callable[..., float]:
     """A distance by features; those of the last true picture are kept, for many restored ones follow it."""
     import torch
 
-    last: Pixels | None = None
+    last: RGB | None = None
     known: Any = None
 
-    def features(rgb: Pixels) -> Any:
+    def features(rgb: RGB) -> Any:
         pixels = prepare(rgb).transpose(2, 0, 1)[None].copy()
         return network.features(torch.from_numpy(pixels).float() / 255)
 
-    def distance(true: Pixels, restored: Pixels) -> float:
+    def distance(true: RGB, restored: RGB) -> float:
         nonlocal last, known
         with torch.no_grad():
             if last is not true:
@@ -186,7 +223,7 @@ def _distance(network: Any, prepare: Callable[[Pixels], Pixels] = lambda rgb: rg
     return distance
 
 
-def _gray(rgb: Pixels) -> Pixels:
+def _gray(rgb: RGB) -> RGB:
     """The luma of the Y figures, rounded, in three channels: what LPIPS takes."""
     plane = luma(rgb).round().astype(np.uint8)
     return np.dstack([plane] * 3)

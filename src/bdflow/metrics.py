@@ -12,9 +12,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bdflow.picture import RGB
+
 __all__ = ["MAX_PSNR", "SSIM_WINDOW", "SquaredErrors", "luma", "psnr", "psnr_y", "ssim", "ssim_y"]
 
-Picture: TypeAlias = NDArray[np.uint8]
 Plane: TypeAlias = NDArray[np.float64]
 
 _PEAK = 255.0
@@ -28,7 +29,7 @@ _WEIGHTS /= _WEIGHTS[0] + 2 * _WEIGHTS[1:].sum()
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 
 
-def luma(rgb: Picture) -> Plane:
+def luma(rgb: RGB) -> Plane:
     """BT.601 studio-range luma, unrounded: the "Y channel" of the super-resolution and rescaling papers.
 
     Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255, as MATLAB's `rgb2ycbcr` has it for real-valued pictures.
@@ -48,7 +49,7 @@ def luma(rgb: Picture) -> Plane:
     return np.asarray(16.0 + red * (65.481 / 255) + green * (128.553 / 255) + blue * (24.966 / 255))
 
 
-def psnr(a: Picture, b: Picture, *, crop: int = 0) -> float:
+def psnr(a: RGB, b: RGB, *, crop: int = 0) -> float:
     """Peak signal-to-noise ratio in decibels, 10 log10(255² / MSE), over all samples of all channels.
 
     Args:
@@ -66,7 +67,7 @@ def psnr(a: Picture, b: Picture, *, crop: int = 0) -> float:
     return _decibels(_squares(a, b) / a.size)
 
 
-def psnr_y(a: Picture, b: Picture, *, crop: int = 0) -> float:
+def psnr_y(a: RGB, b: RGB, *, crop: int = 0) -> float:
     """`psnr` on unrounded `luma`, with the peak at 255 as the field has it (luma itself spans 219).
 
     Args:
@@ -98,7 +99,7 @@ class SquaredErrors:
     luma: float = 0.0
     pixels: int = 0
 
-    def add(self, a: Picture, b: Picture) -> None:
+    def add(self, a: RGB, b: RGB) -> None:
         """Take in one more part of both pictures.
 
         Raises:
@@ -120,7 +121,7 @@ class SquaredErrors:
         return _decibels(self.luma / self.pixels)
 
 
-def ssim(a: Picture, b: Picture) -> float:
+def ssim(a: RGB, b: RGB) -> float:
     """Structural similarity (Wang, Bovik, Sheikh and Simoncelli, 2004), the mean over channels.
 
     An 11×11 Gaussian window (sigma 1.5), K1 = 0.01, K2 = 0.03, range 255, population moments, and only the
@@ -149,7 +150,7 @@ def ssim(a: Picture, b: Picture) -> float:
     return total / (_windows(a) * int(a.shape[2]))
 
 
-def ssim_y(a: Picture, b: Picture) -> float:
+def ssim_y(a: RGB, b: RGB) -> float:
     """`ssim` on unrounded `luma`, with the range at 255 as the field has it.
 
     Args:
@@ -168,7 +169,7 @@ def ssim_y(a: Picture, b: Picture) -> float:
     return total / _windows(a)
 
 
-def _checked(a: Picture, b: Picture, crop: int) -> tuple[Picture, Picture]:
+def _checked(a: RGB, b: RGB, crop: int) -> tuple[RGB, RGB]:
     if a.shape != b.shape:
         raise ValueError(f"the pictures differ in shape: {a.shape} and {b.shape}")
     if a.dtype != np.uint8 or b.dtype != np.uint8 or a.ndim not in (2, 3):
@@ -182,16 +183,16 @@ def _checked(a: Picture, b: Picture, crop: int) -> tuple[Picture, Picture]:
     return a[inside], b[inside]
 
 
-def _squares(a: Picture, b: Picture) -> int:
+def _squares(a: RGB, b: RGB) -> int:
     # int64 sums of uint8 squares cannot overflow, so the result does not depend on the bands
     return sum(int(np.square(x.astype(np.int32) - y).sum(dtype=np.int64)) for x, y in _bands(a, b))
 
 
-def _luma_squares(a: Picture, b: Picture) -> float:
+def _luma_squares(a: RGB, b: RGB) -> float:
     return math.fsum(float(np.square(luma(x) - luma(y)).sum()) for x, y in _bands(a, b))
 
 
-def _bands(a: Picture, b: Picture, overlap: int = 0) -> Iterator[tuple[Picture, Picture]]:
+def _bands(a: RGB, b: RGB, overlap: int = 0) -> Iterator[tuple[RGB, RGB]]:
     for top in range(0, a.shape[0] - overlap, _BAND_ROWS):
         rows = slice(top, top + _BAND_ROWS + overlap)
         yield a[rows], b[rows]
@@ -201,17 +202,17 @@ def _decibels(mean_square: float) -> float:
     return 10 * math.log10(_PEAK**2 / mean_square) if mean_square else math.inf
 
 
-def _check_window_fits(a: Picture) -> None:
+def _check_window_fits(a: RGB) -> None:
     if min(a.shape[:2]) <= 2 * _RADIUS:
         raise ValueError(f"SSIM needs at least 11x11 pixels, got {a.shape[0]}x{a.shape[1]}")
 
 
-def _windows(a: Picture) -> int:
+def _windows(a: RGB) -> int:
     height, width = a.shape[:2]
     return int((height - 2 * _RADIUS) * (width - 2 * _RADIUS))
 
 
-def _ssim_sum(a: Picture | Plane, b: Picture | Plane) -> float:
+def _ssim_sum(a: RGB | Plane, b: RGB | Plane) -> float:
     """The sum, over all windows inside two (H, W) planes, of Wang et al.'s equation 13."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)

@@ -10,6 +10,7 @@ from PIL import Image
 from bdflow.errors import BDFlowError
 
 Array: TypeAlias = npt.NDArray[np.uint8]
+RGB: TypeAlias = npt.NDArray[np.uint8]  # colours, (height, width, 3)
 
 
 @dataclass(frozen=True, eq=False)

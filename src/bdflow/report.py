@@ -1,19 +1,19 @@
 """Tables, model cards and side-by-side pictures, all from measured results."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.console import Group
 from rich.table import Table
 
 from bdflow import container, zoo
 from bdflow.errors import BDFlowError
 from bdflow.files import write_bytes
+from bdflow.grid import Grid, cell, markdown
 from bdflow.smallfile.payload import SmallFile
 from bdflow.smallfile.thumbnail import Thumbnail
 
@@ -56,116 +56,106 @@ def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
 def evaluation_table(result: Mapping[str, Any]) -> Group:
     """What ``bdflow evaluate`` prints: for each folder a table and a few lines."""
     if "bits_per_pixel" in result["settings"]:
-        return Group(_budgets_table(result))
-    parts: list[RenderableType] = []
-    for folder, row in result["folders"].items():
-        mean = row["mean"]
-        pictures = "1 picture" if row["count"] == 1 else f"{row['count']} pictures"
-        table = Table(title=f"{escape(folder)}: {pictures}, stored and read back", title_justify="left")
-        table.add_column("")
-        for heading in ("PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS-RGB"):
-            table.add_column(heading, justify="right")
-        for name, prefix in ((result["model"], ""), ("bicubic", "bicubic_")):
-            table.add_row(
-                escape(name),
-                f"{mean[prefix + 'psnr_y']:.2f} dB",
-                f"{mean[prefix + 'psnr_rgb']:.2f} dB",
-                f"{mean[prefix + 'ssim_y']:.4f}",
-                f"{mean[prefix + 'lpips']:.4f}" if "lpips" in mean else "-",
-            )
-        header = mean["bytes"] - mean["bytes_pixels"] - mean["bytes_boundary"]
-        parts += [
-            table,
-            f"{mean['bytes']:,.0f} bytes: {mean['bytes_pixels']:,.0f} LR,"
-            f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame",
-            f"{mean['bits_per_pixel']:.4f} bits a pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
-            f"{mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
-        ]
-        if "psnr_y_cropped" in mean:
-            plain = mean["bicubic_psnr_y_cropped"]
-            parts.append(
-                f"PSNR-Y without a border as wide as the scale {mean['psnr_y_cropped']:.2f} dB"
-                f" (bicubic {plain:.2f} dB)"
-            )
-        if row["skipped"]:
-            parts.append(f"{len(row['skipped'])} skipped: {escape(', '.join(row['skipped']))}")
-        parts.append("")
-    return Group(*parts)
+        return Group(_budgets(result).table())
+    return Group(*(_folder(result["model"], name, row).as_rich() for name, row in result["folders"].items()))
 
 
-def _budgets_table(result: Mapping[str, Any]) -> Table:
-    """Of a restoration network: a row for each folder and budget."""
-    title = f"{escape(result['model'])} in {result['settings']['format']}, against the best plain codec"
-    table = Table(title=title, title_justify="left")
-    table.add_column("pictures")
-    for heading in ("bytes", "PSNR-Y", "gain", "PSNR-RGB", "gain", "LPIPS-RGB", "codec's"):
-        table.add_column(heading, justify="right")
-    for folder, row in result["folders"].items():
-        mean = row["mean"]
-        lpips = [f"{mean[key]:.4f}" if key in mean else "-" for key in ("lpips", "codec_lpips")]
-        skipped = f", {len(row['skipped'])} skipped" if row["skipped"] else ""
-        table.add_row(
-            f"{escape(folder)}: {row['count']}{skipped}",
-            f"{mean['bytes']:,.0f}",
-            f"{mean['psnr_y']:.2f}",
-            f"{mean['psnr_y'] - mean['codec_psnr_y']:+.2f}",
-            f"{mean['psnr_rgb']:.2f}",
-            f"{mean['psnr_rgb'] - mean['codec_psnr_rgb']:+.2f}",
-            *lpips,
+def _folder(model: str, name: str, row: Mapping[str, Any]) -> Grid:
+    """Of a flow: one folder."""
+    mean = row["mean"]
+    pictures = "1 picture" if row["count"] == 1 else f"{row['count']} pictures"
+    grid = Grid(
+        f"{name}: {pictures}, stored and read back", ("", "PSNR-Y", "PSNR-RGB", "SSIM-Y", "LPIPS-RGB")
+    )
+    for method, prefix in ((model, ""), ("bicubic", "bicubic_")):
+        psnr = (f"{mean[prefix + measure]:.2f} dB" for measure in ("psnr_y", "psnr_rgb"))
+        lpips = cell(mean, prefix + "lpips", ".4f") or "-"
+        grid.rows.append((method, *psnr, f"{mean[prefix + 'ssim_y']:.4f}", lpips))
+    header = mean["bytes"] - mean["bytes_pixels"] - mean["bytes_boundary"]
+    grid.notes += [
+        f"{mean['bytes']:,.0f} bytes: {mean['bytes_pixels']:,.0f} LR,"
+        f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame",
+        f"{mean['bits_per_pixel']:.4f} bits a pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
+        f"{mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
+    ]
+    if "psnr_y_cropped" in mean:
+        grid.notes.append(
+            f"PSNR-Y without a border as wide as the scale {mean['psnr_y_cropped']:.2f} dB"
+            f" (bicubic {mean['bicubic_psnr_y_cropped']:.2f} dB)"
         )
-    return table
+    if row["skipped"]:
+        grid.notes.append(f"{len(row['skipped'])} skipped: {', '.join(row['skipped'])}")
+    return grid
+
+
+def _budgets(result: Mapping[str, Any]) -> Grid:
+    """Of a restoration network: a row for each folder and budget."""
+    grid = Grid(
+        f"{result['model']} in {result['settings']['format']}, against the best plain codec",
+        ("pictures", "bytes", "PSNR-Y", "gain", "PSNR-RGB", "gain", "LPIPS-RGB", "codec's"),
+    )
+    for folder, row in result["folders"].items():
+        mean = row["mean"]
+        skipped = f", {len(row['skipped'])} skipped" if row["skipped"] else ""
+        quality = (
+            figure
+            for measure in ("psnr_y", "psnr_rgb")
+            for figure in (f"{mean[measure]:.2f}", f"{mean[measure] - mean[f'codec_{measure}']:+.2f}")
+        )
+        lpips = (cell(mean, measure, ".4f") or "-" for measure in ("lpips", "codec_lpips"))
+        pictures = f"{folder}: {row['count']}{skipped}"
+        grid.rows.append((pictures, f"{mean['bytes']:,.0f}", *quality, *lpips))
+    return grid
 
 
 def models_tables() -> Group:
     """What ``bdflow models`` prints; at most 80 columns wide."""
-    return Group(_flows_table(), "", _restorations_table())
+    return Group(_flows().table(), "", _restorations().table())
 
 
-def _restorations_table() -> Table:
-    table = Table(
-        title="networks for AVIF, WebP and JPEG (--bytes); gain over the best codec, in dB",
-        title_justify="left",
+def _restorations() -> Grid:
+    grid = Grid(
+        "networks for AVIF, WebP and JPEG (--bytes); gain over the best codec, in dB",
+        ("network", "MiB", "measured on", "PSNR-Y", "gain"),
+        words=(0, 2),
     )
-    for heading in ("network", "MiB", "measured on", "PSNR-Y", "gain"):
-        table.add_column(heading, justify="right" if heading in ("MiB", "PSNR-Y", "gain") else "left")
     for model in zoo.built_in_restorations():
-        result = results(model)
-        folder, figures = "not yet", ("", "")
-        if result:
-            folder, row = next(iter(result["folders"].items()))
-            psnr = row["mean"]["psnr_y"]
-            figures = f"{psnr:.2f}", f"{psnr - row['mean']['codec_psnr_y']:+.2f}"
-        table.add_row(model.name, f"{model.size / 2**20:.1f}", folder, *figures)
-    return table
+        grid.rows.append((model.name, f"{model.size / 2**20:.1f}", *_first_folder(model, "codec_psnr_y")))
+    return grid
 
 
-def _flows_table() -> Table:
-    table = Table(
-        title="models for small PNGs (-x); PSNR-Y, and its gain over bicubic, in dB", title_justify="left"
+def _flows() -> Grid:
+    grid = Grid(
+        "models for small PNGs (-x); PSNR-Y, and its gain over bicubic, in dB",
+        ("model", "scale", "MiB", "measured on", "PSNR-Y", "gain"),
+        words=(0, 1, 3),
     )
-    for heading in ("model", "scale", "MiB", "measured on", "PSNR-Y", "gain"):
-        table.add_column(heading, justify="right" if heading in ("MiB", "PSNR-Y", "gain") else "left")
     for model in zoo.built_in():
-        result = results(model)
-        folder, row = next(iter(result["folders"].items())) if result else ("not yet", None)
-        quality = gain = ""
-        if row:
-            quality = f"{row['mean']['psnr_y']:.2f}"
-            gain = f"{row['mean']['psnr_y'] - row['mean']['bicubic_psnr_y']:+.2f}"
-        table.add_row(model.name, f"x{model.scale}", f"{model.size / 2**20:.1f}", folder, quality, gain)
-    return table
+        size = f"{model.size / 2**20:.1f}"
+        grid.rows.append((model.name, f"x{model.scale}", size, *_first_folder(model, "bicubic_psnr_y")))
+    return grid
+
+
+def _first_folder(model: zoo.Model, plain: str) -> tuple[str, str, str]:
+    """The first folder that a model was measured on, its PSNR-Y there, and the gain over ``plain``."""
+    result = results(model)
+    if result is None:
+        return "not yet", "", ""
+    folder, row = next(iter(result["folders"].items()))
+    psnr = row["mean"]["psnr_y"]
+    return folder, f"{psnr:.2f}", f"{psnr - row['mean'][plain]:+.2f}"
 
 
 def paper_table() -> Table:
     """What ``bdflow models --paper`` prints; needs torch."""
     from bdflow.networks.build import paper_sizes
 
-    table = Table(title="Table 2, counted (one direction at 128x128)", title_justify="left")
-    for heading in ("network", "scale", "parameters", "multiply-adds"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
-    for name, scale, parameters, multiply_adds in paper_sizes():
-        table.add_row(name, f"x{scale}", f"{parameters:,}", f"{multiply_adds / 1e9:.4f} G")
-    return table
+    rows: list[Sequence[str]] = [
+        (name, f"x{scale}", f"{parameters:,}", f"{multiply_adds / 1e9:.4f} G")
+        for name, scale, parameters, multiply_adds in paper_sizes()
+    ]
+    headings = ("network", "scale", "parameters", "multiply-adds")
+    return Grid("Table 2, counted (one direction at 128x128)", headings, rows).table()
 
 
 def results(model: zoo.Model) -> dict[str, Any] | None:
@@ -213,21 +203,11 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         f"{_measured(model, result)} On stored and restored 8-bit files, Z = 0,"
         f" border crop {result['settings']['crop']}; every byte of the file counts.",
         "",
-        "| folder | pictures | PSNR-Y | bicubic | gain | PSNR-RGB | SSIM-Y | LPIPS-RGB (bicubic) | LR to"
-        " bicubic | bytes | of it boundary | bits/px |" + " border cropped |" * cropped,
-        "|---|---|---|---|---|---|---|---|---|---|---|---|" + "---|" * cropped,
+        markdown(
+            (*_CARD_HEADINGS, *["border cropped"] * cropped),
+            [_card_row(folder, row, cropped) for folder, row in result["folders"].items()],
+        ),
     ]
-    for folder, row in result["folders"].items():
-        m = row["mean"]
-        border = f" {m['psnr_y_cropped']:.2f} ({m['bicubic_psnr_y_cropped']:.2f}) |" if cropped else ""
-        lpips = f"{m['lpips']:.4f} ({m['bicubic_lpips']:.4f})" if "lpips" in m else "-"
-        count = f"{row['count']}" + (f" ({len(row['skipped'])} skipped)" if row["skipped"] else "")
-        lines.append(
-            f"| {folder} | {count} | {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} |"
-            f" {m['bicubic_psnr_y']:.2f} | {m['psnr_y'] - m['bicubic_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
-            f" {m['ssim_y']:.4f} | {lpips} | {m['lr_psnr']:.2f} | {m['bytes']:,.0f} |"
-            f" {m['bytes_boundary']:,.0f} | {m['bits_per_pixel']:.4f} |{border}"
-        )
     legend = f" Border cropped: PSNR-Y (bicubic's) without {model.scale} pixels a side." if cropped else ""
     lines += [
         "",
@@ -240,6 +220,32 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+_CARD_HEADINGS = (
+    "folder", "pictures", "PSNR-Y", "bicubic", "gain", "PSNR-RGB", "SSIM-Y", "LPIPS-RGB (bicubic)",
+    "LR to bicubic", "bytes", "of it boundary", "bits/px",
+)  # fmt: skip
+
+
+def _card_row(folder: str, row: Mapping[str, Any], cropped: bool) -> Sequence[str]:
+    mean = row["mean"]
+    border = [f"{mean['psnr_y_cropped']:.2f} ({mean['bicubic_psnr_y_cropped']:.2f})"] if cropped else []
+    return (
+        folder,
+        _counted(row),
+        f"{mean['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
+        f"{mean['bicubic_psnr_y']:.2f}",
+        f"{mean['psnr_y'] - mean['bicubic_psnr_y']:+.2f}",
+        f"{mean['psnr_rgb']:.2f}",
+        f"{mean['ssim_y']:.4f}",
+        f"{mean['lpips']:.4f} ({mean['bicubic_lpips']:.4f})" if "lpips" in mean else "-",
+        f"{mean['lr_psnr']:.2f}",
+        f"{mean['bytes']:,.0f}",
+        f"{mean['bytes_boundary']:,.0f}",
+        f"{mean['bits_per_pixel']:.4f}",
+        *border,
+    )
 
 
 def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
@@ -259,22 +265,10 @@ def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         " by its PSNR-RGB, stored, read back and restored, every byte of the file counted; the codec is"
         f" {settings['rivals']}. Border crop {settings['crop']}.",
         "",
-        "| folder and budget | pictures | bytes (codec) | PSNR-Y | codec | gain | PSNR-RGB | gain |"
-        " SSIM-Y (codec) | LPIPS-RGB (codec) | factor (codec) |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for folder, row in result["folders"].items():
-        m = row["mean"]
-        lpips = f"{m['lpips']:.4f} ({m['codec_lpips']:.4f})" if "lpips" in m else "-"
-        count = f"{row['count']}" + (f" ({len(row['skipped'])} skipped)" if row["skipped"] else "")
-        lines.append(
-            f"| {folder} | {count} | {m['bytes']:,.0f} ({m['codec_bytes']:,.0f}) |"
-            f" {m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f} | {m['codec_psnr_y']:.2f} |"
-            f" {m['psnr_y'] - m['codec_psnr_y']:+.2f} | {m['psnr_rgb']:.2f} |"
-            f" {m['psnr_rgb'] - m['codec_psnr_rgb']:+.2f} | {m['ssim_y']:.4f} ({m['codec_ssim_y']:.4f}) |"
-            f" {lpips} | {m['factor']:.1f} ({m['codec_factor']:.1f}) |"
-        )
-    lines += [
+        markdown(
+            _RESTORATION_CARD_HEADINGS,
+            [_restoration_card_row(folder, row) for folder, row in result["folders"].items()],
+        ),
         "",
         "The ± is the standard deviation over pictures; factors are means.",
         "",
@@ -284,6 +278,34 @@ def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+_RESTORATION_CARD_HEADINGS = (
+    "folder and budget", "pictures", "bytes (codec)", "PSNR-Y", "codec", "gain", "PSNR-RGB", "gain",
+    "SSIM-Y (codec)", "LPIPS-RGB (codec)", "factor (codec)",
+)  # fmt: skip
+
+
+def _restoration_card_row(folder: str, row: Mapping[str, Any]) -> Sequence[str]:
+    mean = row["mean"]
+    return (
+        folder,
+        _counted(row),
+        f"{mean['bytes']:,.0f} ({mean['codec_bytes']:,.0f})",
+        f"{mean['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
+        f"{mean['codec_psnr_y']:.2f}",
+        f"{mean['psnr_y'] - mean['codec_psnr_y']:+.2f}",
+        f"{mean['psnr_rgb']:.2f}",
+        f"{mean['psnr_rgb'] - mean['codec_psnr_rgb']:+.2f}",
+        f"{mean['ssim_y']:.4f} ({mean['codec_ssim_y']:.4f})",
+        f"{mean['lpips']:.4f} ({mean['codec_lpips']:.4f})" if "lpips" in mean else "-",
+        f"{mean['factor']:.1f} ({mean['codec_factor']:.1f})",
+    )
+
+
+def _counted(row: Mapping[str, Any]) -> str:
+    """How many pictures were measured, and how many were not."""
+    return f"{row['count']}" + (f" ({len(row['skipped'])} skipped)" if row["skipped"] else "")
 
 
 def _provenance(model: zoo.Model) -> list[str]:

@@ -3,7 +3,7 @@
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bdflow.backends import Networks
+from bdflow.computing import DEFAULT, Computing
 from bdflow.container import NoChunkError
 from bdflow.container import read as read_small
 from bdflow.errors import BDFlowError
@@ -48,54 +49,34 @@ class Rescaler:
 
     Args:
         model: A verified model folder, from :func:`bdflow.zoo.find`.
-        tile: Pixels of the photograph, each way, that are computed at once, or as many in another shape;
-            larger pictures are worked through in overlapping tiles. Memory grows with its square. None takes
-            ``TILE``, or more where the network looks so far around that most would be overlap. A draw of Z
-            takes what it needs, if that is more.
-        threads: Processor threads for one picture; None takes all cores.
-        device: ``cpu``, ``cuda``, ``coreml``, ``directml``, or ``auto`` for the best of them that is there.
-        backend: ``onnxruntime``; ``openvino``, about twice as fast on processors with bfloat16, for a few
-            levels' difference; or ``torch``, which needs no other runtime for CUDA.
+        computing: How it is run.
 
     Raises:
         BDFlowError: The tile is too small for the model, or the device or the backend is not to be had.
 
     Attributes:
-        model: As given.
+        model, computing: As given.
         network: What computes the graph of a name: ``down``, ``up`` or ``sample``.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        tile: int | None = None,
-        threads: int | None = None,
-        device: str = "auto",
-        backend: str = "onnxruntime",
-    ) -> None:
+    def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:
         if model.metadata["model"].get("network") == RESTORATION:  # it has no scale
             raise BDFlowError(
                 f"model {model.name} restores AVIF, WebP and JPEG, and shrinks nothing: name another model"
             )
-        self.model = model
+        self.model, tile = model, computing.tile
         self.tile = max(TILE, 3 * model.halo, min(4 * model.halo, LARGE_TILE)) if tile is None else tile
         least = self._least(model.halo)
         if self.tile < least:
             raise BDFlowError(
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._options: dict[str, Any] = {
-            "tile": tile,
-            "threads": threads,
-            "device": device,
-            "backend": backend,
-        }
-        self.network = Networks(model, device=device, backend=backend, threads=threads)
+        self.computing = computing
+        self.network = Networks(model, computing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the model anew."""
-        return partial(Rescaler, **self._options), (self.model,)
+        return Rescaler, (self.model, self.computing)
 
     def downscale(
         self,
@@ -178,10 +159,27 @@ class Rescaler:
         Raises:
             BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
         """
+        return self._accepted(small, sigma, seed, max_pixels).to_pil()
+
+    def rgb(
+        self,
+        small: Downscaled | Picture | Source,
+        *,
+        sigma: float = 0.0,
+        seed: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> NDArray[np.uint8]:
+        """:meth:`upscale` as colours, uint8 (H, W, 3), without transparency."""
+        return self._accepted(small, sigma, seed, max_pixels).rgb()
+
+    def _accepted(
+        self, small: Downscaled | Picture | Source, sigma: float, seed: int | None, max_pixels: int
+    ) -> Strips:
+        """The restored picture; what :meth:`accept` remarks is warned of."""
         accepted, remarks = self.accept(small, max_pixels=max_pixels)
         for remark in remarks:
-            warnings.warn(remark, stacklevel=2)
-        return self.restore(accepted, sigma=sigma, seed=seed)
+            warnings.warn(remark, stacklevel=3)
+        return self.restore_strips(accepted, sigma=sigma, seed=seed)
 
     def accept(
         self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS
@@ -269,7 +267,7 @@ class Rescaler:
         needs("torch", what="refining")
         from bdflow.refine import Refiner
 
-        return Refiner(self.model, self._options["device"], self._options["threads"])
+        return Refiner(self.model, self.computing.device, self.computing.threads)
 
     @cached_property
     def _fingerprint(self) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from bdflow.computing import DEFAULT, Computing
 from bdflow.container import NoChunkError, read
 from bdflow.enhancer import Enhancer, continued
 from bdflow.errors import BDFlowError
@@ -42,9 +43,7 @@ class Restorer:
         domain: What such a picture shows, with a scale: ``photos`` (None takes them) or ``portraits``.
         purpose: What thumbnails in ordinary codecs are restored for: see
             :func:`bdflow.zoo.find_restoration`.
-        tile: As for :class:`bdflow.rescaler.Rescaler`.
-        threads: Processor threads for one picture; None takes all cores.
-        device, backend: As for :class:`bdflow.rescaler.Rescaler`.
+        computing: How models are run.
         trust: Take ``model`` even if it did not come with bdflow.
 
     Raises:
@@ -60,22 +59,20 @@ class Restorer:
         scale: float | None = None,
         domain: Domain | None = None,
         purpose: Purpose = "fidelity",
-        tile: int | None = None,
-        threads: int | None = None,
-        device: str = "auto",
-        backend: str = "onnxruntime",
+        computing: Computing = DEFAULT,
         trust: bool = False,
     ) -> None:
         self._options: dict[str, Any] = {
-            "scale": scale, "purpose": purpose, "tile": tile, "threads": threads, "device": device,
-            "backend": backend, "trust": trust,
-        }  # fmt: skip
-        self._enhanced_with = partial(Enhancer, tile=tile, threads=threads, device=device, backend=backend)
-        self._made_with = partial(Rescaler, tile=tile, threads=threads, device=device, backend=backend)
+            "scale": scale,
+            "purpose": purpose,
+            "computing": computing,
+            "trust": trust,
+        }
+        self._computing = computing
         only = None if model is None else find(model, trust=trust)
         self._reference = only and only.reference
         self._restoration = only if only and DOWN not in only.graphs else None
-        self._only = self._made_with(only) if only and DOWN in only.graphs else None
+        self._only = Rescaler(only, self._computing) if only and DOWN in only.graphs else None
         if scale is not None and scale not in FACTORS:
             raise BDFlowError(
                 f"a scale is one of {', '.join(f'{each:g}' for each in FACTORS)}, not {scale:g}"
@@ -133,7 +130,7 @@ class Restorer:
         with self._lock:
             if found.model not in self._makers:
                 maker = find_maker(found.model, found.weights)
-                self._makers[found.model] = self._made_with(maker)
+                self._makers[found.model] = Rescaler(maker, self._computing)
             rescaler = self._makers[found.model]
         return rescaler, *rescaler.accept(found, max_pixels=max_pixels)
 
@@ -172,4 +169,4 @@ class Restorer:
 
     @cached_property
     def _enhancer(self) -> Enhancer:
-        return self._enhanced_with(self._restoration or find_restoration(self._purpose))
+        return Enhancer(self._restoration or find_restoration(self._purpose), self._computing)

@@ -58,6 +58,14 @@ class Strips:
 
         return Strips(size, self.mode, self.icc, whole())
 
+    def rgb(self) -> Array:
+        """Its colours, uint8 (height, width, 3), without transparency."""
+        rgb, top = np.empty((self.size[1], self.size[0], 3), np.uint8), 0
+        for strip in self.strips:
+            rgb[top : top + len(strip)] = strip[..., : 1 if self.mode in ("L", "LA") else 3]
+            top += len(strip)
+        return rgb
+
     def to_pil(self) -> Image.Image:
         """All of it."""
         image, top = Image.new(self.mode, self.size), 0

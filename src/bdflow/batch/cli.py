@@ -181,7 +181,7 @@ def _fit_many(
     budget = options.bytes or options.bpp
     fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
     jobs, threads = share(batch.jobs, computing.threads)
-    enhancer = Enhancer(find_restoration(), **asdict(replace(computing, threads=threads)))
+    enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
     work = coding(enhancer, format=format, verify=verify, max_pixels=max_pixels, **options.options())
     naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
     return _run(inputs, folder, naming, work, jobs, batch, force)
@@ -246,7 +246,7 @@ def upscale(
             domain=domain,
             purpose=purpose,
             trust=trust,
-            **asdict(replace(computing, threads=threads)),
+            computing=replace(computing, threads=threads),
         )
         work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
@@ -254,7 +254,7 @@ def upscale(
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
         check_target(target, force)
-    restorer = Restorer(model, scale=scale, domain=domain, purpose=purpose, trust=trust, **asdict(computing))
+    restorer = Restorer(model, scale=scale, domain=domain, purpose=purpose, trust=trust, computing=computing)
     rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
     if target != "-":
         check_target(target, force, source=small)

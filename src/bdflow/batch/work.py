@@ -1,23 +1,20 @@
 """What a batch does with each picture: shrinks it, by a model or in an ordinary codec, or restores it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from bdflow import fitting, images
-from bdflow.container import NoChunkError, ending_of, holds_chunk, read
+from bdflow.container import ending_of, holds_chunk
 from bdflow.enhancer import Enhancer
 from bdflow.files import opened
 from bdflow.fitting import EffortName
 from bdflow.images import Picture
 from bdflow.limits import MAX_PIXELS
+from bdflow.measure import read_back
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
-from bdflow.smallfile.payload import SmallFile
 from bdflow.smallfile.thumbnail import Domain
 from bdflow.strips import Strips
 from bdflow.transparency import spread
@@ -69,11 +66,7 @@ def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: 
         quality = None
         if verify:
             accepted, _ = rescaler.accept(data, max_pixels=max_pixels)
-            restored, top = np.empty_like(picture.rgb), 0
-            for strip in rescaler.restore_strips(accepted).strips:
-                restored[top : top + len(strip)] = strip[..., :1] if picture.gray else strip[..., :3]
-                top += len(strip)
-            quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
+            quality = min(psnr_y(picture.rgb, rescaler.rgb(accepted)), MAX_PSNR)
         return Made(data, picture.width, picture.height, quality, small.notes)
 
     return shrink
@@ -118,12 +111,7 @@ def coding(
         ).small
         measured = None
         if verify:
-            stored: SmallFile
-            try:
-                stored = read(small.data, max_pixels=max_pixels)
-            except NoChunkError as plain:  # the codec's own file
-                stored = replace(small, image=plain.picture)
-            assert isinstance(stored, type(small))
+            stored = read_back(small, max_pixels=max_pixels)
             measured = min(psnr_y(picture.rgb, enhancer.rgb(stored)), MAX_PSNR)
         assert small.format is not None  # it was coded just now
         suffix = ending_of(small.format) if format == fitting.BEST else None

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bdflow.errors import BDFlowError
-from bdflow.methods.protocol import Pixels
 from bdflow.metrics import luma
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 ENLARGED = 320  # pixels: about so long is the enlarged box
@@ -29,11 +29,11 @@ class Box(NamedTuple):
         """The whole factor that enlarges it to about `ENLARGED` pixels."""
         return max(1, ENLARGED // max(self.width, self.height))
 
-    def cut(self, rgb: Pixels) -> Pixels:
+    def cut(self, rgb: RGB) -> RGB:
         """What lies in it, uint8 (height, width, 3)."""
         return rgb[self.y : self.y + self.height, self.x : self.x + self.width]
 
-    def enlarge(self, rgb: Pixels) -> Pixels:
+    def enlarge(self, rgb: RGB) -> RGB:
         """What lies in it, each pixel a square of `zoom` by `zoom`."""
         return self.cut(rgb).repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
 
@@ -56,7 +56,7 @@ def parse_box(text: str) -> Box:
     return box
 
 
-def choose_box(rgb: Pixels, least: int = 0) -> Box:
+def choose_box(rgb: RGB, least: int = 0) -> Box:
     """A square full of detail, preferably near the middle; the same for the same picture.
 
     It is a sixth of a small photograph's shorter side, and 160 pixels of one above a thousand; but ``least``

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
 
 from bdflow import measure
 from bdflow.compare.box import Box, choose_box
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.files import named, printable
+from bdflow.grid import Grid
 from bdflow.images import Picture
 from bdflow.images import read as read_picture
 from bdflow.methods import FittedTo, Rescaled, rivals
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.smallfile.downscaled import Downscaled
 
 
@@ -37,7 +37,7 @@ class Stored:
     """
 
     method: str
-    pixels: Pixels
+    pixels: RGB
     bytes: int
     bits_per_pixel: float
     psnr_y: float
@@ -70,12 +70,12 @@ class Comparison:
     """
 
     path: Path
-    true: Pixels
+    true: RGB
     icc: bytes | None
     notes: tuple[str, ...]
     factor: float
     format: str
-    small: Pixels
+    small: RGB
     stored: tuple[Stored, ...]
     skipped: dict[str, str]
     box: Box
@@ -119,19 +119,19 @@ def compare(
     true = picture.rgb
     scorer = measure.Scorer(learned=measure.learned("lpips")[0])
     say(f"{photo}: {ours.name}")
-    data, restored, values = measure.store(ours, true, scorer)
-    stored = [_stored(ours.name, restored, values)]
+    own = measure.store(ours, true, scorer)
+    stored = [_stored(ours.name, own)]
     skipped = {}
-    small = ours.small(data)
+    small = ours.small(own.data)
     scale = small.scale if isinstance(small, Downscaled) else None
-    for method in rivals(len(data), scale):
+    for method in rivals(len(own.data), scale):
         say(f"{photo}: {method.name}")
         try:
-            _, pixels, values = measure.store(method, true, scorer)
+            rival = measure.store(method, true, scorer)
         except BDFlowError as error:
             skipped[method.name] = str(error)
         else:
-            stored.append(_stored(method.name, pixels, values))
+            stored.append(_stored(method.name, rival))
     notes = picture.notes + (("transparency left out",) if picture.alpha is not None else ())
     return Comparison(
         path=photo,
@@ -162,10 +162,11 @@ def readable(photo: Path, box: Box | None) -> Picture:
     return picture
 
 
-def _stored(method: str, pixels: Pixels, values: dict[str, float]) -> Stored:
+def _stored(method: str, stored: measure.Stored) -> Stored:
+    values = stored.values
     return Stored(
         method=method,
-        pixels=pixels,
+        pixels=stored.pixels,
         bytes=int(values["bytes"]),
         bits_per_pixel=values["bits_per_pixel"],
         psnr_y=values["psnr_y"],
@@ -177,24 +178,24 @@ def _stored(method: str, pixels: Pixels, values: dict[str, float]) -> Stored:
 
 def table(comparison: Comparison) -> Group:
     """What the terminal shows."""
-    rows = Table(title=escape(comparison.title), title_justify="left")
     learned = comparison.stored[0].lpips is not None
-    for heading in ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned):
-        rows.add_column(heading, justify="right" if heading else "left")
+    headings = ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned)
+    grid = Grid(comparison.title, headings)
     for stored in comparison.stored:
-        rows.add_row(
-            escape(stored.method),
-            f"{stored.bytes:,}",
-            f"{stored.bits_per_pixel:.4f}",
-            f"{stored.psnr_y:.2f} dB",
-            f"{stored.psnr_rgb:.2f} dB",
-            f"{stored.ssim_y:.4f}",
-            *([] if stored.lpips is None else [f"{stored.lpips:.4f}"]),
+        grid.rows.append(
+            (
+                stored.method,
+                f"{stored.bytes:,}",
+                f"{stored.bits_per_pixel:.4f}",
+                f"{stored.psnr_y:.2f} dB",
+                f"{stored.psnr_rgb:.2f} dB",
+                f"{stored.ssim_y:.4f}",
+                *([] if stored.lpips is None else [f"{stored.lpips:.4f}"]),
+            )
         )
-    parts: list[RenderableType] = [rows, escape(comparison.rule)]
-    parts += [escape(f"note: {note}") for note in comparison.notes]
-    parts += [escape(f"without {method}: {why}") for method, why in comparison.skipped.items()]
-    return Group(*parts)
+    lines = [comparison.rule, *(f"note: {note}" for note in comparison.notes)]
+    lines += [f"without {method}: {why}" for method, why in comparison.skipped.items()]
+    return Group(grid.table(), *map(escape, lines))
 
 
 def entry(comparison: Comparison) -> dict[str, Any]:

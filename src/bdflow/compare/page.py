@@ -16,7 +16,7 @@ from bdflow import __version__
 from bdflow.codecs import WEBP_LOSSLESS
 from bdflow.compare.measure import Comparison
 from bdflow.files import printable
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 _LOSSLESS = replace(WEBP_LOSSLESS, effort=4)  # of eight pictures of a megapixel, in seconds
@@ -47,7 +47,7 @@ def section(comparison: Comparison) -> dict[str, Any]:
     ratio = min(1.0, _SHOWN / max(height, width))
     shown = max(1, round(height * ratio)), max(1, round(width * ratio))
 
-    def pictures(pixels: Pixels) -> dict[str, str]:
+    def pictures(pixels: RGB) -> dict[str, str]:
         whole = pixels if ratio == 1 else resize(pixels, shown, Image.Resampling.LANCZOS)
         return {
             "whole": _data_uri(whole, comparison.icc),
@@ -76,7 +76,7 @@ def section(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _data_uri(pixels: Pixels, icc: bytes | None) -> str:
+def _data_uri(pixels: RGB, icc: bytes | None) -> str:
     image = Image.fromarray(pixels)
     image.info["icc_profile"] = icc
     return "data:image/webp;base64," + base64.b64encode(_LOSSLESS.encode(image)).decode()

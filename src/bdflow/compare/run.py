@@ -71,12 +71,12 @@ def run(
     Raises:
         BDFlowError: A photograph cannot be compared, or a file cannot be written.
     """
-    where = None if box is None else parse_box(box)
+    shown_box = None if box is None else parse_box(box)
     for photo in photos:  # before the first takes its minutes
-        readable(photo, where)
+        readable(photo, shown_box)
     sections, entries = [], []
     for sheet, photo in zip(sheets, photos, strict=True):  # one at a time in memory, each by a dozen methods
-        comparison = compare(ours, photo, box=where, say=say)
+        comparison = compare(ours, photo, box=shown_box, say=say)
         Console().print(table(comparison))
         if sheet:
             drawn = Picture(draw_sheet(comparison), icc=comparison.icc)

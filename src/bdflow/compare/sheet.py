@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bdflow.compare.box import ENLARGED, Box
 from bdflow.compare.measure import Comparison
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 _COLUMNS = 4
@@ -20,7 +20,7 @@ _INK, _GRAY, _MARK = "#111111", "#666666", "#ffd400"
 _LANCZOS = Image.Resampling.LANCZOS
 
 
-def draw_sheet(comparison: Comparison) -> Pixels:
+def draw_sheet(comparison: Comparison) -> RGB:
     """A comparison as one picture, uint8 (H, W, 3) on white.
 
     The boxes are enlarged by repeating pixels, and nothing in them was resampled for the sheet; the whole
@@ -39,8 +39,8 @@ def draw_sheet(comparison: Comparison) -> Pixels:
 
     draw = ImageDraw.Draw(sheet)
     _write(draw, (_MARGIN, _MARGIN), _printable(comparison.title), 32, sheet_width - 2 * _MARGIN)
-    told = f"{comparison.rule} dB: PSNR-Y of the whole photograph."
-    _write(draw, (_MARGIN, _MARGIN + 42), told, 20, sheet_width - 2 * _MARGIN, _GRAY)
+    subtitle = f"{comparison.rule} dB: PSNR-Y of the whole photograph."
+    _write(draw, (_MARGIN, _MARGIN + 42), subtitle, 20, sheet_width - 2 * _MARGIN, _GRAY)
     top = _MARGIN + _HEAD
     sheet.paste(left, (_MARGIN, top))
     for index, (name, details, pixels) in enumerate(panels):
@@ -52,7 +52,7 @@ def draw_sheet(comparison: Comparison) -> Pixels:
     return np.asarray(sheet)
 
 
-def _panels(comparison: Comparison) -> list[tuple[str, str, Pixels]]:
+def _panels(comparison: Comparison) -> list[tuple[str, str, RGB]]:
     """Name, details and enlarged box, in reading order."""
     true, box = comparison.true, comparison.box
     small = _repeated(comparison.small, comparison.factor, true.shape[:2])
@@ -79,7 +79,7 @@ def _panels(comparison: Comparison) -> list[tuple[str, str, Pixels]]:
     return panels
 
 
-def _repeated(small: Pixels, factor: float, size: tuple[int, ...]) -> Pixels:
+def _repeated(small: RGB, factor: float, size: tuple[int, ...]) -> RGB:
     """A small picture enlarged by repeating pixels, without what it holds beyond the photograph's end."""
     whole = round(small.shape[0] * factor), round(small.shape[1] * factor)
     return resize(small, whole, Image.Resampling.NEAREST)[: size[0], : size[1]]
@@ -113,7 +113,7 @@ def _left_side(comparison: Comparison, height: int) -> Image.Image:
     return pane
 
 
-def _framed(rgb: Pixels, box: Box, height: int) -> Image.Image:
+def _framed(rgb: RGB, box: Box, height: int) -> Image.Image:
     """A whole photograph that fits the pane, with a frame around the box."""
     image = Image.fromarray(_fitted(rgb, _PANE, height))
     ratio = image.width / rgb.shape[1]
@@ -125,7 +125,7 @@ def _framed(rgb: Pixels, box: Box, height: int) -> Image.Image:
     return image
 
 
-def _fitted(rgb: Pixels, width: int, height: int, largest: float = math.inf) -> Pixels:
+def _fitted(rgb: RGB, width: int, height: int, largest: float = math.inf) -> RGB:
     """Resampled to just fit, but enlarged no more than `largest` times."""
     ratio = min(largest, width / rgb.shape[1], height / rgb.shape[0])
     return resize(rgb, (max(1, round(rgb.shape[0] * ratio)), max(1, round(rgb.shape[1] * ratio))), _LANCZOS)

@@ -13,8 +13,9 @@ from PIL import Image
 
 from bdflow.codecs import AVIF, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.errors import BDFlowError
-from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
+from bdflow.methods.protocol import is_gray, split_size, with_size
 from bdflow.metrics import psnr
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 __all__ = ["CODECS", "FACTORS", "AtQuality", "Within"]
@@ -44,11 +45,11 @@ class AtQuality:
     def name(self) -> str:
         return self.codec.name
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         file = self.codec.encode(_samples(_shrunk(rgb, self.factor)), self.quality)
         return with_size(rgb, file) if self.factor > 1 else file
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return _decode(self.codec, data)
 
 
@@ -68,7 +69,7 @@ class Within:
     def name(self) -> str:
         return self.codec.name
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         """The encoding within the budget that restores with the highest PSNR.
 
         Tried are full size and `FACTORS`, shrunk and enlarged again by Lanczos, each at the largest quality
@@ -116,7 +117,7 @@ class Within:
             ]
         return max(candidates, key=lambda candidate: candidate.psnr).data
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         """The picture at its true size, uint8 (H, W, 3).
 
         Args:
@@ -127,7 +128,7 @@ class Within:
         """
         return _decode(self.codec, data)
 
-    def _at_full_effort(self, rgb: Pixels, found: "_Candidate") -> "_Candidate | None":
+    def _at_full_effort(self, rgb: RGB, found: "_Candidate") -> "_Candidate | None":
         """A candidate coded anew, at the largest quality that fits near the one that was found."""
         best, quality, step = None, found.quality, 0
         while self.codec.qualities[0] <= quality <= self.codec.qualities[1]:
@@ -144,7 +145,7 @@ class Within:
             quality += step
         return best
 
-    def _candidate(self, rgb: Pixels, factor: float, quality: int, data: bytes) -> "_Candidate":
+    def _candidate(self, rgb: RGB, factor: float, quality: int, data: bytes) -> "_Candidate":
         return _Candidate(factor, quality, data, psnr(rgb, self.decode(data)))
 
 
@@ -158,7 +159,7 @@ class _Candidate:
     psnr: float
 
 
-def _largest_that_fits(codec: Codec, samples: Pixels, budget: int) -> tuple[int, bytes]:
+def _largest_that_fits(codec: Codec, samples: RGB, budget: int) -> tuple[int, bytes]:
     """The largest quality whose file is within the budget, and the file; the lowest where none is."""
     fits, too_large = codec.qualities[0], codec.qualities[1] + 1
     data = codec.encode(samples, fits)
@@ -174,7 +175,7 @@ def _largest_that_fits(codec: Codec, samples: Pixels, budget: int) -> tuple[int,
     return fits, data
 
 
-def _decode(codec: Codec, data: bytes) -> Pixels:
+def _decode(codec: Codec, data: bytes) -> RGB:
     try:
         return _three_channels(codec.decode(data))
     except ValueError:
@@ -188,17 +189,17 @@ def _decode(codec: Codec, data: bytes) -> Pixels:
     return resize(shrunk, size, _LANCZOS)
 
 
-def _samples(rgb: Pixels) -> Pixels:
+def _samples(rgb: RGB) -> RGB:
     """One channel of a gray picture, else all three."""
     return np.ascontiguousarray(rgb[..., 0]) if is_gray(rgb) else rgb
 
 
-def _shrunk(rgb: Pixels, factor: float) -> Pixels:
+def _shrunk(rgb: RGB, factor: float) -> RGB:
     if factor == 1:
         return rgb
     height, width = rgb.shape[:2]
     return resize(rgb, (math.ceil(height / factor), math.ceil(width / factor)), _LANCZOS)
 
 
-def _three_channels(samples: Pixels) -> Pixels:
+def _three_channels(samples: RGB) -> RGB:
     return np.dstack([samples] * 3) if samples.ndim == 2 else samples

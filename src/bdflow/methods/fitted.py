@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bdflow.fitting import budget, fit
 from bdflow.images import Picture
-from bdflow.methods.protocol import Pixels, is_gray
+from bdflow.methods.protocol import is_gray
+from bdflow.picture import RGB
 from bdflow.restorer import Restorer
 from bdflow.smallfile.thumbnail import Thumbnail
 
@@ -63,17 +64,17 @@ class FittedTo:
         assert isinstance(small, Thumbnail)  # no PNG
         return small
 
-    def fit(self, rgb: Pixels) -> Thumbnail:
+    def fit(self, rgb: RGB) -> Thumbnail:
         """What it writes of a picture."""
         picture = Picture(rgb, gray=is_gray(rgb))
         count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
         fitted = fit(picture, self.enhancer, budget=count, format=self.format, domain=self.domain)
         return fitted.small
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return self.fit(rgb).to_bytes()
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return (self.restored_by or self.enhancer).rgb(self.small(data))
 
     @cached_property

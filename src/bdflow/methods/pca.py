@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdflow.errors import BDFlowError
-from bdflow.methods.protocol import Pixels, split_size, with_size
+from bdflow.methods.protocol import split_size, with_size
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 Floats = NDArray[np.float32]
@@ -40,7 +41,7 @@ class PCA:
     def side(self) -> int:
         return math.isqrt(len(self.mean) // 3)
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         """4 bytes of true height and width, and one for each component.
 
         Args:
@@ -53,7 +54,7 @@ class PCA:
         codes = 255 * (coefficients - self.low) / np.maximum(self.high - self.low, 1e-6)
         return with_size(rgb, codes.round().clip(0, 255).astype(np.uint8).tobytes())
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         """The picture, uint8 ``(H, W, 3)``, enlarged bicubically to its true size.
 
         Raises:
@@ -67,7 +68,7 @@ class PCA:
         return resize(pixels.reshape(self.side, self.side, 3), size)
 
 
-def fit(pictures: Iterable[Pixels], components: int, side: int = 128) -> PCA:
+def fit(pictures: Iterable[RGB], components: int, side: int = 128) -> PCA:
     """Find the plane nearest to the portraits.
 
     Args:
@@ -93,6 +94,6 @@ def fit(pictures: Iterable[Pixels], components: int, side: int = 128) -> PCA:
     return PCA(mean, basis, coefficients.min(axis=0), coefficients.max(axis=0))
 
 
-def _vector(rgb: Pixels, side: int) -> Floats:
+def _vector(rgb: RGB, side: int) -> Floats:
     """A picture brought to ``side`` x ``side``, whatever its shape, in levels."""
     return resize(rgb, (side, side)).reshape(-1).astype(np.float32)

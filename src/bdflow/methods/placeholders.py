@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bdflow.extras import needs
-from bdflow.methods.protocol import Pixels, split_size, with_size
+from bdflow.methods.protocol import split_size, with_size
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 __all__ = ["BlurHash", "ThumbHash"]
@@ -25,10 +26,10 @@ class ThumbHash:
 
     name: str = "ThumbHash"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return with_size(rgb, thumbhash(_at_most(rgb, 100)))
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         size, code = split_size(data)
         return resize(thumbhash_pixels(code), size)
 
@@ -39,19 +40,19 @@ class BlurHash:
 
     name: str = "BlurHash"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         small = _at_most(rgb, 64)
         across, down = (4, 3) if rgb.shape[1] >= rgb.shape[0] else (3, 4)
         return with_size(rgb, _blurhash().encode(small, across, down).encode("ascii"))
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         size, code = split_size(data)
         height, width = _fit(size, _SHORT)
         pixels = _blurhash().decode(code.decode("ascii"), width, height)
         return resize(np.array(pixels, np.uint8), size)
 
 
-def thumbhash(rgb: Pixels) -> bytes:
+def thumbhash(rgb: RGB) -> bytes:
     """The hash, 5 bytes and half a byte for each further DCT coefficient: 19 to 24 in all.
 
     Args:
@@ -75,7 +76,7 @@ def thumbhash(rgb: Pixels) -> bytes:
     return constants.to_bytes(3, "little") + scales.to_bytes(2, "little") + varying
 
 
-def thumbhash_pixels(code: bytes) -> Pixels:
+def thumbhash_pixels(code: bytes) -> RGB:
     """The picture of a hash without alpha, uint8 (H, W, 3), 32 pixels at its longer side."""
     constants, scales = int.from_bytes(code[:3], "little"), int.from_bytes(code[3:5], "little")
     nibbles = [nibble / 7.5 - 1 for byte in code[5:] for nibble in (byte & 15, byte >> 4)]
@@ -133,7 +134,7 @@ def _fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(height * longest / largest)), max(1, round(width * longest / largest))
 
 
-def _at_most(rgb: Pixels, longest: int) -> Pixels:
+def _at_most(rgb: RGB, longest: int) -> RGB:
     height, width = rgb.shape[:2]
     return resize(rgb, _fit((height, width), longest))
 

@@ -1,13 +1,9 @@
 """What every method does: a picture to bytes, and these bytes back to a picture."""
 
-from typing import Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from bdflow.errors import BDFlowError
-
-Pixels: TypeAlias = NDArray[np.uint8]
+from bdflow.picture import RGB
 
 _SIZE_BYTES = 4  # height and width, 16 bits each
 _MAX_SIDE = 0xFFFF
@@ -20,14 +16,14 @@ class Method(Protocol):
     def name(self) -> str:
         """What tables and labels say."""
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         """All that `decode` needs of `rgb`, uint8 (H, W, 3); BDFlowError if the method cannot have it."""
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         """The picture, uint8 (H, W, 3), from what `encode` gave and nothing else."""
 
 
-def round_trip(method: Method, rgb: Pixels) -> tuple[bytes, Pixels]:
+def round_trip(method: Method, rgb: RGB) -> tuple[bytes, RGB]:
     """What a method makes of a picture.
 
     Returns:
@@ -41,7 +37,7 @@ def round_trip(method: Method, rgb: Pixels) -> tuple[bytes, Pixels]:
     return data, method.decode(data)
 
 
-def with_size(rgb: Pixels, data: bytes) -> bytes:
+def with_size(rgb: RGB, data: bytes) -> bytes:
     """Put a picture's true height and width before data that do not tell them; they are counted too.
 
     Raises:
@@ -58,6 +54,6 @@ def split_size(data: bytes) -> tuple[tuple[int, int], bytes]:
     return (int.from_bytes(data[:2]), int.from_bytes(data[2:_SIZE_BYTES])), data[_SIZE_BYTES:]
 
 
-def is_gray(rgb: Pixels) -> bool:
+def is_gray(rgb: RGB) -> bool:
     """Whether all three channels are equal: a method may then store one."""
     return bool((rgb[..., :1] == rgb[..., 1:]).all())

@@ -10,7 +10,8 @@ from PIL import Image
 
 from bdflow.codecs import smallest_png
 from bdflow.images import read as read_picture
-from bdflow.methods.protocol import Pixels, is_gray, split_size, with_size
+from bdflow.methods.protocol import is_gray, split_size, with_size
+from bdflow.picture import RGB
 from bdflow.resize import enlarge, shrink
 
 if TYPE_CHECKING:  # they load ONNX Runtime
@@ -47,11 +48,11 @@ class Rescaled:
         """The small file."""
         return self.rescaler.accept(data)[0]
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return self.rescaler.downscale(rgb[..., 0] if is_gray(rgb) else rgb).to_bytes()
 
-    def decode(self, data: bytes) -> Pixels:
-        return read_picture(self.rescaler.upscale(data)).rgb
+    def decode(self, data: bytes) -> RGB:
+        return self.rescaler.rgb(data)
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class Resampled:
     def name(self) -> str:
         return f"{self.filter} x{self.scale}, PNG"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         small = Image.fromarray(shrink(rgb, self.scale, _FILTERS[self.filter]))
         return with_size(rgb, smallest_png(small.convert("L") if is_gray(rgb) else small))
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         size, png = split_size(data)
         return np.ascontiguousarray(enlarge(read_picture(png).rgb, self.scale, size, _FILTERS[self.filter]))
 
@@ -83,9 +84,9 @@ class Lossless:
 
     name: str = "the photograph, PNG"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         image = Image.fromarray(rgb)
         return smallest_png(image.convert("L") if is_gray(rgb) else image)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         return read_picture(data).rgb

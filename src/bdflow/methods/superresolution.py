@@ -15,9 +15,10 @@ import numpy as np
 from bdflow.errors import BDFlowError
 from bdflow.extras import missing, needs
 from bdflow.images import read as read_picture
-from bdflow.methods.protocol import Method, Pixels, split_size
+from bdflow.methods.protocol import Method, split_size
 from bdflow.methods.rescaled import Resampled
 from bdflow.metric_weights import find
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 ESRGAN_PACKAGE = "@upscalerjs/esrgan-thick@1.0.0"  # what scripts/esrgan_weights.py fetches
@@ -42,10 +43,10 @@ class SuperResolution(Method):
     def name(self) -> str:
         return f"{self.TITLE} x{self.scale}, PNG (blind super-resolution)"
 
-    def encode(self, rgb: Pixels) -> bytes:
+    def encode(self, rgb: RGB) -> bytes:
         return Resampled("bicubic", self.scale).encode(rgb)
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes) -> RGB:
         (height, width), png = split_size(data)
         rgb = read_picture(png).rgb
         whole = rgb.shape[0] * self.scale, rgb.shape[1] * self.scale
@@ -65,15 +66,15 @@ class SuperResolution(Method):
 
     def factors(self) -> list[int]:
         """Of the networks, in their order: the largest last, for the earlier ones see fewer pixels so."""
-        made: list[int] = []
+        factors: list[int] = []
         left = self.scale
         while fitting := [factor for factor in self.NETWORKS if factor <= left]:
-            made.insert(0, max(fitting))
-            left //= made[0]
-        return made
+            factors.insert(0, max(fitting))
+            left //= factors[0]
+        return factors
 
     @abstractmethod
-    def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
+    def enlarged(self, rgb: RGB, factor: int) -> RGB:
         """What one network makes of a picture (h, w, 3)."""
 
 
@@ -87,11 +88,11 @@ class ESRGAN(SuperResolution):
     TITLE: ClassVar[str] = "ESRGAN"
     NETWORKS: ClassVar[tuple[int, ...]] = (2, 4, 8)
 
-    def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
+    def enlarged(self, rgb: RGB, factor: int) -> RGB:
         planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None], np.float32) / 255
         session = _esrgan(factor)
-        (made,) = session.run(None, {session.get_inputs()[0].name: planes})
-        return _rounded(made[0])
+        (enlarged,) = session.run(None, {session.get_inputs()[0].name: planes})
+        return _rounded(enlarged[0])
 
     @staticmethod
     def available() -> bool:
@@ -116,17 +117,17 @@ class RealESRGAN(SuperResolution):
     TITLE: ClassVar[str] = "Real-ESRGAN"
     NETWORKS: ClassVar[tuple[int, ...]] = (4,)
 
-    def enlarged(self, rgb: Pixels, factor: int) -> Pixels:
+    def enlarged(self, rgb: RGB, factor: int) -> RGB:
         network = _real_esrgan()
         import ncnn
 
         planes = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 255  # ncnn reads it where it lies
         extractor = network.create_extractor()
         extractor.input("data", ncnn.Mat(planes))
-        status, made = extractor.extract("output")
+        status, enlarged = extractor.extract("output")
         if status:
             raise BDFlowError(f"ncnn failed ({status}): most often memory ran out")
-        return _rounded(np.array(made))
+        return _rounded(np.array(enlarged))
 
     @staticmethod
     def available() -> bool:
@@ -141,7 +142,7 @@ def _releases(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages}
 
 
-def _rounded(planes: Any) -> Pixels:
+def _rounded(planes: Any) -> RGB:
     """(3, h, w) in [0, 1] as a picture."""
     return np.asarray((planes.clip(0, 1) * 255).round().transpose(1, 2, 0), np.uint8)
 

@@ -1,23 +1,65 @@
 """Our files in ordinary codecs after what may happen to them on their way: what of the gain is left."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from typing import NamedTuple
 
-from bdflow.codecs import smallest_png
+import msgspec
+
+from bdflow.codecs import JPEG, WEBP, Codec, smallest_png
 from bdflow.enhancer import Enhancer
 from bdflow.images import Picture
 from bdflow.methods import FittedTo
-from bdflow.methods.protocol import Pixels
-from bdflow.reproduce.entries import Entry, fitted
-from bdflow.reproduce.harm import RESAVED, harm
-from bdflow.reproduce.results import Document
+from bdflow.picture import RGB
+from bdflow.reproduce.entries import Entry, Rate, fitted
+from bdflow.reproduce.facts import Enlarged, Fitted
+from bdflow.reproduce.harm import as_pillow_writes, smaller_and_back
+from bdflow.reproduce.schemas import Results
 from bdflow.restorer import Restorer
 from bdflow.smallfile import avif
 from bdflow.smallfile.thumbnail import LEARNED, Thumbnail
 
-AS_IT_IS, STRIPPED = "as it is", "stripped"
-CONDITIONS = (AS_IT_IS, STRIPPED, "JPEG 95", "JPEG 75", "JPEG 50", "WebP 80", "a pixel smaller and back")
+
+@dataclass(frozen=True)
+class Journey:
+    """What happens to a file.
+
+    Attributes:
+        label: What tables and results say.
+        happens: Gives the bytes that arrive.
+        forgets: These no longer say scale and domain.
+    """
+
+    label: str
+    happens: Callable[[Thumbnail], bytes]
+    forgets: bool = True
+
+
+def _stripped(small: Thumbnail) -> bytes:
+    payload = avif.parts(BytesIO(small.data)).payload or b""
+    return small.data.replace(b"bd" + payload, bytes(2 + len(payload)))
+
+
+def _written_by(codec: Codec, quality: int, small: Thumbnail) -> bytes:
+    return as_pillow_writes(codec).encode(small.image.to_pil(), quality)
+
+
+def _resized(small: Thumbnail) -> bytes:
+    return smallest_png(Picture(smaller_and_back(small.image.rgb), gray=small.image.gray).to_pil())
+
+
+AS_IT_IS = Journey("as it is", lambda small: small.data, forgets=False)
+JOURNEYS = (
+    AS_IT_IS,
+    Journey("stripped", _stripped),
+    *(
+        Journey(f"{codec.name} {quality}", partial(_written_by, codec, quality))
+        for codec, quality in ((JPEG, 95), (JPEG, 75), (JPEG, 50), (WEBP, 80))
+    ),
+    Journey("a pixel smaller and back", _resized),
+)
 
 
 class Files:
@@ -31,44 +73,44 @@ class Files:
     def __init__(self, enhancer: Enhancer, bits_per_pixel: float) -> None:
         self.enhancer, self._rate = enhancer, bits_per_pixel
         self._method = FittedTo(enhancer, bits_per_pixel=bits_per_pixel)
-        self._rgb: Pixels | None = None
+        self._rgb: RGB | None = None
 
-    def small(self, rgb: Pixels) -> Thumbnail:
+    def small(self, rgb: RGB) -> Thumbnail:
         """What `bdflow downscale --bpp` writes of a picture."""
         if self._rgb is not rgb:
             self._rgb, self.last = rgb, self._method.fit(rgb)
         return self.last
 
-    def arrived(self, condition: str, *, network: bool) -> Entry:
+    def arrived(self, journey: Journey, *, network: bool) -> Entry:
         """The file after what happened to it, restored; or enlarged alone.
 
         Whoever restores it names the scale and the domain where the file no longer does, and knows the size.
         """
-        kind, what = ("fitted", "") if network else ("enlarged", ", enlarged")
-        facts = {
-            **fitted(self.enhancer, {"bits_per_pixel": self._rate}).facts,
-            "kind": kind,
-            "condition": condition,
-        }
-        label = f"{self._method.name}, {condition}{what}"
-        return Entry(label, facts, _Arrived(self, condition, network))
+        facts = fitted(self.enhancer, Rate(bits_per_pixel=self._rate)).facts
+        assert isinstance(facts, Fitted)
+        facts = msgspec.structs.replace(facts, condition=journey.label)
+        label = f"{self._method.name}, {journey.label}"
+        if network:
+            return Entry(label, facts, _Arrived(self, journey, network))
+        alone = Enlarged(**msgspec.structs.asdict(facts))
+        return Entry(f"{label}, enlarged", alone, _Arrived(self, journey, network))
 
 
 @dataclass(frozen=True)
 class _Arrived:
     files: Files
-    condition: str
+    journey: Journey
     network: bool
     name: str = "arrived"
 
-    def encode(self, rgb: Pixels) -> bytes:
-        return happened(self.files.small(rgb), self.condition)
+    def encode(self, rgb: RGB) -> bytes:
+        return self.journey.happens(self.files.small(rgb))
 
-    def decode(self, data: bytes) -> Pixels:
-        sent = self.files.last
-        named = self.condition != AS_IT_IS
+    def decode(self, data: bytes) -> RGB:
+        sent, named = self.files.last, self.journey.forgets
         restorer = Restorer(
             self.files.enhancer.model.folder,
+            computing=self.files.enhancer.computing,
             scale=sent.factor if named else None,
             domain=sent.domain if named and sent.domain in LEARNED else None,
             trust=True,
@@ -79,24 +121,6 @@ class _Arrived:
         return restored[: sent.size[1], : sent.size[0]]
 
 
-def happened(small: Thumbnail, condition: str) -> bytes:
-    """A file after what happened to it on its way.
-
-    Args:
-        small: An AVIF.
-        condition: One of `CONDITIONS`. JPEG and WebP are as Pillow writes them unasked; resized, it is a PNG.
-    """
-    if condition == AS_IT_IS:
-        return small.data
-    if condition == STRIPPED:
-        payload = avif.parts(BytesIO(small.data)).payload or b""
-        return small.data.replace(b"bd" + payload, bytes(2 + len(payload)))
-    kind, _, number = condition.partition(" ")
-    if codec := RESAVED.get(kind):
-        return codec.encode(small.image.to_pil(), int(number))
-    return smallest_png(Picture(harm(small.image.rgb, condition), gray=small.image.gray).to_pil())
-
-
 class Left(NamedTuple):
     """Mean PSNR-Y of files that something happened to, in dB: restored, and enlarged alone."""
 
@@ -105,19 +129,16 @@ class Left(NamedTuple):
     pictures: int
 
 
-def left(document: Document) -> dict[tuple[str, str, float, str], Left]:
+def left(results: Results) -> dict[tuple[str, str, float, str], Left]:
     """What is left by set, network, bits a pixel and condition."""
-    rows = [
-        row for row in document["rows"] if row["count"] and row["facts"]["kind"] in ("fitted", "enlarged")
+    cases = [
+        ((row.set, row.facts.model, row.facts.bits_per_pixel or 0.0, row.facts.condition or ""), row)
+        for row in results.rows
+        if row.count and isinstance(row.facts, Fitted | Enlarged)
     ]
-    enlarged = {_place(row): row["mean"]["psnr_y"] for row in rows if row["facts"]["kind"] == "enlarged"}
+    enlarged = {case: row.mean["psnr_y"] for case, row in cases if isinstance(row.facts, Enlarged)}
     return {
-        place: Left(row["mean"]["psnr_y"], enlarged[place], row["count"])
-        for row in rows
-        if row["facts"]["kind"] == "fitted" and (place := _place(row)) in enlarged
+        case: Left(row.mean["psnr_y"], enlarged[case], row.count)
+        for case, row in cases
+        if isinstance(row.facts, Fitted) and case in enlarged
     }
-
-
-def _place(row: Document) -> tuple[str, str, float, str]:
-    facts = row["facts"]
-    return row["set"], facts["model"], facts["bits_per_pixel"], facts["condition"]

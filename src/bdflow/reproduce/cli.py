@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from bdflow.arguments import Switch, Threads
+from bdflow.arguments import DEFAULT, Computing, Switch
 from bdflow.extras import needs
 from bdflow.streams import say
 
@@ -30,7 +30,7 @@ def reproduce(
     external: Annotated[list[str] | None, Parameter(negative=())] = None,
     train: Folders = None,
     crop: NonNegativeInt = 0,
-    threads: Threads = None,
+    computing: Computing = DEFAULT,
 ) -> None:
     """Measure the paper's tables and figures anew, and print them. Needs bdflow[bench].
 
@@ -50,7 +50,6 @@ def reproduce(
             (picture,bytes). End NAME in -x8 to say its scale.
         train: A folder of aligned portraits that PCA is fitted on. Default: portraits/train in --data.
         crop: Border pixels that PSNR leaves out.
-        threads: Processor threads of bdflow; default: all cores.
     """
     needs("bench")
     from bdflow.reproduce.main import Request, run
@@ -68,6 +67,6 @@ def reproduce(
         externals=tuple(external or ()),
         train=tuple(train or ()),
         crop=crop,
-        threads=threads,
+        computing=computing,
     )
     run(request, say)

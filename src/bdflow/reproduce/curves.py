@@ -5,15 +5,51 @@ pictures.
 """
 
 import math
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-MEASURES = {"psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "lpips": "LPIPS-RGB (less is better)"}
+from bdflow.reproduce.facts import Facts, Family
+from bdflow.reproduce.schemas import Row
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of quality.
+
+    Attributes:
+        name: What tables say.
+        remark: What they say besides.
+        unit: Of its figures.
+        digits: Behind the point.
+        sign: -1 where less is better.
+    """
+
+    name: str
+    remark: str = ""
+    unit: str = ""
+    digits: int = 4
+    sign: int = 1
+
+    @property
+    def heading(self) -> str:
+        return f"{self.name} {self.remark}".rstrip()
+
+    @property
+    def axis(self) -> str:
+        return f"{self.heading}, {self.unit}" if self.unit else self.heading
+
+
+MEASURES = {
+    "psnr_y": Measure("PSNR-Y", unit="dB", digits=2),
+    "ssim_y": Measure("SSIM-Y"),
+    "psnr_rgb": Measure("PSNR-RGB", unit="dB", digits=2),
+    "lpips": Measure("LPIPS-RGB", "(less is better)", sign=-1),
+}
+PLOTTED = ("psnr_y", "ssim_y", "lpips")
 CODECS = ("JPEG", "WebP", "AVIF", "JPEG XL")
 OVERLAP = 0.25  # of our range of quality a codec must reach for a BD-rate to mean much
 LEVEL = 0.05  # so much more or less of the bytes is called level
@@ -26,45 +62,33 @@ class Point:
     rate: float
     quality: float
     label: str
+    facts: Facts | None = None
 
 
-def curves(rows: Sequence[Mapping[str, Any]], name: str, measure: str) -> dict[str, list[Point]]:
+def curves(rows: Sequence[Row], name: str, measure: str) -> dict[Family, list[Point]]:
     """The points of each method on a set, by rate; of codecs only those that no other setting beats.
 
     A setting that was not measured on all of the set's pictures has no point: its mean is of others.
 
     Args:
-        rows: Of a results file of `bdflow reproduce curves`.
+        rows: Of `bdflow reproduce curves`.
         name: The set.
         measure: A key of `MEASURES`.
     """
-    found: dict[str, list[Point]] = {}
-    every = max((row["count"] for row in rows if row["set"] == name), default=0)
+    found: dict[Family, list[Point]] = {}
+    every = max((row.count for row in rows if row.set == name), default=0)
     for row in rows:
-        if row["set"] == name and row["count"] == every and measure in row["mean"]:
-            quality = row["mean"][measure] * (-1 if measure == "lpips" else 1)
-            point = Point(row["mean"]["bits_per_pixel"], quality, row["method"])
-            found.setdefault(family(row["facts"]), []).append(point)
-    return {
-        method: best(points) if method in CODECS else _by_rate(points) for method, points in found.items()
-    }
+        if row.set == name and row.count == every and measure in row.mean:
+            quality = MEASURES[measure].sign * row.mean[measure]
+            point = Point(row.mean["bits_per_pixel"], quality, row.method, row.facts)
+            found.setdefault(row.facts.family, []).append(point)
+    return {family: best(points) if family.codec else _by_rate(points) for family, points in found.items()}
 
 
-def family(facts: Mapping[str, Any]) -> str:
-    """Whose curve a row is a point of: ``bdflow portraits`` of model portraits-x8."""
-    match facts["kind"]:
-        case "bdflow":
-            return f"bdflow {re.sub('-x[0-9]+$', '', facts['model'])}"
-        case "rival" | "superresolution":
-            return str(facts["network"])
-        case "codec":
-            return str(facts["codec"])
-        case "resampled":
-            return f"{facts['filter']}, PNG"
-        case "pca":
-            return "PCA"
-        case _:  # placeholders, and other programs
-            return re.sub("-x[0-9]+$", "", str(facts["name"]))
+def of_codecs(found: Mapping[Family, Sequence[Point]]) -> dict[str, Sequence[Point]]:
+    """The curves of the codecs, by name, in the order of `CODECS`."""
+    named = {family.label: points for family, points in found.items() if family.codec}
+    return {codec: named[codec] for codec in CODECS if codec in named}
 
 
 def best(points: Sequence[Point]) -> list[Point]:

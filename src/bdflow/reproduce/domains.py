@@ -1,80 +1,108 @@
 """Table 6: pictures of other domains, as they are and by the paper's protocol, beside the paper's rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from bdflow.reproduce.grid import Grid, by_set, cell, mean_of, published
-from bdflow.reproduce.results import Document
-from bdflow.reproduce.sets import unsquared
+from bdflow.grid import Grid, cell
+from bdflow.reproduce.facts import Foreign, Resampling, Trained
+from bdflow.reproduce.published import published
+from bdflow.reproduce.schemas import Results, Row
+from bdflow.reproduce.sets import squared
 
-_OURS = ("bdflow", "rival", "external")
 
-
-def table6(document: Document) -> list[Grid]:
+def table6(results: Results) -> list[Grid]:
     """Both protocols beside the paper's rows, then each in full."""
-    sets = dict(by_set(document))
-    native = {name: rows for name, rows in sets.items() if not unsquared(name)}
-    squared = {base: rows for name, rows in sets.items() if (base := unsquared(name))}
-    made = [_protocols(native, squared)] if squared else []
-    made.append(_quality("Table 6: pictures of other domains, each in its own size", native))
-    if squared:
-        made.append(_quality("Table 6: each picture first resized to 1024x1024", squared))
-    made[-1].notes.append(
+    sets = dict(results.by_set())
+    resized = {name: sets[squared(name)] for name in results.sets if squared(name) in sets}
+    native = {name: rows for name, rows in sets.items() if name not in map(squared, resized)}
+    grids = [_protocols(native, resized)] if resized else []
+    grids.append(_quality("Table 6: pictures of other domains, each in its own size", native))
+    if resized:
+        grids.append(_quality("Table 6: each picture first resized to 1024x1024", resized))
+    notes = grids[-1].notes
+    notes.append(
         "Bicubic is that of the pictures in the row. Models named portraits saw only portraits in training."
     )
-    commands = {r["method"]: r["facts"]["command"] for r in document["rows"] if "command" in r["facts"]}
-    made[-1].notes += [f"{name} is of one's own making: `{command}`" for name, command in commands.items()]
-    return made
+    commands = {
+        row.method: row.facts.command
+        for row in results.rows
+        if isinstance(row.facts, Trained) and row.facts.command
+    }
+    notes += [f"{name} is of one's own making: `{command}`" for name, command in commands.items()]
+    return grids
 
 
-def _quality(title: str, sets: Mapping[str, Sequence[Document]]) -> Grid:
-    grid = Grid(
-        title,
-        ("set", "model", "PSNR-Y", "bicubic", "SSIM-Y", "bicubic", "LPIPS-RGB", "bicubic", "bytes",
-         "pictures"),
+def _restored(rows: Sequence[Row]) -> list[Row]:
+    """What networks and other programs restored."""
+    return [row for row in rows if isinstance(row.facts, Trained | Foreign)]
+
+
+def _bicubic(rows: Sequence[Row]) -> dict[int | None, Row]:
+    return {row.facts.scale: row for row in rows if isinstance(row.facts, Resampling)}
+
+
+def _quality(title: str, sets: Mapping[str, Sequence[Row]]) -> Grid:
+    headings = (
+        "set", "model", "PSNR-Y", "bicubic", "SSIM-Y", "bicubic", "LPIPS-RGB", "bicubic", "bytes", "pictures",
     )  # fmt: skip
+    grid = Grid(title, headings)
     for name, rows in sets.items():
-        plain = {row["facts"]["scale"]: row for row in rows if row["facts"]["kind"] == "resampled"}
-        for row in (row for row in rows if row["facts"]["kind"] in _OURS):
-            m, scale = row["mean"], row["facts"]["scale"]
-            b = mean_of(plain[scale], row["pictures"]) if scale in plain else {}
-            grid.rows.append((
-                name, row["method"], f"{m['psnr_y']:.2f} ± {row['spread']['psnr_y']:.2f}",
-                cell(b, "psnr_y", ".2f"), f"{m['ssim_y']:.4f}", cell(b, "ssim_y", ".4f"),
-                cell(m, "lpips", ".4f"), cell(b, "lpips", ".4f"), f"{m['bytes']:,.0f}", str(row["count"]),
-            ))  # fmt: skip
+        plain = _bicubic(rows)
+        for row in _restored(rows):
+            mean, scale = row.mean, row.facts.scale
+            bicubic = plain[scale].mean_of(row.pictures) if scale in plain else {}
+            grid.rows.append(
+                (
+                    name,
+                    row.method,
+                    f"{mean['psnr_y']:.2f} ± {row.spread['psnr_y']:.2f}",
+                    cell(bicubic, "psnr_y", ".2f"),
+                    f"{mean['ssim_y']:.4f}",
+                    cell(bicubic, "ssim_y", ".4f"),
+                    cell(mean, "lpips", ".4f"),
+                    cell(bicubic, "lpips", ".4f"),
+                    f"{mean['bytes']:,.0f}",
+                    str(row.count),
+                )
+            )
     return grid
 
 
-def _protocols(native: Mapping[str, Sequence[Document]], squared: Mapping[str, Sequence[Document]]) -> Grid:
+def _protocols(native: Mapping[str, Sequence[Row]], resized: Mapping[str, Sequence[Row]]) -> Grid:
     """What was measured at a scale of which the paper prints a row of the same set, both ways."""
     grid = Grid(
         "Table 6: the paper's rows, and ours of both protocols, PSNR-Y / SSIM-Y / LPIPS-RGB",
-        ("set", "pictures", "model", "each in its own size", "resized to 1024x1024", "bicubic, so resized",
-         "BDFlow, quoted", "GRAIN, quoted"),
+        (
+            "set",
+            "pictures",
+            "model",
+            "each in its own size",
+            "resized to 1024x1024",
+            "bicubic, so resized",
+            "BDFlow, quoted",
+            "GRAIN, quoted",
+        ),
         notes=[_WHY],
-    )  # fmt: skip
-    quoted = {(q["set"], q["scale"]): q for q in published()["table6"]}
-    for name, rows in squared.items():
-        unchanged = {row["method"]: row for row in native.get(name, ())}
-        plain = {row["facts"]["scale"]: row for row in rows if row["facts"]["kind"] == "resampled"}
-        for row in (row for row in rows if row["facts"]["kind"] in _OURS):
-            scale = row["facts"]["scale"]
-            if q := quoted.get((name, scale)):
-                grid.rows.append((
-                    name, str(row["count"]), row["method"],
-                    *(_figures(found) for found in (unchanged.get(row["method"]), row, plain.get(scale))),
-                    *("{:.2f} / {:.4f}".format(*q[who]) for who in ("bdflow", "grain")),
-                ))  # fmt: skip
+    )
+    quoted = {(row.set, row.scale): row for row in published().table6}
+    for name, rows in resized.items():
+        unchanged = {row.method: row for row in native.get(name, ())}
+        plain = _bicubic(rows)
+        for row in _restored(rows):
+            scale = row.facts.scale
+            if scale is None or (name, scale) not in quoted:
+                continue
+            paper = quoted[name, scale]
+            measured = (_figures(each) for each in (unchanged.get(row.method), row, plain.get(scale)))
+            printed = (f"{psnr:.2f} / {ssim:.4f}" for psnr, ssim in (paper.bdflow, paper.grain))
+            grid.rows.append((name, str(row.count), row.method, *measured, *printed))
     return grid
 
 
-def _figures(row: Document | None) -> str:
+def _figures(row: Row | None) -> str:
     if row is None:
         return ""
-    mean: Mapping[str, Any] = row["mean"]
-    parts = (cell(mean, "psnr_y", ".2f"), cell(mean, "ssim_y", ".4f"), cell(mean, "lpips", ".4f"))
-    return " / ".join(part for part in parts if part)
+    figures = (("psnr_y", ".2f"), ("ssim_y", ".4f"), ("lpips", ".4f"))
+    return " / ".join(text for text in (cell(row.mean, *figure) for figure in figures) if text)
 
 
 _WHY = (

@@ -12,7 +12,7 @@ from bdflow.errors import BDFlowError
 from bdflow.networks.build import load_model
 from bdflow.networks.wavelets import Haar
 from bdflow.reproduce.entries import Ours
-from bdflow.reproduce.results import Document, identity
+from bdflow.reproduce.schemas import Latent, LatentFacts
 from bdflow.reproduce.sets import Sample
 
 EDGES = np.linspace(-2, 2, 161)
@@ -25,9 +25,9 @@ STEP = 1 / 510  # of the details of 8-bit pictures: sums of four levels, halved
 def measure(
     sets: Mapping[str, Sequence[Sample]],
     models: Sequence[Ours],
-    known: Sequence[Mapping[str, Any]],
+    known: Sequence[Latent],
     say: Callable[[str], None],
-) -> list[Document]:
+) -> list[Latent]:
     """A histogram for each set: the first Haar level's details of pictures in 0..1, and each network's Z.
 
     Both stand as they are, and divided by their own spread (``unit``): Figure 2 does not say its scale, and
@@ -44,15 +44,16 @@ def measure(
     for name, samples in sets.items():
         sources: list[tuple[str, dict[str, Any], Ours | None]]
         sources = [("true high frequencies", {"step": round(STEP, 6)}, None)]
-        sources += [(f"Z of {o.rescaler.model.name}", {"weights": o.facts["weights"]}, o) for o in models]
+        sources += [(f"Z of {o.rescaler.model.name}", {"weights": o.facts.weights}, o) for o in models]
         for label, more, ours in sources:
-            facts = {"source": label, "pictures": [s.digest for s in samples], **more}
-            old = next((r for r in known if identity(r["facts"]) == identity(facts)), None)
-            if old is None:
+            facts = LatentFacts(source=label, pictures=tuple(s.digest for s in samples), **more)
+            row = next((row for row in known if row.facts == facts), None)
+            if row is None:
                 say(f"figure2 {name}: {label}")
-                made = _histogram([_values(sample, ours) for sample in samples], 0 if ours else STEP)
-                old = {"set": name, "method": label, "facts": facts, **made}
-            rows.append(dict(old))
+                values = [_values(sample, ours) for sample in samples]
+                histogram = _histogram(values, 0 if ours else STEP)
+                row = Latent(set=name, method=label, facts=facts, **histogram)
+            rows.append(row)
     return rows
 
 
@@ -70,7 +71,7 @@ def _values(sample: Sample, ours: Ours | None) -> NDArray[np.float32]:
     return z.flatten().numpy()
 
 
-def _histogram(values: Sequence[NDArray[np.float32]], step: float) -> Document:
+def _histogram(values: Sequence[NDArray[np.float32]], step: float) -> dict[str, Any]:
     every = np.concatenate(values).astype(np.float64)
     mean, variance = float(every.mean()), float(every.var())
     spread = every + step * (np.random.default_rng(0).random(len(every)) - 0.5) if step else every

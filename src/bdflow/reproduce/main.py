@@ -8,26 +8,33 @@ from pathlib import Path
 from rich.console import Console
 
 from bdflow import zoo
+from bdflow.computing import DEFAULT, Computing
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.extras import needs
 from bdflow.files import make_folder, write_bytes
 from bdflow.measure import Learned, Scorer, learned
 from bdflow.networks.facts import DOWN
-from bdflow.reproduce import page, tables
-from bdflow.reproduce.entries import External, Ours, Portraits
-from bdflow.reproduce.plans import MEASURED, PAPER_SIDE, Party
-from bdflow.reproduce.results import Known, document, read, write
-from bdflow.reproduce.run import check_covers, measure, settings
-from bdflow.reproduce.sets import Sample, Sets, find_sets
+from bdflow.reproduce import page
+from bdflow.reproduce.entries import Ours
+from bdflow.reproduce.external import External
+from bdflow.reproduce.known import Memory
+from bdflow.reproduce.plans import MEASURED, Party
+from bdflow.reproduce.portraits import Portraits
+from bdflow.reproduce.results import Folder, before
+from bdflow.reproduce.run import Restored, check_as_many, check_same, measure, settings
+from bdflow.reproduce.schemas import Latents, LatentSettings, Results, Sizes, here
+from bdflow.reproduce.sets import PAPER_SIDE, Sample, Sets, find_sets
 from bdflow.reproduce.sheets import SHEETS, draw, drawn_of
+from bdflow.reproduce.tables import ABLATIONS, STUDY, grids
 from bdflow.rescaler import Rescaler
 
 Say = Callable[[str], None]
 
-ABLATIONS = ("table3", "table4")
-NAMES = ("table1", "table2", *ABLATIONS, "table5", "table6", "curves", "marks", "invertibility", "figure1",
-         "figure2", "figure4", "figure5", "figure6")  # fmt: skip
+NAMES = (
+    "table1", "table2", *ABLATIONS, "table5", "table6", "curves", "marks", "invertibility", "figure1",
+    "figure2", "figure4", "figure5", "figure6",
+)  # fmt: skip
 _TORCH = ("table2", "figure2")
 _WIDTH = 130  # columns of the widest table
 _COMPONENTS, _QUICK_PORTRAITS = 768, 33
@@ -48,7 +55,7 @@ class Request:
     externals: tuple[str, ...] = ()
     train: tuple[Path, ...] = ()
     crop: int = 0
-    threads: int | None = None
+    computing: Computing = DEFAULT
 
 
 def run(request: Request, say: Say) -> None:
@@ -74,39 +81,51 @@ def run(request: Request, say: Say) -> None:
         judges, missing = learned(*needed, data=next(iter(request.data), None))
         for name, why in missing.items():
             say(f"without {name.upper()}: {why}")
+    results = Folder.at(request.out)
+    memory = Memory(results)
     for table in wanted:
         try:
-            _make(table, request, sets, party, Scorer(request.crop, judges), say)
+            _make(table, request, sets, party, Scorer(request.crop, judges), results, memory, say)
         except BDFlowError as error:
             if len(wanted) == 1:
                 raise
             say(f"{table}: left out: {error}")
             continue
         wide = Console(width=max(Console().width, _WIDTH))  # cut figures would serve nobody
-        for grid in tables.grids(table, request.out):
+        for grid in grids(table, results):
             wide.print(grid.as_rich())
     if request.page:
         make_folder(request.page)
-        page.write_page(request.out, request.page)
+        page.write_page(results, request.page)
         say(f"{request.page / page.PAGE}: written from the results in {request.out}")
 
 
-def _make(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
+def _make(
+    table: str,
+    request: Request,
+    sets: Sets,
+    party: Party,
+    scorer: Scorer,
+    results: Folder,
+    memory: Memory,
+    say: Say,
+) -> None:
     """One table's results file; BDFlowError where there can be none."""
     if table in _TORCH:
         needs("torch", what="it")
     if table in ABLATIONS:
-        made = request.out / tables.STUDY
-        if not made.is_file():
+        if STUDY not in results.studies:
             raise BDFlowError(
-                f"there is no {made} yet: `bdflow study configs/studies/boundary.toml` makes it"
+                f"there is no {request.out / STUDY}.json yet:"
+                " `bdflow study configs/studies/boundary.toml` makes it"
             )
     elif table == "table2":
-        _table2(request, party, say)
+        _table2(request, party, results, say)
     elif table == "figure2":
-        _figure2(request, sets, party, say)
+        _figure2(request, sets, party, results, say)
     else:
-        _measured(table, request, sets, party, scorer, say)
+        measured = _measured(table, request, sets, party, scorer, results, memory, say)
+        memory.add(table, measured)
 
 
 def _party(request: Request, sets: Sets) -> Party:
@@ -128,9 +147,9 @@ def _party(request: Request, sets: Sets) -> Party:
     if sets.training:
         portraits = Portraits(sets.training, _COMPONENTS, _QUICK_PORTRAITS if request.quick else None)
     flows = [model for model in models.values() if DOWN in model.graphs]
-    ours = [Ours(Rescaler(model, threads=request.threads)) for model in flows]
-    enhancers = [Enhancer(model, threads=request.threads) for model in models.values() if model not in flows]
-    ours.sort(key=lambda one: one.facts["scale"])
+    ours = [Ours(Rescaler(model, request.computing)) for model in flows]
+    enhancers = [Enhancer(model, request.computing) for model in models.values() if model not in flows]
+    ours.sort(key=lambda model: model.facts.scale)
     return Party(ours, enhancers, portraits, externals, request.quick)
 
 
@@ -141,7 +160,16 @@ def _learned(table: str) -> Sequence[str]:
     return ("lpips",) if table in SHEETS else ()
 
 
-def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Scorer, say: Say) -> None:
+def _measured(
+    table: str,
+    request: Request,
+    sets: Sets,
+    party: Party,
+    scorer: Scorer,
+    results: Folder,
+    memory: Memory,
+    say: Say,
+) -> Results:
     """A table or a sheet, picture by picture."""
     chosen: dict[str, tuple[Sample, ...]]
     sheet = SHEETS.get(table)
@@ -159,50 +187,60 @@ def _measured(table: str, request: Request, sets: Sets, party: Party, scorer: Sc
             chosen |= sets.choose_squared(MEASURED[table].squared, request.limit, PAPER_SIDE)
     if not chosen:
         raise BDFlowError("none of its sets is at hand, or no model for its sheet")
-    limit = sheet.pictures if sheet else request.limit
-    told = settings(scorer, limit, request.quick)
-    target, known = request.out / f"{table}.json", Known(request.out)
+    how = settings(scorer, sheet.pictures if sheet else request.limit, request.quick)
     if sheet is None:
-        measure(table, MEASURED[table].plan(chosen, party), scorer, known, target, told, say)
-        return
+        plan = MEASURED[table].plan(chosen, party)
+        return measure(table, plan, scorer, results, memory, how, say)
     ((name, samples),) = chosen.items()
     entries = sheet.entries(party, samples)
     picture, shows = request.out / f"{table}.webp", drawn_of(samples, entries)
-    before = read(target).get("shows") if target.is_file() else None
-    made = measure(table, {name: (samples, entries)}, scorer, known, target, told, say)
-    if before != shows or not picture.is_file():
-        write_bytes(picture, draw(sheet, samples, entries), overwrite=True)
+    earlier = results.tables.get(table)
+    drawn = earlier is not None and earlier.shows == shows and picture.is_file()
+    restored: Restored = {}
+    measured = measure(
+        table, {name: (samples, entries)}, scorer, results, memory, how, say, None if drawn else restored
+    )
+    if not drawn:
+        sheet_bytes = draw(sheet, samples, entries, measured.rows, restored)
+        write_bytes(picture, sheet_bytes, overwrite=True)
         say(f"{table}: drawn as {picture}")
-    write(target, {**made, "shows": shows})
+    measured.shows = shows
+    results.write(table, measured)
+    return measured
 
 
-def _table2(request: Request, party: Party, say: Say) -> None:
+def _table2(request: Request, party: Party, results: Folder, say: Say) -> None:
     from bdflow.reproduce import sizes
 
-    target, before = request.out / "table2.json", Known(request.out).before("table2")
-    old = read(target) if target.is_file() else None
+    old = results.sizes
     if old:
-        check_covers(old, {}, {"quick": request.quick}, target)
-    told, rows = sizes.measure(party.models, old["rows"] if old else [], request.quick, say)
-    write(target, document("table2", {"quick": request.quick, **told}, {}, rows, before))
+        check_same("quick", old.settings.quick, request.quick, request.out / "table2.json")
+    how, rows = sizes.measure(party.models, old.rows if old else [], request.quick, say)
+    measured = Sizes(
+        reproduces="table2", settings=how, environment=here(), earlier=before(old), sets={}, rows=rows
+    )
+    results.write("table2", measured)
 
 
-def _figure2(request: Request, sets: Sets, party: Party, say: Say) -> None:
+def _figure2(request: Request, sets: Sets, party: Party, results: Folder, say: Say) -> None:
     from bdflow.reproduce import latent
 
-    target, before = request.out / "figure2.json", Known(request.out).before("figure2")
-    old = read(target) if target.is_file() else None
+    old, target = results.latents, request.out / "figure2.json"
     chosen = sets.choose(latent.SETS, request.limit or latent.LIMIT)
     digests = {name: {s.name: s.digest for s in samples} for name, samples in chosen.items()}
     if old:
-        check_covers(old, digests, {"quick": request.quick}, target)
-    rows = latent.measure(chosen, party.ours, old["rows"] if old else [], say)
-    told = {
-        "quick": request.quick,
-        "edges": [float(latent.EDGES[0]), float(latent.EDGES[-1]), len(latent.EDGES)],
-        "pixels": latent.LIMIT_PIXELS,
-        "prior_variance": latent.PRIOR_VARIANCE,
-        "note": "Z is not rounded; pictures in 0..1; the true high frequencies are the first Haar level's,"
+        check_same("quick", old.settings.quick, request.quick, target)
+        check_as_many(old.sets, digests, target)
+    rows = latent.measure(chosen, party.ours, old.rows if old else [], say)
+    how = LatentSettings(
+        quick=request.quick,
+        edges=(float(latent.EDGES[0]), float(latent.EDGES[-1]), len(latent.EDGES)),
+        pixels=latent.LIMIT_PIXELS,
+        prior_variance=latent.PRIOR_VARIANCE,
+        note="Z is not rounded; pictures in 0..1; the true high frequencies are the first Haar level's,"
         " where scaled spread over their steps of 1/510",
-    }
-    write(target, document("figure2", told, digests, rows, before))
+    )
+    measured = Latents(
+        reproduces="figure2", settings=how, environment=here(), earlier=before(old), sets=digests, rows=rows
+    )
+    results.write("figure2", measured)

@@ -1,22 +1,20 @@
 """What restoration networks save: picture by picture, our files against the best of all codecs' files."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
-from bdflow.reproduce.curves import Point, bd_rate, best, rate_at
-from bdflow.reproduce.grid import Grid, by_set
-from bdflow.reproduce.results import Document
+from bdflow.grid import Grid
+from bdflow.reproduce.curves import MEASURES, Point, bd_rate, best, rate_at
+from bdflow.reproduce.facts import Coded, Fitted
+from bdflow.reproduce.schemas import Results, Row
 
-MEASURES = {"psnr_y": "PSNR-Y", "psnr_rgb": "PSNR-RGB"}
+COMPARED = ("psnr_y", "psnr_rgb")  # picture by picture
 MOST = 2.0  # bits a pixel: up to so many, a rival may reach our LPIPS
 
-Rows = Sequence[Mapping[str, Any]]
 
-
-def marks(document: Document) -> list[Grid]:
+def marks(results: Results) -> list[Grid]:
     """Bytes for equal PSNR and for equal LPIPS, by set and network."""
     psnr = Grid(
         "More bytes (+) or fewer (-) than the best codec's for equal PSNR: BD-rate picture by picture",
@@ -26,9 +24,10 @@ def marks(document: Document) -> list[Grid]:
         "Bytes for equal LPIPS-RGB: ours over the best codec's (below 1: ours are fewer)",
         ("set", "network", "geometric mean", "cases", "no codec gets there", "a codec needs less still"),
     )
-    for name, rows in by_set(document):
+    for name, rows in results.by_set():
         for model in models(rows):
-            for measure, title in MEASURES.items():
+            for measure in COMPARED:
+                title = MEASURES[measure].name
                 if of_set := saving(rows, model, measure):
                     psnr.rows.append((
                         name, model, title, f"{of_set.mean:+.1f} %", f"{of_set.worst:+.1f} %",
@@ -72,18 +71,18 @@ class Saving:
     apart: int
 
 
-def models(rows: Rows) -> list[str]:
+def models(rows: Sequence[Row]) -> list[str]:
     """The restoration networks that were measured."""
-    return list(dict.fromkeys(row["facts"]["model"] for row in rows if row["facts"]["kind"] == "fitted"))
+    return list(dict.fromkeys(row.facts.model for row in rows if isinstance(row.facts, Fitted)))
 
 
-def saving(rows: Rows, model: str, measure: str) -> Saving | None:
+def saving(rows: Sequence[Row], model: str, measure: str) -> Saving | None:
     """The BD-rate of a network's files on a set against all codecs' files; None where there are none.
 
     Args:
         rows: Of one set, of `bdflow reproduce marks`.
         model: The network.
-        measure: A key of `MEASURES`.
+        measure: One of `COMPARED`.
     """
     rates, spans, apart = [], [], 0
     for ours, rivals in _pictures(rows, model, measure):
@@ -116,7 +115,7 @@ class Share:
     at_most: int
 
 
-def share(rows: Rows, model: str) -> Share | None:
+def share(rows: Sequence[Row], model: str) -> Share | None:
     """How many of the best codec's bytes a network's files take for equal LPIPS-RGB; None without LPIPS."""
     ratios, beyond, at_most = [], 0, 0
     for ours, rivals in _pictures(rows, model, "lpips"):
@@ -133,12 +132,12 @@ def share(rows: Rows, model: str) -> Share | None:
     return Share(math.exp(fmean(map(math.log, ratios))), len(ratios), beyond, at_most)
 
 
-def _pictures(rows: Rows, model: str, measure: str) -> Iterator[tuple[list[Point], list[Point]]]:
+def _pictures(rows: Sequence[Row], model: str, measure: str) -> Iterator[tuple[list[Point], list[Point]]]:
     """Of each picture, the hull of a network's points and that of all codecs'."""
-    measured = [row for row in rows if measure in row["measures"]]
-    ours = [row for row in measured if row["facts"].get("model") == model]
-    rivals = [row for row in measured if row["facts"]["kind"] == "codec"]
-    for picture in dict.fromkeys(name for row in ours for name in row["pictures"]):
+    measured = [row for row in rows if measure in row.measures]
+    ours = [row for row in measured if isinstance(row.facts, Fitted) and row.facts.model == model]
+    rivals = [row for row in measured if isinstance(row.facts, Coded)]
+    for picture in dict.fromkeys(name for row in ours for name in row.pictures):
         yield hull(_points(ours, picture, measure)), hull(_points(rivals, picture, measure))
 
 
@@ -156,11 +155,11 @@ def _slope(a: Point, b: Point) -> float:
     return (b.quality - a.quality) / (b.rate - a.rate)
 
 
-def _points(rows: Rows, picture: str, measure: str) -> list[Point]:
+def _points(rows: Sequence[Row], picture: str, measure: str) -> list[Point]:
     points = []
     for row in rows:
-        if picture in row["pictures"]:
-            values = dict(zip(row["measures"], row["pictures"][picture], strict=True))
-            quality = values[measure] * (-1 if measure == "lpips" else 1)
-            points.append(Point(values["bits_per_pixel"], quality, row["method"]))
+        if picture in row.pictures:
+            values = row.values(picture)
+            quality = MEASURES[measure].sign * values[measure]
+            points.append(Point(values["bits_per_pixel"], quality, row.method))
     return points

@@ -2,20 +2,24 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from bdflow.files import write_bytes
-from bdflow.reproduce import curves, figures, tables
-from bdflow.reproduce.grid import Grid
+from bdflow.grid import Grid
+from bdflow.reproduce import curves, figures
+from bdflow.reproduce.facts import Flow, Resampling
 from bdflow.reproduce.harm import gains, losses_of_draws
 from bdflow.reproduce.plans import MEASURED
-from bdflow.reproduce.results import Document, documents, read
+from bdflow.reproduce.results import Folder
+from bdflow.reproduce.schemas import Latents, Reproduced, Results, Row, Sizes
 from bdflow.reproduce.sheets import SHEETS
+from bdflow.reproduce.tables import ABLATIONS, STUDY
+from bdflow.reproduce.tables import grids as tables_of
 
 PAGE = "results.md"
-_ORDER = (
+ORDER = (
     "table1",
     "marks",
     "curves",
@@ -28,22 +32,21 @@ _ORDER = (
     "figure2",
     *SHEETS,
 )
-_ABLATIONS = ("table3", "table4")
 
 
-def write_page(results: Path, folder: Path) -> None:
+def write_page(results: Folder, folder: Path) -> None:
     """Write results.md and its plots.
 
     Args:
-        results: The folder of results files.
+        results: The results.
         folder: Where the page goes; it must exist.
     """
     write_bytes(folder / PAGE, markdown(results, folder).encode(), overwrite=True)
 
 
-def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
+def markdown(results: Folder, folder: Path, *, plots: bool = True) -> str:
     """The page's text; its plots are drawn into ``folder`` unless told not to."""
-    found = documents(results)
+    tables = results.tables
     parts = [
         "# Results",
         "Made by `bdflow reproduce` and `docs/generate.py` from the files in `results/`; nothing here was"
@@ -51,51 +54,50 @@ def markdown(results: Path, folder: Path, *, plots: bool = True) -> str:
         " all its bytes counted. ± is the standard deviation over pictures; in Table 2 over runs, in Tables 3"
         " and 4 over seeds of training, and of a drawn Z over seeds of the draw. Rows marked *quoted* were"
         " printed by others and not measured here.",
-        *summary(found.get("curves"), found.get("table1"), found.get("invertibility")),
+        *summary(tables.get("curves"), tables.get("table1"), tables.get("invertibility")),
     ]
-    for name in _ORDER:
-        made = tables.grids(name, results)
-        if name not in found and not made:
+    for name in ORDER:
+        grids, measured = tables_of(name, results), results.reproduced(name)
+        if measured is None and not grids:
             parts.append(f"## {_title(name)}\n\nNot measured yet: `bdflow reproduce {name}`{_how(name)}.")
             continue
         parts.append(f"## {_title(name)}")
-        if name in _ABLATIONS:
+        if name in ABLATIONS:
             parts.append(_study_source(results, folder))
-        if name in found:
-            parts.append(_source(name, found[name], _beside(results / f"{name}.json", folder)))
-        parts += _pictures(name, found.get(name), results, folder, plots)
-        parts += [grid.as_markdown() for grid in made if grid.rows or grid.notes]
+        if measured:
+            parts.append(_source(name, measured, _beside(results.path / f"{name}.json", folder)))
+            parts += _pictures(name, measured, results.path, folder, plots)
+        parts += [grid.as_markdown() for grid in grids if grid.rows or grid.notes]
     parts.append(_LEFT_OUT)
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def summary(rates: Document | None, quality: Document | None, harmed: Document | None) -> list[str]:
+def summary(rates: Results | None, quality: Results | None, harmed: Results | None) -> list[str]:
     """Where we win, are level and lose: against the best codec for equal quality, against thumbnails, and
     where the small picture was changed on its way."""
     missing = ["The curves are not measured yet: `bdflow reproduce curves`."]
     against_codecs = _codecs(rates) if rates else missing
-    against_thumbnails = _thumbnails([document for document in (quality, rates) if document])
+    against_thumbnails = _thumbnails([results for results in (quality, rates) if results])
     return ["## In short", *against_codecs, *against_thumbnails, *(_on_its_way(harmed) if harmed else [])]
 
 
-def _codecs(rates: Document) -> list[str]:
-    sets = list(dict.fromkeys(row["set"] for row in rates["rows"]))
-    cells: dict[tuple[str, str], dict[str, str]] = {}  # by measure and model, then by set
+def _codecs(rates: Results) -> list[str]:
+    sets = list(dict.fromkeys(row.set for row in rates.rows))
+    cells: dict[tuple[str, Flow], dict[str, str]] = {}  # by measure and model, then by set
     count: Counter[str] = Counter()
     for name in sets:
-        rows = [row for row in rates["rows"] if row["set"] == name]
-        for measure in curves.MEASURES:
-            found = curves.curves(rows, name, measure)
-            rivals = {codec: found[codec] for codec in curves.CODECS if codec in found}
-            for method, points in found.items():
-                for point in points if method.startswith("bdflow") else ():
+        rows = [row for row in rates.rows if row.set == name]
+        for measure in curves.PLOTTED:
+            families = curves.curves(rows, name, measure)
+            rivals = curves.of_codecs(families)
+            for point in (point for points in families.values() for point in points):
+                if isinstance(point.facts, Flow):
                     verdict = curves.verdict(point, rivals)
                     count[verdict.word if verdict else "beyond"] += 1
-                    what = curves.MEASURES[measure].split(",")[0].split(" ")[0]
-                    cells.setdefault((what, point.label.removeprefix("bdflow ")), {})[name] = _cell(verdict)
-    counts = sorted(max(row["count"] for row in rates["rows"] if row["set"] == name) for name in sets)
+                    cells.setdefault((measure, point.facts), {})[name] = _cell(verdict)
+    counts = sorted(max(row.count for row in rates.rows if row.set == name) for name in sets)
     counted = " to ".join(str(n) for n in dict.fromkeys([*counts[:1], *counts[-1:]]))
-    said = (
+    sentence = (
         "**In bytes, against codecs.** For the quality that our file restores, how many bytes does the best"
         " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? Of"
         f" {count.total()} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
@@ -104,16 +106,16 @@ def _codecs(rates: Document) -> list[str]:
         f" set: {counted}."
     )
     grid = Grid("Our bytes over those of the best codec", ("for equal", "model", *sets))
-    measures = list(dict.fromkeys(what for what, _ in cells))
-    scales = {row["method"].removeprefix("bdflow "): row["facts"].get("scale") for row in rates["rows"]}
-    for what, model in sorted(cells, key=lambda cell: (measures.index(cell[0]), scales[cell[1]])):
-        of_set = cells[what, model]
-        grid.rows.append((what, model, *(of_set.get(name, "") for name in sets)))
+    order = list(curves.PLOTTED)
+    for measure, facts in sorted(cells, key=lambda case: (order.index(case[0]), case[1].scale)):
+        of_set = cells[measure, facts]
+        figures = (of_set.get(name, "") for name in sets)
+        grid.rows.append((curves.MEASURES[measure].name, facts.model, *figures))
     grid.notes.append(
         "Below 1 our file is the smaller one. **Bold**: bdflow wins; *italic*: level. ≥: the codec's cheapest"
         " setting restores better still (and where it also takes more bytes than ours, the case is open)."
     )
-    return [said, grid.as_markdown()]
+    return [sentence, grid.as_markdown()]
 
 
 def _cell(verdict: curves.Verdict | None) -> str:
@@ -123,93 +125,92 @@ def _cell(verdict: curves.Verdict | None) -> str:
     return marked.format(f"{'≥ ' * verdict.at_least}{verdict.ratio:.2f} {verdict.rival}")
 
 
-def _thumbnails(documents: Sequence[Document]) -> list[str]:
-    """Each set by the first document that has it."""
-    rows: list[Document] = []
-    for document in documents:
-        there = {row["set"] for row in rows}
-        rows += [row for row in document["rows"] if row["count"] and row["set"] not in there]
+def _thumbnails(tables: Sequence[Results]) -> list[str]:
+    """Each set by the first table that has it."""
+    rows: list[Row] = []
+    for results in tables:
+        shown = {row.set for row in rows}
+        rows += [row for row in results.rows if row.count and row.set not in shown]
     grid = Grid(
         "Against a thumbnail of as many pixels, enlarged",
         ("model", "set", "PSNR-Y", "bicubic", "gain", "our bytes over its PNG's"),
     )
     gains, ratios = [], []
     plain = {
-        (row["set"], row["facts"]["scale"]): row["mean"]
+        (row.set, row.facts.scale): row.mean
         for row in rows
-        if row["facts"].get("filter") == "bicubic"
+        if isinstance(row.facts, Resampling) and row.facts.filter == "bicubic"
     }
-    for row in (row for row in rows if row["facts"]["kind"] == "bdflow"):
-        m, b = row["mean"], plain.get((row["set"], row["facts"]["scale"]))
-        if b is None:
+    for row in rows:
+        if not isinstance(row.facts, Flow) or (row.set, row.facts.scale) not in plain:
             continue
-        gains.append(m["psnr_y"] - b["psnr_y"])
-        ratios.append(m["bytes"] / b["bytes"])
-        cells = f"{m['psnr_y']:.2f}", f"{b['psnr_y']:.2f}", f"{gains[-1]:+.2f} dB", f"{ratios[-1]:.2f}"
-        grid.rows.append((row["facts"]["model"], row["set"], *cells))
+        mean, bicubic = row.mean, plain[row.set, row.facts.scale]
+        gains.append(mean["psnr_y"] - bicubic["psnr_y"])
+        ratios.append(mean["bytes"] / bicubic["bytes"])
+        quality = f"{mean['psnr_y']:.2f}", f"{bicubic['psnr_y']:.2f}", f"{gains[-1]:+.2f} dB"
+        grid.rows.append((row.facts.model, row.set, *quality, f"{ratios[-1]:.2f}"))
     if not gains:
         return []
     better = sum(gain > 0 for gain in gains)
-    told = (
+    sentence = (
         f"**In pixels, against thumbnails.** Of {len(gains)} cases, bdflow restores better than an enlarged"
         f" bicubic thumbnail in {better}: by {min(gains):+.2f} to {max(gains):+.2f} dB, in"
         f" {min(ratios):.2f} to {max(ratios):.2f} times the bytes of its PNG."
     )
-    return [told, grid.as_markdown()]
+    return [sentence, grid.as_markdown()]
 
 
-def _on_its_way(document: Document) -> list[str]:
-    found = gains(document)
-    if not found:
+def _on_its_way(results: Results) -> list[str]:
+    gains_by_case = gains(results)
+    if not gains_by_case:
         return []
-    conditions = dict.fromkeys(condition for _, _, condition in found)
-    cases = dict.fromkeys((name, model) for name, model, _ in found)
+    conditions = dict.fromkeys(condition for _, _, condition in gains_by_case)
+    cases = dict.fromkeys((name, model) for name, model, _ in gains_by_case)
     grid = Grid(
         "What is left of the gain over a thumbnail that went through the same, PSNR-Y",
         ("the small picture", "mean gain", "least", "most", "cases below the thumbnail"),
     )
     for condition in conditions:
-        of_case = [gain for (_, _, happened), gain in found.items() if happened == condition]
+        of_case = [gain for (_, _, happened), gain in gains_by_case.items() if happened == condition]
         cells = (f"{gain:+.2f} dB" for gain in (fmean(of_case), min(of_case), max(of_case)))
         grid.rows.append((condition, *cells, str(sum(gain < 0 for gain in of_case))))
-    if losses := losses_of_draws(document):
+    if losses := losses_of_draws(results):
         least = min(losses)
         grid.notes.append(
             f"With Z drawn (sigma {least:g}) in place of 0, PSNR-Y falls by {min(losses[least]):.1f} to"
             f" {max(losses[least]):.1f} dB. How far the Z of trained networks is spread, Figure 2 shows."
         )
-    told = (
+    sentence = (
         "**On its way.** The small picture must arrive as it was stored, with its chunk. What is left of the"
         f" gain where something happened to it (cases by model and set: {len(cases)}):"
     )
-    return [told, grid.as_markdown()]
+    return [sentence, grid.as_markdown()]
 
 
-def _pictures(name: str, document: Document | None, results: Path, folder: Path, plots: bool) -> list[str]:
-    if document is None:
-        return []
+def _pictures(name: str, measured: Reproduced, results: Path, folder: Path, plots: bool) -> list[str]:
+    """The sheet or the plots of a table; these are drawn first, if they shall be."""
     if name in SHEETS:
         return [_image(_title(name), _beside(results / f"{name}.webp", folder))]
-    if not plots:
-        return [_image(title, target) for title, target in _plots(name, document).items()]
-    draw = {
-        "table1": figures.scale_plot, "invertibility": figures.harm_plot, "figure2": figures.latent_plot,
-    }  # fmt: skip
+    if isinstance(measured, Latents):
+        if plots:
+            figures.latent_plot(measured, folder)
+        return [_image("histograms", "figure2.svg")] if measured.rows else []
+    if isinstance(measured, Sizes) or name not in _PLOTS:
+        return []
+    draw, title = _PLOTS[name]
+    if plots:
+        draw(measured, folder)
     if name == "curves":
-        figures.rate_plots(document, folder)
-    elif name in draw:
-        draw[name](document, folder)
-    return [_image(title, target) for title, target in _plots(name, document).items()]
+        sets = dict.fromkeys(row.set for row in measured.rows)
+        return [_image(f"{each}: {title}", figures.rate_plot(each)) for each in sets]
+    return [_image(title, f"{name}.svg")] if measured.rows else []
 
 
-def _plots(name: str, document: Document) -> dict[str, str]:
-    """Plots of a table, by what they show."""
-    if name == "curves":
-        sets = dict.fromkeys(row["set"] for row in document["rows"])
-        return {f"{s}: rate against quality": f"curves-{s.replace('/', '-')}.svg" for s in sets}
-    one = {"table1": "quality by scale", "invertibility": "what the small picture went through",
-           "figure2": "histograms"}  # fmt: skip
-    return {one[name]: f"{name}.svg"} if name in one and document["rows"] else {}
+_PLOTS: Mapping[str, tuple[Callable[[Results, Path], None], str]] = {
+    "curves": (figures.rate_plots, "rate against quality"),
+    "table1": (figures.scale_plot, "quality by scale"),
+    "invertibility": (figures.harm_plot, "what the small picture went through"),
+}
 
 
 def _beside(path: Path, folder: Path) -> str:
@@ -221,42 +222,49 @@ def _image(title: str, target: str) -> str:
 
 
 def _title(name: str) -> str:
-    if name in SHEETS:
-        return f"Figure {name[-1]}: {SHEETS[name].title}"
-    if name in MEASURED:
-        title = MEASURED[name].title
-        return f"Table {name[-1]}: {title}" if name.startswith("table") else title.capitalize()
-    return {
-        "table2": "Table 2: size and speed", "table3": "Table 3: mask and weight",
-        "table4": "Table 4: bits, norm and threshold", "figure2": "Figure 2: high frequencies and Z",
-    }[name]  # fmt: skip
+    if name in _TITLES:
+        return _TITLES[name]
+    title = (SHEETS[name] if name in SHEETS else MEASURED[name]).title
+    for kind in ("table", "figure"):
+        if name.startswith(kind):
+            return f"{kind.capitalize()} {name.removeprefix(kind)}: {title}"
+    return title.capitalize()
 
 
-def _study_source(results: Path, folder: Path) -> str:
-    path = results / tables.STUDY
-    rows = read(path)["rows"]
-    commits = ", ".join(sorted({row["environment"]["commit"] for row in rows}))
-    machines = ", ".join(sorted({row["machine"] for row in rows}))
+_TITLES = {
+    "table2": "Table 2: size and speed",
+    "table3": "Table 3: mask and weight",
+    "table4": "Table 4: bits, norm and threshold",
+    "figure2": "Figure 2: high frequencies and Z",
+}
+
+
+def _study_source(results: Folder, folder: Path) -> str:
+    path, rows = results.path / f"{STUDY}.json", results.studies[STUDY].rows
+    commits = ", ".join(sorted({str(row.environment.commit) for row in rows}))
+    machines = ", ".join(sorted({row.machine for row in rows}))
     return (
-        f"`bdflow study configs/studies/{path.stem}.toml` at commits {commits}, on {machines}."
+        f"`bdflow study configs/studies/{STUDY}.toml` at commits {commits}, on {machines}."
         f" All settings and versions: [{path.name}]({_beside(path, folder)})."
     )
 
 
 def _how(name: str) -> str:
-    return " after `bdflow study configs/studies/boundary.toml`" if name in _ABLATIONS else ""
+    return " after `bdflow study configs/studies/boundary.toml`" if name in ABLATIONS else ""
 
 
-def _source(name: str, document: Document, target: str) -> str:
+def _source(name: str, measured: Reproduced, target: str) -> str:
     """Where the figures come from, in one line; versions are in the file."""
-    place, told = document["environment"], document["settings"]
-    picked = "all pictures" if told.get("limit") is None else f"at most {told['limit']} pictures a set"
-    parts = [picked, f"border crop {told['crop']}"] if "crop" in told else []
-    parts += ["a quick run on shrunken pictures"] if told.get("quick") else []
-    again = f" Earlier runs measured a part: {len(document['earlier'])}." if document["earlier"] else ""
+    here, parts = measured.environment, list[str]()
+    if isinstance(measured, Results):
+        limit = measured.settings.limit
+        parts = ["all pictures" if limit is None else f"at most {limit} pictures a set"]
+        parts.append(f"border crop {measured.settings.crop}")
+    parts += ["a quick run on shrunken pictures"] if measured.settings.quick else []
+    again = f" Earlier runs measured a part: {len(measured.earlier)}." if measured.earlier else ""
     return (
-        f"`bdflow reproduce {name}` at commit {place['commit']}, {place['date']}, {place['cores']} cores of"
-        f" {place['processor']}{''.join(f', {part}' for part in parts)}.{again} Every picture's figures and"
+        f"`bdflow reproduce {name}` at commit {here.commit}, {here.date}, {here.cores} cores of"
+        f" {here.processor}{''.join(f', {part}' for part in parts)}.{again} Every picture's figures and"
         f" all versions: [{name}.json]({target})."
     )
 

@@ -9,9 +9,8 @@ from bdflow.methods import CODECS, ESRGAN, RealESRGAN
 from bdflow.reproduce import arrived
 from bdflow.reproduce.entries import (
     Entry,
-    External,
     Ours,
-    Portraits,
+    Rate,
     codec_at,
     codec_within,
     fitted,
@@ -19,14 +18,17 @@ from bdflow.reproduce.entries import (
     lossless,
     placeholders,
     resampled,
+    restored_elsewhere,
     superresolved,
 )
+from bdflow.reproduce.external import External
+from bdflow.reproduce.facts import Flow
 from bdflow.reproduce.harm import CONDITIONS
+from bdflow.reproduce.portraits import Portraits
 from bdflow.reproduce.run import Plan
 from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample
 
 PAPER_SCALES = (8, 16, 32, 64)
-PAPER_SIDE = 1024  # pixels: Table 6's figures fit only if every picture is first resized to this square
 PAPER_OTHERS = tuple(name for name in OTHERS if name != "photos/kodak24")  # the sets of Table 6
 PAPER_OTHER_SCALES = (32, 64)  # those of Table 6
 PAPER_JPEG = (1, 5, 10, 40)  # Table 5's qualities
@@ -76,6 +78,11 @@ _QUICK_GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
 _COMPONENTS = (24, 48, 96, 192, 384, 768)
 
 
+def paper_label(method: str, scale: int) -> str:
+    """What Table 2 calls a network that is built as the paper says."""
+    return f"BDFlow x{scale}, as in the paper" if method == "BDFlow" else f"{method} x{scale}"
+
+
 @dataclass(frozen=True)
 class Party:
     """Who takes part.
@@ -97,12 +104,12 @@ class Party:
     @property
     def ours(self) -> list[Ours]:
         """The models that are BDFlow's: not those of IRN, HCFlow or TAR."""
-        return [model for model in self.models if model.facts["kind"] == "bdflow"]
+        return [model for model in self.models if isinstance(model.facts, Flow)]
 
     @property
     def scales(self) -> list[int]:
         """The models' and the paper's."""
-        return sorted({ours.facts["scale"] for ours in self.models} | set(PAPER_SCALES))
+        return sorted({ours.facts.scale for ours in self.models} | set(PAPER_SCALES))
 
     def others(self, name: str, samples: Sequence[Sample], components: Sequence[int]) -> list[Entry]:
         """PCA on portraits, and what other programs restored of this set."""
@@ -111,7 +118,7 @@ class Party:
         if fitting and components and not chosen:
             chosen = [fitting.most]
         pca = [fitting.entry(k) for k in chosen if fitting]
-        return pca + [external.entry() for external in self.externals if external.has(samples)]
+        return pca + [restored_elsewhere(each) for each in self.externals if each.has(samples)]
 
 
 Chosen = Mapping[str, Sequence[Sample]]
@@ -119,7 +126,7 @@ Chosen = Mapping[str, Sequence[Sample]]
 
 def _table1(sets: Chosen, party: Party) -> Plan:
     # Models for less than the paper's least scale would take half the time; curves and table6 show them.
-    ours = [model.entry() for model in party.models if model.facts["scale"] >= PAPER_SCALES[0]]
+    ours = [model.entry() for model in party.models if model.facts.scale >= PAPER_SCALES[0]]
     plain = [
         entry
         for scale in party.scales
@@ -148,7 +155,7 @@ def _table6(sets: Chosen, party: Party) -> Plan:
     plan = {}
     for name, samples in sets.items():
         scales = PAPER_OTHER_SCALES if any(sample.squared for sample in samples) else party.scales
-        entries = [model.entry() for model in party.models if model.facts["scale"] in scales]
+        entries = [model.entry() for model in party.models if model.facts.scale in scales]
         entries += [resampled("bicubic", scale) for scale in scales]
         plan[name] = (samples, [*entries, *party.others(name, samples, ())])
     return plan
@@ -172,15 +179,15 @@ def _marks(sets: Chosen, party: Party) -> Plan:
     plan = {}
     for name, samples in sets.items():
         rates = (0.2, 0.5) if party.quick else RATES.get(name, (0.05, 0.1, 0.2, 0.5))
-        asked = [{"bits_per_pixel": rate} for rate in rates]
-        asked += [{"count": _LEAST}] if name in PORTRAITS else []
+        asked = [Rate(bits_per_pixel=rate) for rate in rates]
+        asked += [Rate(count=_LEAST)] if name in PORTRAITS else []
         entries: list[Entry] = []
         for rate in asked if party.enhancers else ():
             first, *others = party.enhancers
             entries.append(fitted(first, rate))
             # The same file, restored for other purposes.
             entries += [fitted(first, rate, other) for other in others if name in _EYE]
-            coarse = rate.get("bits_per_pixel", 0) <= _AS_GOOD
+            coarse = (rate.bits_per_pixel or 0) <= _AS_GOOD
             entries += [codec_within(codec, first, rate) for codec in (AVIF, WEBP if coarse else JPEG)]
         if name in _EYE:
             entries += _grid(GRID) + _grid(_FINER)
@@ -204,12 +211,12 @@ def _invertibility(sets: Chosen, party: Party) -> Plan:
     for model in party.ours:
         entries += [model.harmed(condition) for condition in conditions]
         entries += [model.sampled(sigma, seed) for sigma in sigmas for seed in seeds]
-    for scale in sorted({model.facts["scale"] for model in party.ours}):
+    for scale in sorted({model.facts.scale for model in party.ours}):
         entries += [harmed_bicubic(scale, condition) for condition in conditions]
     for enhancer in party.enhancers:
         files = arrived.Files(enhancer, _QUICK_SENT_RATE if party.quick else SENT_RATE)
-        for condition in arrived.CONDITIONS[:3] if party.quick else arrived.CONDITIONS:
-            entries += [files.arrived(condition, network=True), files.arrived(condition, network=False)]
+        for journey in arrived.JOURNEYS[:3] if party.quick else arrived.JOURNEYS:
+            entries += [files.arrived(journey, network=True), files.arrived(journey, network=False)]
     return {name: (samples, entries) for name, samples in sets.items()}
 
 

@@ -1,7 +1,6 @@
 """Test pictures: the sets of the paper in a folder, or any folder of one's own."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from bdflow.errors import BDFlowError
 from bdflow.evaluate import pictures_in
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
-from bdflow.methods.protocol import Pixels
+from bdflow.picture import RGB
 from bdflow.resize import resize
 
 PORTRAITS = ("portraits/test", "celebahq1024/test", "celebahq512/test")
@@ -22,6 +21,7 @@ OTHERS = (
     "photos/div2k", "photos/kodak24",
 )  # fmt: skip
 TRAINING = "portraits/train"
+PAPER_SIDE = 1024  # pixels: Table 6's figures fit only if every picture is first resized to this square
 QUICK_SIDE, QUICK_PICTURES = 192, 1
 BUNDLED = Path(__file__).parent.parent / "assets"
 
@@ -54,7 +54,7 @@ class Sample:
             return f"{digest}@{self.squared}x{self.squared}"
         return f"{digest}@{self.side}" if self.side else digest
 
-    def read(self) -> Pixels:
+    def read(self) -> RGB:
         """The pixels (H, W, 3), transparency left out; BDFlowError if the file cannot be read."""
         rgb = read_picture(self.path).rgb
         if self.squared is not None:
@@ -85,8 +85,8 @@ class Sets:
     def choose(self, names: Sequence[str], limit: int | None) -> dict[str, tuple[Sample, ...]]:
         """The sets of a table, in its order, each with at most ``limit`` pictures, evenly spread over the
         names: the first of them are often of one kind."""
-        found = {name: self.known[name] for name in names if name in self.known} | dict(self.own)
-        return {name: _spread(samples, limit) for name, samples in found.items()}
+        chosen = {name: self.known[name] for name in names if name in self.known} | dict(self.own)
+        return {name: _spread(samples, limit) for name, samples in chosen.items()}
 
     def choose_squared(
         self, names: Sequence[str], limit: int | None, side: int
@@ -94,16 +94,14 @@ class Sets:
         """`choose` of the known sets, every picture resized to ``side`` x ``side`` pixels."""
         chosen = {}
         for name in (name for name in names if name in self.known):
-            squared = f"{name}@{side}x{side}"
-            samples = _spread(self.known[name], limit)
-            chosen[squared] = tuple(Sample(squared, sample.path, squared=side) for sample in samples)
+            resized, samples = squared(name, side), _spread(self.known[name], limit)
+            chosen[resized] = tuple(Sample(resized, sample.path, squared=side) for sample in samples)
         return chosen
 
 
-def unsquared(name: str) -> str | None:
-    """The set whose pictures, all resized, are the one of this name in `Sets.choose_squared`; else None."""
-    found = re.fullmatch(r"(.+)@(\d+)x\2", name)
-    return found[1] if found else None
+def squared(name: str, side: int = PAPER_SIDE) -> str:
+    """What the set is called whose pictures are all resized to ``side`` x ``side`` pixels."""
+    return f"{name}@{side}x{side}"
 
 
 def _spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
@@ -138,9 +136,9 @@ def find_sets(data: Sequence[Path], train: Sequence[Path], *, quick: bool) -> Se
         if any(path.suffix.lower() in READABLE for path in folder.iterdir()):
             name = "/".join(folder.resolve().parts[-2:])
             own[name] = samples(name, folder)
-        found = {n: samples(n, folder / n) for n in (*PORTRAITS, *OTHERS) if (folder / n).is_dir()}
-        if not found and not own:
+        present = {n: samples(n, folder / n) for n in (*PORTRAITS, *OTHERS) if (folder / n).is_dir()}
+        if not present and not own:
             raise BDFlowError(f"{folder}: no pictures in it, and none of {', '.join((*PORTRAITS, *OTHERS))}")
-        known |= found
+        known |= present
     default = [folder / TRAINING for folder in data if (folder / TRAINING).is_dir()]
     return Sets(known, own, tuple(train) or tuple(default[:1]))

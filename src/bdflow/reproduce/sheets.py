@@ -3,17 +3,23 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
 from bdflow.codecs import AVIF, WEBP
 from bdflow.compare.box import ENLARGED, Box, choose_box
-from bdflow.measure import Scorer, store
-from bdflow.methods.protocol import Pixels
+from bdflow.errors import BDFlowError
+from bdflow.measure import Scorer
+from bdflow.metrics import MAX_PSNR, psnr_y
+from bdflow.picture import RGB
 from bdflow.report import contact_sheet
-from bdflow.reproduce.entries import Entry, External, resampled
+from bdflow.reproduce.entries import Entry, resampled, restored_elsewhere
 from bdflow.reproduce.plans import Party
+from bdflow.reproduce.run import Restored
+from bdflow.reproduce.schemas import Row
 from bdflow.reproduce.sets import Sample
 from bdflow.resize import resize
 
@@ -44,16 +50,16 @@ class Sheet:
 
     def entries(self, party: Party, samples: Sequence[Sample]) -> list[Entry]:
         """The methods, from the plainest to ours; then what other programs restored."""
-        models = sorted(party.models, key=lambda ours: -ours.facts["scale"])
-        portraits = [ours for ours in models if ours.facts["model"].startswith("portraits")] or models
-        near = min(portraits, key=lambda ours: abs(math.log2(ours.facts["scale"] / self.scale)))
+        models = sorted(party.models, key=lambda ours: -ours.facts.scale)
+        portraits = [ours for ours in models if ours.facts.model.startswith("portraits")] or models
+        near = min(portraits, key=lambda ours: abs(math.log2(ours.facts.scale / self.scale)))
         shown: list[Entry] = []
         for ours in portraits if self.every else [near]:
-            plain = resampled("bicubic", ours.facts["scale"])
+            plain = resampled("bicubic", ours.facts.scale)
             shown += [] if plain.label in {entry.label for entry in shown} else [plain]
             shown += [] if self.every else [ours.matched(codec) for codec in (WEBP, AVIF)]
             shown.append(ours.entry())
-        return shown + [e.entry() for e in party.externals if e.has(samples)]
+        return shown + [restored_elsewhere(each) for each in party.externals if each.has(samples)]
 
 
 SHEETS: Mapping[str, Sheet] = {
@@ -64,14 +70,31 @@ SHEETS: Mapping[str, Sheet] = {
 }
 
 
-def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> bytes:
+def draw(
+    sheet: Sheet,
+    samples: Sequence[Sample],
+    entries: Sequence[Entry],
+    rows: Sequence[Row],
+    restored: Restored,
+) -> bytes:
     """A WebP file: a line for each picture, which is shown whole, then its box as each method restores it. A
     sheet of every scale takes several lines.
 
     The boxes are enlarged by repeating pixels; of a sheet without boxes of hair they are a fifth of the
-    picture. Where a method cannot have a picture, its place stays gray.
+    picture.
+
+    Args:
+        sheet: The figure.
+        samples: Its pictures.
+        entries: Its methods.
+        rows: What was measured of them.
+        restored: What the measuring restored; other pictures are stored and restored now.
+
+    Raises:
+        BDFlowError: A method cannot have a picture.
     """
-    panels: dict[str, Pixels] = {}
+    measured = {row.facts: row for row in rows}
+    panels: dict[str, RGB] = {}
     for number, sample in enumerate(samples, 1):
         true = sample.read()
         box = _box(true, sheet)
@@ -80,29 +103,26 @@ def draw(sheet: Sheet, samples: Sequence[Sample], entries: Sequence[Entry]) -> b
         panels[f"the photograph{mark}"] = _whole(true, box, side)
         panels[f"true{mark}, enlarged"] = box.enlarge(true)
         for entry in entries:
-            label, pixels = _restored(entry, sample, true)
+            row = measured[entry.facts]
+            if sample.name in row.failed:
+                raise BDFlowError(f"{entry.label}, {sample.name}: {row.failed[sample.name]}")
+            pixels = restored.get((sample, entry))
+            if pixels is None:
+                _, pixels = entry.measure(sample, true, Scorer())
+            count = row.values(sample.name)["bytes"]
+            label = f"{entry.facts.short}: {count:,.0f} B, {min(psnr_y(true, pixels), MAX_PSNR):.2f} dB"
             panels[f"{label}{mark and f' ({number})'}"] = box.enlarge(pixels)
     together = contact_sheet(_same_size(panels), _COLUMNS if sheet.every else len(entries) + 2)
     return WEBP.encode(together, 88)
 
 
-def _box(true: Pixels, sheet: Sheet) -> Box:
+def _box(true: RGB, sheet: Sheet) -> Box:
     height = true.shape[0]
     part = true[: max(8, height * _TALL // 48)] if sheet.hair else true
     return choose_box(np.ascontiguousarray(part), least=_CELLS * sheet.scale)
 
 
-def _restored(entry: Entry, sample: Sample, true: Pixels) -> tuple[str, Pixels]:
-    if isinstance(entry.method, External):
-        count, pixels = entry.method.stored(sample, true)
-        values = {"bytes": count, **Scorer().quality(true, pixels)}
-    else:
-        _, pixels, values = store(entry.method, true, Scorer())
-    name = entry.method.name.removesuffix(", PNG").removeprefix("bdflow ")
-    return f"{name}: {values['bytes']:,.0f} B, {values['psnr_y']:.2f} dB", pixels
-
-
-def _whole(true: Pixels, box: Box, side: int) -> Pixels:
+def _whole(true: RGB, box: Box, side: int) -> RGB:
     """The photograph in a square of the boxes' size, with a frame around the box."""
     ratio = side / max(true.shape[:2])
     size = max(1, round(true.shape[0] * ratio)), max(1, round(true.shape[1] * ratio))
@@ -113,7 +133,7 @@ def _whole(true: Pixels, box: Box, side: int) -> Pixels:
     return np.asarray(image)
 
 
-def _same_size(panels: Mapping[str, Pixels]) -> dict[str, Pixels]:
+def _same_size(panels: Mapping[str, RGB]) -> dict[str, RGB]:
     """All as large as the largest: pictures of several sizes have boxes of several."""
     side = max(ENLARGED // 2, *(pixels.shape[0] for pixels in panels.values()))
     return {
@@ -124,6 +144,8 @@ def _same_size(panels: Mapping[str, Pixels]) -> dict[str, Pixels]:
     }
 
 
-def drawn_of(samples: Sequence[Sample], entries: Sequence[Entry]) -> list[object]:
-    """What a sheet shows: as long as it is the same, the sheet is not drawn again."""
-    return [[sample.digest for sample in samples], [dict(entry.facts) for entry in entries]]
+def drawn_of(samples: Sequence[Sample], entries: Sequence[Entry]) -> list[Any]:
+    """What a sheet shows, as JSON gives it back: as long as it is the same, the sheet is not drawn again."""
+    shown = [sample.digest for sample in samples], [entry.facts for entry in entries]
+    as_read: list[Any] = msgspec.json.decode(msgspec.json.encode(shown))
+    return as_read

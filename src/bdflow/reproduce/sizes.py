@@ -4,41 +4,40 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from bdflow.errors import BDFlowError
 from bdflow.networks.build import build, count_multiply_adds, count_parameters, load_model
 from bdflow.networks.config import ModelConfig
 from bdflow.reproduce.entries import Ours
-from bdflow.reproduce.plans import PAPER_SCALES
-from bdflow.reproduce.results import identity
-
-Size = dict[str, Any]
+from bdflow.reproduce.plans import PAPER_SCALES, paper_label
+from bdflow.reproduce.schemas import Size, SizeFacts, SizeSettings
 
 
 def networks(models: Sequence[Ours]) -> dict[str, ModelConfig]:
     """The paper's networks, IRN's, and those that take part here."""
-    found = {}
+    configs = {}
     for scale in PAPER_SCALES:
-        found[f"BDFlow x{scale}, as in the paper"] = ModelConfig(scale=scale, blocks=4 if scale == 8 else 2)
+        configs[paper_label("BDFlow", scale)] = ModelConfig(scale=scale, blocks=4 if scale == 8 else 2)
         irn = ModelConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
-        found[f"IRN x{scale}"] = irn
+        configs[paper_label("IRN", scale)] = irn
     for ours in models:
         model = ours.rescaler.model
-        found[f"{model.name}, shipped"] = load_model(model.folder).config
-    return found
+        configs[f"{model.name}, shipped"] = load_model(model.folder).config
+    return configs
 
 
 def measure(
-    models: Sequence[Ours], known: Sequence[Mapping[str, Any]], quick: bool, say: Callable[[str], None]
-) -> tuple[dict[str, Any], list[Size]]:
+    models: Sequence[Ours], known: Sequence[Size], quick: bool, say: Callable[[str], None]
+) -> tuple[SizeSettings, list[Size]]:
     """Every network, untrained, on a random picture: time does not depend on the numbers.
 
     Args:
@@ -51,48 +50,57 @@ def measure(
         Settings, and a row for each network; a network that memory does not hold has none.
     """
     side, runs = (128, 2) if quick else (512, 3)
-    settings = {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "processor",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "side": side,
-        "runs": runs,
-    }
+    settings = SizeSettings(
+        quick=quick,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "processor",
+        threads=torch.get_num_threads(),
+        torch=str(torch.__version__),
+        side=side,
+        runs=runs,
+    )
+    timed = msgspec.structs.asdict(settings)
+    timed.pop("quick")
     rows: list[Size] = []
     for name, config in networks(models).items():
-        facts = {**settings, "network": asdict(config)}
-        old = next((dict(row) for row in known if _same(row["facts"], facts)), None)
+        facts = SizeFacts(**timed, network=asdict(config))
         with torch.device("meta"):
             empty = build(config)
         parameters = count_parameters(empty)
         if quick and parameters > 4e6:
             continue
-        if old is None:
-            say(f"table2 {name}: {parameters / 1e6:.1f} million parameters")
-            try:
-                # A fresh process: the peak of its memory is this network's, and it is given back.
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    old = pool.submit(_timed, config, side, runs).result()
-            except (OSError, RuntimeError) as error:  # killed for memory, or CUDA's own
-                say(f"table2 {name}: left out: {error}")
-                continue
-            old |= {"parameters": parameters, "multiply_adds": count_multiply_adds(empty)}
-        rows.append({**old, "method": name, "scale": config.scale, "facts": facts, "count": runs})
+        named: dict[str, Any] = {"method": name, "scale": config.scale, "facts": facts}
+        if old := next((row for row in known if _same(row.facts, facts)), None):
+            rows.append(msgspec.structs.replace(old, **named))
+            continue
+        say(f"table2 {name}: {parameters / 1e6:.1f} million parameters")
+        try:
+            # A fresh process: the peak of its memory is this network's, and it is given back.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                figures = pool.submit(_timed, config, side, runs).result()
+        except (OSError, RuntimeError) as error:  # killed for memory, or CUDA's own
+            say(f"table2 {name}: left out: {error}")
+            continue
+        counts: dict[str, Any] = {
+            "parameters": parameters,
+            "multiply_adds": count_multiply_adds(empty),
+            "count": runs,
+        }
+        rows.append(Size(**figures, **counts, **named))
     if not rows:
         raise BDFlowError("table2: no network could be measured")
     return settings, rows
 
 
-def _same(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+def _same(known: SizeFacts, facts: SizeFacts) -> bool:
     """Whether a row, perhaps of an earlier release, measured the same network in the same way."""
     try:
-        network = asdict(ModelConfig.of(known["network"]))
+        network = asdict(ModelConfig.of(known.network))
     except ValueError:
         return False
-    return identity({**known, "network": network}) == identity(facts)
+    return msgspec.structs.replace(known, network=network) == facts
 
 
-def _timed(config: ModelConfig, side: int, runs: int) -> Size:
+def _timed(config: ModelConfig, side: int, runs: int) -> dict[str, Any]:
     """Seconds each way, mean and spread over runs after one to warm up, and the peak of memory in MiB."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _peak()

@@ -140,11 +140,12 @@ def study(
     needs("train")
     from rich.console import Console
 
-    from bdflow.train.study import run, table
+    from bdflow.train.study import is_first, run, table
 
     results = json or Path("results") / f"{plan.stem}.json"
     rows = run(plan, data, test, out, results, device=device, threads=threads, say=say)
-    Console().print(table(rows))
+    if is_first():
+        Console().print(table(rows))
 
 
 def benchmark(

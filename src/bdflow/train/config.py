@@ -176,9 +176,9 @@ def load_config(path: str | Path) -> Config:
 
 def read_toml(path: Path, kind: type[Kind]) -> Kind:
     """Read any of the frozen structures; a fault gives one line that names it."""
-    found = _read(path, kind)
-    assert isinstance(found, kind)
-    return found
+    structure = _read(path, kind)
+    assert isinstance(structure, kind)
+    return structure
 
 
 def _read(path: Path, kind: type[Frozen] | None) -> Any:

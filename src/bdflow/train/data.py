@@ -34,11 +34,11 @@ def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) ->
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise BDFlowError(f"{folder}: not a folder; --data takes a folder of pictures")
-        found = [p for p in folder.rglob("*") if p.suffix.lower() in READABLE and p.is_file()]
-        found = [p for p in found if not any(fnmatch(p.name, pattern) for pattern in exclude)]
-        if not found:
+        pictures = [p for p in folder.rglob("*") if p.suffix.lower() in READABLE and p.is_file()]
+        pictures = [p for p in pictures if not any(fnmatch(p.name, pattern) for pattern in exclude)]
+        if not pictures:
             raise BDFlowError(f"{folder}: no pictures in it ({', '.join(sorted(READABLE))})")
-        paths += found
+        paths += pictures
     return sorted(paths, key=lambda p: (p.name, p))
 
 
@@ -112,10 +112,10 @@ class Crops(Dataset[Tensor]):
 
     def __getitem__(self, i: int) -> Tensor:
         """A ``(3, crop, crop)`` uint8 crop. Every picture is seen once before any is seen again."""
-        epoch, place = divmod(i, len(self.pictures))
+        epoch, position = divmod(i, len(self.pictures))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pictures))
-        rng = np.random.default_rng((self.seed, epoch, place))
-        image, crop = self.pictures[int(order[place])], self.config.crop
+        rng = np.random.default_rng((self.seed, epoch, position))
+        image, crop = self.pictures[int(order[position])], self.config.crop
         window = crop
         if self.config.sides:
             low, high = self.config.sides

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bdflow import zoo
+from bdflow.computing import Computing
 from bdflow.demo import PHOTOGRAPH
 from bdflow.files import write_bytes
 from bdflow.images import Array, read
@@ -44,13 +45,13 @@ def measure_halo(folder: Path, *, threads: int | None = None) -> int | None:
     model = dataclasses.replace(find(folder, trust=True), measured_halo=None)
     if DOWN not in model.graphs:
         return None
-    whole = Rescaler(model, tile=1 << 20, threads=threads, device="cpu")
+    whole = Rescaler(model, Computing(1 << 20, threads, "cpu"))
     for seen in (-(-tried // model.scale) * model.scale for tried in _TRIED):
         if 2 * seen >= model.reach:
             break
         shorter = dataclasses.replace(model, measured_halo=seen)
         tile = 2 * seen + _KEPT
-        tiles = Rescaler(shorter, tile=tile, threads=threads, device="cpu")
+        tiles = Rescaler(shorter, Computing(tile, threads, "cpu"))
         longest = tile * tile // _KEPT  # that one tile would hold
         if all(_agree(whole, tiles, picture) for picture in _pictures(longest + _KEPT)):
             _record(folder, 2 * seen)

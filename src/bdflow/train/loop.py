@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +23,9 @@ from bdflow.errors import BDFlowError
 from bdflow.networks.build import count_parameters
 from bdflow.offline import hidden
 from bdflow.train.config import Config, read_saved, to_dict
-from bdflow.train.log import Log, rewind
+from bdflow.train.log import Log, Scores, rewind
 from bdflow.train.optim import learning_rate
-from bdflow.train.state import LAST, machine, read_state, write_state
+from bdflow.train.state import LAST, State, machine, read_state
 
 # It looks for torchmetrics, which is slow and loads matplotlib, which writes below the home folder.
 with hidden("torchmetrics"):
@@ -47,23 +46,6 @@ def faster_precision(on_cpu: bool) -> Literal["bf16-mixed", "32-true"]:
     return "bf16-mixed" if native else "32-true"
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What a validation found.
-
-    Attributes:
-        values: Figures by name, for the log.
-        summary: The most important of them, for people.
-        sheet: Some of the pictures, a row each, (3, H, W) in [0, 1].
-        columns: What the sheet shows.
-    """
-
-    values: Mapping[str, float]
-    summary: str
-    sheet: Tensor
-    columns: str
-
-
 class Loop(ABC):
     """One run: its network, optimisers, data and folder. A subclass says what is trained, and from what.
 
@@ -75,13 +57,14 @@ class Loop(ABC):
         say: Takes each line of progress.
 
     Attributes:
-        raw: The network.
+        network: What is trained.
+        state: Its weights, steps and seconds, from :meth:`begin` on.
         objective: Takes a batch, the share of the training that is done and a generator; gives the terms of
             the loss, of which ``total`` is minimised.
         held_out: What is validated on; empty: nothing.
     """
 
-    raw: nn.Module
+    network: nn.Module
     held_out: Sized
 
     def __init__(
@@ -114,20 +97,20 @@ class Loop(ABC):
         """
         config = self.config
         seed_everything(config.optim.seed, verbose=False)
-        self.raw = self._network()
+        self.network = self._network()
         if start is not None:
-            self.raw.load_state_dict({**self.raw.state_dict(), **start})
+            self.network.load_state_dict({**self.network.state_dict(), **start})
         objective = self._objective().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective, *self.optimizers = self.fabric.setup(objective, *self._optimizers())
-        self.step, self.seconds = 0, 0.0
-        self.ema = {key: value.clone() for key, value in self.raw.state_dict().items()}
+        self.state = State(self.network, self.optimizers, self.origin)
         if (self.out / LAST).exists():
-            self._load()
+            self._resume()
         if self.fabric.is_global_zero:  # not before: a run of another network is refused
             (self.out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
         self.say(
-            f"{config.name}: {count_parameters(self.raw):,} parameters, {about},"
-            f" {self.fabric.world_size} x {self.fabric.device} in {self.precision}, {self.step} steps done"
+            f"{config.name}: {count_parameters(self.network):,} parameters, {about},"
+            f" {self.fabric.world_size} x {self.fabric.device} in {self.precision},"
+            f" {self.state.step} steps done"
         )
 
     @abstractmethod
@@ -136,11 +119,11 @@ class Loop(ABC):
 
     @abstractmethod
     def _objective(self) -> nn.Module:
-        """The loss of ``raw``; see ``objective``."""
+        """The loss of ``network``; see ``objective``."""
 
     @abstractmethod
     def _optimizers(self) -> list[Optimizer]:
-        """Of the parameters of ``raw``."""
+        """Of the parameters of ``network``."""
 
     @abstractmethod
     def _batches(self, first: int, last: int) -> Iterable[Any]:
@@ -160,36 +143,34 @@ class Loop(ABC):
         Raises:
             BDFlowError: The gradient is not finite; the last good state is kept in the run folder.
         """
-        config, fabric = self.config, self.fabric
-        log = Log(self.out) if fabric.is_global_zero else None
+        config, fabric, state = self.config, self.fabric, self.state
         last = config.optim.steps if config.optim.minutes is None else sys.maxsize // 2**20
-        batches = self._batches(self.step, last)
-        began, first, spent = time.monotonic(), self.step, self.seconds
+        batches = self._batches(state.step, last)
+        began, first, spent = time.monotonic(), state.step, state.seconds
         sums: Counter[str] = Counter()
-        with _interrupts() as interrupted:
+        folder = self.out if fabric.is_global_zero else None
+        with Log(folder, self.say) as log, _interrupts() as interrupted:
             for batch in batches:
                 sums.update(self._train_step(batch))
-                self.step += 1
+                state.step += 1
                 elapsed = time.monotonic() - began
-                self.seconds = spent + elapsed
-                pace = elapsed / (self.step - first)
+                state.seconds = spent + elapsed
+                pace = elapsed / (state.step - first)
                 done = self.progress >= 1
                 stop = done or elapsed + pace > max_time or bool(interrupted)
                 if fabric.world_size > 1:  # the clocks differ, but all must stop at one step
                     done, stop = fabric.broadcast((done, stop))
-                if self.step % LOG_EVERY == 0 or stop:
+                if state.step % LOG_EVERY == 0 or stop:
                     count = sums.pop("count")
-                    left = min(self._left(pace), max_time - elapsed)
-                    self._report({key: value / count for key, value in sums.items()}, pace, left, log)
+                    terms = {name: value / count for name, value in sums.items()}
+                    self._report(log, terms, pace, min(self._left(pace), max_time - elapsed))
                     sums.clear()
-                if self.held_out and (self.step % config.validate_every == 0 or done):
+                if self.held_out and (state.step % config.validate_every == 0 or done):
                     self._validate(log)
-                if self.step % config.save_every == 0 or stop:
+                if state.step % config.save_every == 0 or stop:
                     self.save()
                 if stop:
                     break
-        if log:
-            log.close()
         if interrupted:
             raise KeyboardInterrupt
 
@@ -197,101 +178,79 @@ class Loop(ABC):
     def progress(self) -> float:
         """Share of the training that is done, 0 to 1."""
         optim = self.config.optim
-        return self.step / optim.steps if optim.minutes is None else self.seconds / (60 * optim.minutes)
+        if optim.minutes is None:
+            return self.state.step / optim.steps
+        return self.state.seconds / (60 * optim.minutes)
 
     def _left(self, pace: float) -> float:
         """Seconds to the end, at ``pace`` seconds a step."""
         optim = self.config.optim
-        return (
-            (optim.steps - self.step) * pace if optim.minutes is None else 60 * optim.minutes - self.seconds
-        )
+        if optim.minutes is None:
+            return (optim.steps - self.state.step) * pace
+        return 60 * optim.minutes - self.state.seconds
 
     def _train_step(self, batch: Any) -> dict[str, float]:
         """One step; the loss's terms, and a count of 1."""
-        fabric, optim = self.fabric, self.config.optim
+        fabric, optim, step = self.fabric, self.config.optim, self.state.step
         progress = self.progress
         if optim.minutes is not None and fabric.world_size > 1:  # the clocks differ, the rates must not
             progress = fabric.broadcast(progress)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.step, optim, optim.minutes and progress)
+                group["lr"] = learning_rate(step, optim, optim.minutes and progress)
             optimizer.zero_grad()
         # Z depends on the seed and the step alone, so that a resumed run draws what it would have drawn.
         draws = torch.Generator(fabric.device)
-        draws.manual_seed((optim.seed * optim.steps + self.step) * fabric.world_size + fabric.global_rank)
+        draws.manual_seed((optim.seed * optim.steps + step) * fabric.world_size + fabric.global_rank)
         terms = self.objective(fabric.to_device(batch), progress, draws)
         fabric.backward(terms["total"])
-        norm = torch.nn.utils.clip_grad_norm_(self.raw.parameters(), optim.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.gradient_clip)
         if not math.isfinite(float(norm)):
             kept = self.out / LAST
             raise BDFlowError(
-                f"step {self.step}: the gradient is not finite; the last good state is "
+                f"step {step}: the gradient is not finite; the last good state is "
                 + (f"{kept}: go on from it with a lower learning rate" if kept.exists() else "the start")
             )
         for optimizer in self.optimizers:
             optimizer.step()
         if optim.ema:
-            # Early averages forget faster, or the random start would weigh on them.
-            decay = min(optim.ema, (1 + self.step) / (10 + self.step))
-            for key, value in self.raw.state_dict().items():
-                self.ema[key].lerp_(value, 1 - decay)
+            self.state.average(optim.ema)
         return {key: float(value.detach()) for key, value in terms.items()} | {"count": 1}
 
-    def _report(self, terms: dict[str, float], pace: float, left: float, log: Log | None) -> None:
-        optim = self.config.optim
-        text = "  ".join(f"{key} {value:.4f}" for key, value in terms.items())
-        minutes = f"{left / 60:.0f} min left" if math.isfinite(left) else ""
-        steps = f"step {self.step}" + ("" if optim.minutes else f"/{optim.steps}")
-        self.say(f"{steps}  {text}  {pace:.2f} s a step, {minutes}")
-        rate = self.optimizers[0].param_groups[0]["lr"]
-        if log:
-            log.add(self.step, {"learning_rate": rate, "seconds": self.seconds} | terms)
+    def _report(self, log: Log, terms: Mapping[str, float], pace: float, left: float) -> None:
+        """Tell of the loss since the last report."""
+        optim, state = self.config.optim, self.state
+        run = {"learning_rate": self.optimizers[0].param_groups[0]["lr"], "seconds": state.seconds}
+        log.terms(state.step, None if optim.minutes else optim.steps, terms, run, pace, left)
 
-    def _validate(self, log: Log | None) -> None:
+    def _validate(self, log: Log) -> None:
         """Score the weights that would ship, and draw the contact sheet."""
-        trained = {key: value.clone() for key, value in self.raw.state_dict().items()}
-        self.raw.load_state_dict(self.weights())
-        with self.fabric.autocast():
+        with self.state.swapped(self.weights()), self.fabric.autocast():
             scores = self._scores()
-        self.raw.load_state_dict(trained)
-        self.say(f"step {self.step}: held-out {scores.summary}")
-        if log:
-            log.add(self.step, scores.values)
-            log.draw(self.step, scores.columns, scores.sheet)
+        log.scores(self.state.step, scores)
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict that would ship: the moving average where there is one."""
-        return self.ema if self.config.optim.ema else self.raw.state_dict()
+        return self.state.ema if self.config.optim.ema else self.network.state_dict()
 
     def save(self) -> None:
-        """Write everything that a resumed run needs, under a temporary name first."""
-        if not self.fabric.is_global_zero:
-            return
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "origin": self.origin,
-            "model": self.raw.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "ema": self.ema,
-            "machine": machine(self.fabric.device, self.fabric.world_size),
-            "precision": self.precision,
-            "config": to_dict(self.config),
-        }
-        write_state(self.out, state)
-
-    def _load(self) -> None:
-        state = read_state(self.out)
-        if not self._same_network(read_saved(state["config"])):
-            raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
-        self.raw.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for key, value in state["ema"].items():
-            self.ema[key].copy_(value)
-        self.step, self.seconds, self.origin = state["step"], state["seconds"], state["origin"]
+        """Write the state into the run folder."""
         if self.fabric.is_global_zero:
-            rewind(self.out, self.step)
+            self.state.save(
+                self.out,
+                machine=machine(self.fabric.device, self.fabric.world_size),
+                precision=self.precision,
+                config=to_dict(self.config),
+            )
+
+    def _resume(self) -> None:
+        """Take up the state in the run folder."""
+        saved = read_state(self.out)
+        if not self._same_network(read_saved(saved["config"])):
+            raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
+        self.state.load(saved)
+        if self.fabric.is_global_zero:
+            rewind(self.out, self.state.step)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ class Objective(nn.Module):
     """Eq. 7 as a module, so that one call covers both directions of the flow on any number of devices.
 
     Args:
-        model: The network; its parameters are this module's.
+        network: Its parameters are this module's.
         loss: Weights and schedules.
         mask: Parameters of the boundary-aware mask.
         lpips: The perceptual distance; needed where its weight is not zero.
@@ -76,13 +76,13 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        model: Network,
+        network: Network,
         loss: LossConfig,
         mask: MaskConfig = DEFAULT_MASK,
         lpips: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.lpips, self.loss, self.mask = model, lpips, loss, mask
+        self.network, self.lpips, self.loss, self.mask = network, lpips, loss, mask
         if loss.lpips and lpips is None:
             raise ValueError("the loss weighs LPIPS, but no LPIPS module was given")
 
@@ -96,11 +96,11 @@ class Objective(nn.Module):
             progress: Share of the training that is done, for the schedules of BAW and LPIPS.
             generator: Draws Z where ``loss.sample_sigma`` is not zero, and where the grid of LPIPS begins.
         """
-        model, loss = self.model, self.loss
-        scale, bits = model.config.scale, model.config.boundary_bits
+        network, loss = self.network, self.loss
+        scale, bits = network.config.scale, network.config.boundary_bits
         x = images.to(memory_format=torch.channels_last).float() / 255
-        y, boundary, latent = model(x)
-        restored = restore(model, y, boundary, loss.sample_sigma, generator)
+        y, boundary, latent = network(x)
+        restored = restore(network, y, boundary, loss.sample_sigma, generator)
         terms = {"forward": loss.forward * forward_loss(y, bicubic_down(x, scale))}
         weight: Tensor | float = loss.backward
         has_mask = boundary is not None and loss.boundary > 0
@@ -117,6 +117,6 @@ class Objective(nn.Module):
         if self.lpips is not None and loss.lpips and progress >= loss.lpips_from:
             terms["lpips"] = loss.lpips * self.lpips(*_shifted(restored, x, generator)).mean()
         if loss.latent:
-            terms["latent"] = loss.latent * latent_loss(latent, model.config.latent_variance)
+            terms["latent"] = loss.latent * latent_loss(latent, network.config.latent_variance)
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms

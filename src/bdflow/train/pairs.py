@@ -274,11 +274,11 @@ class Views:
         }
         path = self.folder / _DESCRIPTION
         if path.is_file():
-            found = json.loads(path.read_text())
-            smallest = found.pop("smallest")
+            described = json.loads(path.read_text())
+            smallest = described.pop("smallest")
             wanted = json.loads(json.dumps(description))
             del wanted["smallest"]
-            if found != wanted or smallest < self._smallest:
+            if described != wanted or smallest < self._smallest:
                 raise BDFlowError(
                     f"{self.folder}: holds views of other pictures or settings: name another --cache folder"
                 )
@@ -344,16 +344,16 @@ def _view(
 ) -> Array:
     height, width = rgb.shape[:2]
     shorter, side = min(height, width), float(config.view)
-    kind, place = rng.random(2)
+    kind, share = rng.random(2)
     whole = config.whole.get(domain, 0)
     if held:
         side = shorter if planned.picture // config.hold_out % 2 else side  # so that both kinds are watched
     elif kind < whole:
-        side *= 1 + (2 * place - 1) / 8
+        side *= 1 + (2 * share - 1) / 8
     elif kind < whole + config.native.get(domain, 0):
         side = shorter
     else:
-        side *= max(1, shorter / side) ** place
+        side *= max(1, shorter / side) ** share
     side = min(round(side), shorter, config.longest)
     image = Image.fromarray(rgb)
     if side < shorter:

@@ -27,7 +27,8 @@ from bdflow.quality.lpips_vgg16 import LPIPSOnVGG16
 from bdflow.smallfile.thumbnail import FORMATS, Domain, Thumbnail, multiples
 from bdflow.train.config import Config, RestorationTrainConfig
 from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
-from bdflow.train.loop import Loop, Precision, Scores
+from bdflow.train.log import Scores
+from bdflow.train.loop import Loop, Precision
 from bdflow.train.optim import make_optimizers
 from bdflow.train.pairs import CACHE, Views
 
@@ -102,7 +103,7 @@ class Crops:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """Of a step: uint8 enlargements and photographs (N, 3, crop, crop), and what is known (N, facts)."""
         count = self.config.batch_size
-        pairs = [self[(step * count + place) * world + rank] for place in range(count)]
+        pairs = [self[(step * count + index) * world + rank] for index in range(count)]
         plain, true = (
             torch.from_numpy(np.stack([pair[side].transpose(2, 0, 1) for pair in pairs])) for side in (0, 1)
         )
@@ -127,7 +128,7 @@ class RestorationLoss(nn.Module):
     So it counts for how many decibels of PSNR a picture is improved, however coarsely it was coded.
 
     Args:
-        model: The network; its parameters are this module's.
+        network: The network; its parameters are this module's.
         config: The weights of these errors.
 
     Raises:
@@ -136,9 +137,9 @@ class RestorationLoss(nn.Module):
 
     luma: Tensor
 
-    def __init__(self, model: Restoration, config: RestorationLossConfig) -> None:
+    def __init__(self, network: Restoration, config: RestorationLossConfig) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.network, self.config = network, config
         self.lpips = LPIPSOnVGG16() if config.lpips else None
         # That of `bdflow.metrics.luma`.
         luma = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
@@ -154,7 +155,7 @@ class RestorationLoss(nn.Module):
             progress, generator: Not used.
         """
         plain, true = (each.to(memory_format=torch.channels_last).float() / 255 for each in batch[:2])
-        restored = self.model(plain, batch[2])
+        restored = self.network(plain, batch[2])
         total = self._decibels(restored, true).mean()
         with torch.no_grad():
             terms = {"gain": self._decibels(plain, true).mean() - total}
@@ -185,7 +186,7 @@ class RestorationTrainer(Loop):
     """
 
     config: RestorationTrainConfig
-    raw: Restoration
+    network: Restoration
     held_out: list[tuple[Array, Thumbnail]]
 
     def __init__(
@@ -233,17 +234,17 @@ class RestorationTrainer(Loop):
         return Restoration(self.config.model)
 
     def _objective(self) -> nn.Module:
-        return RestorationLoss(self.raw, self.config.loss)
+        return RestorationLoss(self.network, self.config.loss)
 
     def _optimizers(self) -> list[Optimizer]:
-        return make_optimizers(self.raw, self.config.optim, is_kernel)
+        return make_optimizers(self.network, self.config.optim, is_kernel)
 
     def _batches(self, first: int, last: int) -> Iterable[Batch]:
         return self.crops.batches(first, last, self.fabric.global_rank, self.fabric.world_size)
 
     def _scores(self) -> Scores:
         measured = learned("lpips")[0] if self.config.loss.lpips else {}
-        return validate(self.raw, self.held_out, self.fabric.device, measured)
+        return validate(self.network, self.held_out, self.fabric.device, measured)
 
     def _same_network(self, saved: Config) -> bool:
         return isinstance(saved, RestorationTrainConfig) and saved.model == self.config.model
@@ -256,7 +257,7 @@ def is_kernel(name: str, parameter: Tensor) -> bool:
 
 @torch.no_grad()
 def validate(
-    model: Restoration,
+    network: Restoration,
     held_out: Iterable[tuple[Array, Thumbnail]],
     device: torch.device,
     learned: Mapping[str, Learned] = MappingProxyType({}),
@@ -275,7 +276,7 @@ def validate(
         height, width = true.shape[:2]
         plain = plain_enlargement(small, GRID)
         levels = torch.from_numpy(plain).permute(2, 0, 1)[None].to(device, memory_format=torch.channels_last)
-        restored = model(levels.float() / 255, torch.from_numpy(describe(small)).to(device))
+        restored = network(levels.float() / 255, torch.from_numpy(describe(small)).to(device))
         pixels = (restored[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         pixels, plain = (np.ascontiguousarray(each[:height, :width]) for each in (pixels, plain))
         restored_psnr.append(min(psnr_y(true, pixels), MAX_PSNR))

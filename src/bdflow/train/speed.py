@@ -28,9 +28,11 @@ from safetensors.torch import save
 
 from bdflow import container, images, zoo
 from bdflow.codecs import AVIF, JPEG_XL
+from bdflow.computing import Computing
 from bdflow.demo import PHOTOGRAPH
 from bdflow.environment import available_cores, environment
 from bdflow.errors import BDFlowError
+from bdflow.grid import Grid
 from bdflow.metrics import psnr_y
 from bdflow.networks.build import build, count_multiply_adds, load_model
 from bdflow.networks.config import ModelConfig
@@ -103,12 +105,12 @@ def measure(
         for side in (0, *sides):
             say(f"{side} pixels" if side else "the ceiling, and start-up")
             if side == 0:
-                made = _alone(models, threads, Path(temporary))
+                coming = _alone(models, threads, Path(temporary))
             else:
                 fitting = [irn for irn in rivals if side <= IRN_SIDES and side % irn.scale == 0]
-                made = chain(_of(models, side, threads), (irn.item(side) for irn in fitting))
+                coming = chain(_of(models, side, threads), (irn.item(side) for irn in fitting))
             items = []
-            for item in made:
+            for item in coming:
                 try:
                     item.run()
                     items.append(item)
@@ -166,7 +168,7 @@ def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Ite
     for model in models:
         if side % model.scale:
             continue
-        yield from _of_model(Rescaler(model, threads=threads, device="cpu"), rgb, jpeg, threads)
+        yield from _of_model(Rescaler(model, Computing(threads=threads, device="cpu")), rgb, jpeg, threads)
     yield Item("JPEG", "decode", side, lambda: images.read(jpeg))
     yield Item("PNG", "encode", side, lambda: Strips.of(rgb).write_png(io.BytesIO()))
     for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
@@ -199,7 +201,7 @@ def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes, threads: int | N
     exact = psnr_y(rgb, _pixels(up(inputs)))
     for backend in ("torch", "openvino"):
         try:
-            other = Rescaler(model, threads=threads, device="cpu", backend=backend).network("up")
+            other = Rescaler(model, Computing(threads=threads, device="cpu", backend=backend)).network("up")
         except BDFlowError:
             continue  # not installed
         loss = exact - psnr_y(rgb, _pixels(other(inputs)))
@@ -256,7 +258,7 @@ def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterat
         if model.folder.parent != zoo.BUILT_IN:
             continue  # a small file does not bring along a foreign model's folder
         small = folder / f"{model.name}.png"
-        small.write_bytes(Rescaler(model, threads=threads).downscale(_photograph(64)).to_bytes())
+        small.write_bytes(Rescaler(model, Computing(threads=threads)).downscale(_photograph(64)).to_bytes())
         command = [sys.executable, "-m", "bdflow", "upscale", os.fspath(small), "-o", "-"]
         start = partial(subprocess.run, command, check=True, capture_output=True)
         yield Item(model.name, "command: restore 64x64 pixels", 0, start)
@@ -276,11 +278,11 @@ def ceiling(result: dict[str, Any]) -> float:
 def table(result: dict[str, Any]) -> Table:
     """What the terminal shows: each median, and for networks the share of the ceiling."""
     top = ceiling(result)
-    shown = Table(title=f"medians of {result['settings']['rounds']} rounds", title_justify="left")
-    for heading in ("", "task", "side", "seconds", "of the ceiling"):
-        shown.add_column(heading, justify="left" if heading in ("", "task") else "right")
+    headings = ("", "task", "side", "seconds", "of the ceiling")
+    grid = Grid(f"medians of {result['settings']['rounds']} rounds", headings, words=(0, 1))
     for row in result["rows"]:
         rate = row.get("multiply_adds_per_second")
         share = f"{100 * rate / top:.0f} %" if rate else ""
-        shown.add_row(row["subject"], row["task"], f"{row['side'] or ''}", f"{row['seconds']:.4f}", share)
-    return shown
+        cells = row["subject"], row["task"], f"{row['side'] or ''}", f"{row['seconds']:.4f}", share
+        grid.rows.append(cells)
+    return grid.table()

@@ -17,8 +17,10 @@ from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.evaluate_budgets import evaluate_model
 from bdflow.files import write_bytes
+from bdflow.grid import Grid
 from bdflow.images import READABLE
 from bdflow.images import read as read_picture
+from bdflow.offline import hidden
 from bdflow.train.config import (
     CardConfig,
     Config,
@@ -33,6 +35,9 @@ from bdflow.train.data import shrink
 from bdflow.train.export import export_run
 from bdflow.train.run import trainer_of
 from bdflow.zoo import find
+
+with hidden("torchmetrics"):
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 Row = dict[str, Any]
 
@@ -111,20 +116,21 @@ def run(
         device: What to train on; ``threads``: on so many of a processor's (None: all).
 
     Returns:
-        All rows, in the order of the study file.
+        All rows, in the order of the study file. Of several processes the first alone writes files.
     """
     if threads:
         torch.set_num_threads(threads)
     study, planned = read_toml(path, Study), list(configurations(path))
     out.mkdir(parents=True, exist_ok=True)
-    if study.test_side:
+    if study.test_side and is_first():
         tests = [_shrunk(folder, out / f"tests-{study.test_side}", study.test_side) for folder in tests]
     known = {(row["variant"], row["seed"]): row for row in _read(results)}
     wanted = {(variant, seed): config for variant, seed, config in planned}
 
+    @rank_zero_only
     def save() -> None:
         rows = [known[key] for key in wanted if key in known]
-        document = {"study": msgspec.to_builtins(study), "rows": rows}
+        document = {"schema": "study-1", "study": msgspec.to_builtins(study), "rows": rows}
         write_bytes(results, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
 
     for key, config in wanted.items():
@@ -143,6 +149,11 @@ def run(
     return [known[key] for key in wanted]
 
 
+def is_first() -> bool:
+    """Whether this is the first of the processes that train, or the only one."""
+    return not getattr(rank_zero_only, "rank", 0)  # lightning sets it
+
+
 def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float, float]]:
     """Mean of a measure over a variant's seeds, and its standard deviation (NaN for a single seed)."""
     found: dict[str, list[float]] = {}
@@ -153,27 +164,29 @@ def summary(rows: list[Row], folder: str, measure: str) -> dict[str, tuple[float
 
 def table(rows: list[Row]) -> Table:
     """What the terminal shows: a row for each variant and folder, the mean over seeds, and their spread."""
-    shown = Table(
-        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS-RGB", "bytes"
-    )
+    headings = (
+        "variant", "pictures", "runs", "steps", "PSNR-Y", "spread", "LR", "SSIM-Y", "LPIPS-RGB", "bytes",
+    )  # fmt: skip
+    grid = Grid("", headings, words=range(len(headings)))
     for folder in rows[0]["folders"]:
         means = {key: summary(rows, folder, key) for key in rows[0]["folders"][folder] if key != "count"}
         for variant, (psnr, spread) in means["psnr_y"].items():
-            runs = [row["steps"] for row in rows if row["variant"] == variant]
-            lpips = f"{means['lpips'][variant][0]:.4f}" if "lpips" in means else ""
-            shown.add_row(
-                variant,
-                folder,
-                str(len(runs)),
-                f"{fmean(runs):,.0f}",
-                f"{psnr:.2f} dB",
-                "" if math.isnan(spread) else f"{spread:.2f}",
-                f"{means['lr_psnr'][variant][0]:.2f} dB" if "lr_psnr" in means else "",
-                f"{means['ssim_y'][variant][0]:.4f}",
-                lpips,
-                f"{means['bytes'][variant][0]:,.0f}",
+            steps = [row["steps"] for row in rows if row["variant"] == variant]
+            grid.rows.append(
+                (
+                    variant,
+                    folder,
+                    str(len(steps)),
+                    f"{fmean(steps):,.0f}",
+                    f"{psnr:.2f} dB",
+                    "" if math.isnan(spread) else f"{spread:.2f}",
+                    f"{means['lr_psnr'][variant][0]:.2f} dB" if "lr_psnr" in means else "",
+                    f"{means['ssim_y'][variant][0]:.4f}",
+                    f"{means['lpips'][variant][0]:.4f}" if "lpips" in means else "",
+                    f"{means['bytes'][variant][0]:,.0f}",
+                )
             )
-    return shown
+    return grid.table()
 
 
 def _train_and_measure(
@@ -185,11 +198,20 @@ def _train_and_measure(
     limit: int | None,
     say: Callable[[str], None],
 ) -> Row:
+    """One run; of several processes the first exports and measures, and the others wait for its row."""
     cache = None
     if isinstance(config, RestorationTrainConfig):  # one for all variants that learn from the same views
         coded = msgspec.json.encode((config.pairs, config.data.crop))
         cache = out.parent / f"pairs-{hashlib.sha256(coded).hexdigest()[:8]}"
-    trainer_of(config, data, out / "run", device=device, cache=cache, say=say).fit()
+    trainer = trainer_of(config, data, out / "run", device=device, cache=cache, say=say)
+    trainer.fit()
+    row: Any = _export_and_measure(out, tests, limit) if trainer.fabric.is_global_zero else None
+    measured: Row = trainer.fabric.broadcast(row)
+    return measured
+
+
+def _export_and_measure(out: Path, tests: list[Path], limit: int | None) -> Row:
+    """What a run folder made, as a model that is measured on stored files."""
     export_run(out / "run", out / "model")
     model = find(out / "model", trust=True)
     measured = evaluate_model(model, tests, limit=limit, say=lambda line: None)

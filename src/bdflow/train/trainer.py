@@ -17,7 +17,8 @@ from bdflow.resize import bicubic_down, bicubic_up
 from bdflow.train.config import Config, TrainConfig
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.green import network_of
-from bdflow.train.loop import Loop, Precision, Scores
+from bdflow.train.log import Scores
+from bdflow.train.loop import Loop, Precision
 from bdflow.train.losses import Objective
 from bdflow.train.optim import make_optimizers
 
@@ -29,19 +30,19 @@ def to_pixels(x: Tensor) -> NDArray[np.uint8]:
 
 
 @torch.no_grad()
-def validate(model: Network, pictures: list[Tensor]) -> tuple[dict[str, float], Tensor]:
+def validate(network: Network, pictures: list[Tensor]) -> tuple[dict[str, float], Tensor]:
     """Mean PSNR-Y of restored pictures and of bicubic, and PSNR of Y to the bicubic LR; and a contact sheet.
 
     All of rounded 8-bit pictures, by the measure and the bicubic that `bdflow evaluate` has. The sheet
     ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
     """
     rows: list[Tensor] = []
-    scale = model.config.scale
+    scale = network.config.scale
     sums = {"psnr_y": 0.0, "bicubic_psnr_y": 0.0, "lr_psnr": 0.0}
     for x in pictures:
-        y, boundary, _ = model(x)
-        restored = restore(model, y, boundary).clamp(0, 1)
-        small, _ = model.storage.rounded(y, None)
+        y, boundary, _ = network(x)
+        restored = restore(network, y, boundary).clamp(0, 1)
+        small, _ = network.storage.rounded(y, None)
         true = to_pixels(x)
         bicubic_small = bicubic_down(true, scale)
         bicubic = bicubic_up(bicubic_small, scale, true.shape[:2])
@@ -65,7 +66,7 @@ class Trainer(Loop):
     """
 
     config: TrainConfig
-    raw: Network
+    network: Network
     held_out: list[Tensor]
 
     def __init__(
@@ -96,16 +97,16 @@ class Trainer(Loop):
 
     def _objective(self) -> nn.Module:
         loss = self.config.loss
-        return Objective(self.raw, loss, self.config.mask, LPIPS() if loss.lpips else None)
+        return Objective(self.network, loss, self.config.mask, LPIPS() if loss.lpips else None)
 
     def _optimizers(self) -> list[Optimizer]:
-        return make_optimizers(self.raw, self.config.optim)
+        return make_optimizers(self.network, self.config.optim)
 
     def _batches(self, first: int, last: int) -> Iterable[Tensor]:
         return loader(self.crops, first, last, self.fabric.global_rank, self.fabric.world_size)
 
     def _scores(self) -> Scores:
-        values, sheet = validate(self.raw, [x.to(self.fabric.device) for x in self.held_out])
+        values, sheet = validate(self.network, [x.to(self.fabric.device) for x in self.held_out])
         summary = (
             f"PSNR-Y {values['psnr_y']:.2f} dB (bicubic {values['bicubic_psnr_y']:.2f}),"
             f" LR {values['lr_psnr']:.2f} dB"
