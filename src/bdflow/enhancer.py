@@ -85,7 +85,8 @@ class Enhancer:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
         mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, small.gray)
-        return Strips(small.size, mode, icc, self._strips(small)).turned(small.image.orientation)
+        strips = Strips(small.size, mode, icc, self._strips(small), small.image.metadata)
+        return strips.turned(small.image.orientation)
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""

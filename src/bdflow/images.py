@@ -21,6 +21,8 @@ from bdflow import png_input
 from bdflow.errors import BDFlowError
 from bdflow.files import FileSource, named, opened
 from bdflow.limits import MAX_PIXELS, MAX_PROFILE, MAX_SIDE
+from bdflow.metadata import Choice
+from bdflow.metadata import read as metadata_of
 from bdflow.picture import Array, Axes, Picture, axes_of, fitting_profile, turned
 from bdflow.sample_meaning import other_than_srgb
 
@@ -62,10 +64,12 @@ _GRAY = ("1", "L", "LA", "La")  # Pillow's modes
 _BAND = 1 << 20  # pixels that are converted at a time
 
 
-def read(source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> Picture:
+def read(
+    source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True, metadata: Choice = "strip"
+) -> Picture:
     """Read a photograph, upright and 8-bit.
 
-    The EXIF rotation is applied, of a Pillow image, too; other metadata is dropped, except the ICC profile.
+    The EXIF rotation is applied, of a Pillow image, too, and the ICC profile is kept.
     Palettes become RGB or RGBA. 16-bit samples are reduced to 8: `round(v / 257)` in gray pictures and in
     arrays; in colour ones Pillow keeps the high byte. CMYK and LAB become RGB and lose their profile. Of an
     animation, the first frame is read.
@@ -77,6 +81,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> 
         max_pixels: larger pictures are refused before they are decoded.
         turn: Say no where the samples stand upright already: of a Pillow image that was turned, but kept
             its EXIF.
+        metadata: "keep" puts EXIF, XMP, IPTC and the resolution into `Picture.metadata`; "strip" drops them.
 
     Returns:
         The picture; it shares no memory with the source.
@@ -88,13 +93,20 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> 
         return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
         with named("the image"):
-            return _from_pil(source, max_pixels, turn=turn)
+            picture = _from_pil(source, max_pixels, turn=turn)
+            return _with_metadata(picture, source, turn=turn) if metadata == "keep" else picture
     with opened(source) as (stream, name):
-        return decode(stream, name, max_pixels, turn=turn)
+        return decode(stream, name, max_pixels, turn=turn, metadata=metadata)
 
 
 def decode(
-    stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS, *, turn: bool = True, as_stored: bool = False
+    stream: BinaryIO,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    turn: bool = True,
+    metadata: Choice = "strip",
+    as_stored: bool = False,
 ) -> Picture:
     """`read` for a seekable stream, from its start, under the name that errors shall give.
 
@@ -111,6 +123,8 @@ def decode(
         picture = _from_pil(image, max_pixels, length, turn=turn, as_stored=as_stored)
         if "'RGB;16B'" in raw_mode and "transparency" in image.info:
             picture = _exact_transparency(picture, image, stream, turn and not as_stored)
+        if metadata == "keep":
+            picture = _with_metadata(picture, image, stream, turn=turn)
         return picture
 
     with named(name), _told_of(name):
@@ -245,6 +259,14 @@ def _convert(image: Image.Image, turn: bool, as_stored: bool) -> Picture:
     key = _transparent_sample(image, raw_mode)
     picture = _copied(image, "'LA;16" in raw_mode, key, axes, icc, tuple(notes))
     return replace(picture, orientation=orientation) if as_stored else picture
+
+
+def _with_metadata(
+    picture: Picture, image: Image.Image, stream: BinaryIO | None = None, *, turn: bool
+) -> Picture:
+    """A picture, and what goes along with it; of one that will be turned, as it will then be."""
+    found, notes = metadata_of(image, stream, turned=turn and axes_of(_orientation(image, []))[2])
+    return replace(picture, metadata=found, notes=(*picture.notes, *notes))
 
 
 def _transparent_sample(image: Image.Image, raw_mode: str) -> Any:

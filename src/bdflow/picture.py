@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from bdflow.errors import BDFlowError
+from bdflow.metadata import NONE, Metadata
 
 Array: TypeAlias = npt.NDArray[np.uint8]
 
@@ -24,6 +25,7 @@ class Picture:
         notes: what reading changed, a short line each.
         orientation: EXIF's, 1 to 8: how the samples are to be turned to stand upright. Reading a photograph
             turns them, and leaves 1.
+        metadata: what goes along with the picture; none unless it was asked for.
 
     Raises:
         BDFlowError: an array has another shape or type.
@@ -35,6 +37,7 @@ class Picture:
     icc: bytes | None = None
     notes: tuple[str, ...] = ()
     orientation: int = 1
+    metadata: Metadata = NONE
 
     def __post_init__(self) -> None:
         shape = self.rgb.shape

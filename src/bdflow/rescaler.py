@@ -18,6 +18,7 @@ from bdflow.extras import needs
 from bdflow.images import Picture, Source, fitting_profile
 from bdflow.images import read as read_picture
 from bdflow.limits import MAX_PIXELS
+from bdflow.metadata import Choice
 from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
@@ -104,6 +105,7 @@ class Rescaler:
         refine: int = 0,
         max_pixels: int = MAX_PIXELS,
         turn: bool = True,
+        metadata: Choice = "strip",
     ) -> Downscaled:
         """Shrink a picture.
 
@@ -113,7 +115,7 @@ class Rescaler:
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
                 long as two or three restorations. Needs torch. See :class:`bdflow.refine.Refiner`.
             max_pixels: A larger picture is refused before it is decoded; one that was read is not.
-            turn: As for :func:`bdflow.images.read`.
+            turn, metadata: As for :func:`bdflow.images.read`.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
@@ -128,7 +130,7 @@ class Rescaler:
             raise BDFlowError(f"steps of refinement must be 0 or more, not {refine}")
         refiner = self._refiner if refine else None
         if not isinstance(image, Picture):
-            image = read_picture(image, max_pixels=max_pixels, turn=turn)
+            image = read_picture(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
         picture = spread(image)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
@@ -145,7 +147,7 @@ class Rescaler:
                 if boundary is not None:
                     boundary[rows] = levels[0][..., 0]
         downscaled = Downscaled(
-            image=Picture(rgb, alpha, icc=picture.icc),
+            image=Picture(rgb, alpha, icc=picture.icc, metadata=picture.metadata),
             boundary=boundary,
             bits=self.model.bits,
             model=self.model.name,
@@ -164,6 +166,7 @@ class Rescaler:
         sigma: float = 0.0,
         seed: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        metadata: Choice = "keep",
     ) -> Image.Image:
         """Restore a picture of exactly the original's size.
 
@@ -174,6 +177,8 @@ class Rescaler:
                 without a Z restores that one for any spread.
             seed: Makes a draw of Z repeatable; 0 or more.
             max_pixels: As for :meth:`accept`.
+            metadata: "keep" puts what the file has into the picture's `info`: `exif`, `xmp` and `dpi`, which
+                Pillow's `save` takes by these names; "strip" leaves it out.
 
         Raises:
             BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
@@ -181,7 +186,7 @@ class Rescaler:
         accepted, remarks = self.accept(small, max_pixels=max_pixels)
         for remark in remarks:
             warnings.warn(remark, stacklevel=2)
-        return self.restore(accepted, sigma=sigma, seed=seed)
+        return self.restore_strips(accepted, sigma=sigma, seed=seed).keeping(metadata).to_pil()
 
     def accept(
         self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS
@@ -235,7 +240,7 @@ class Rescaler:
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, _is_gray(small))
-        strips = Strips(small.size, mode, icc, self._restored(small, sigma, seed))
+        strips = Strips(small.size, mode, icc, self._restored(small, sigma, seed), small.image.metadata)
         return strips.turned(small.image.orientation)
 
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:

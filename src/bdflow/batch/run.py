@@ -54,6 +54,7 @@ class Tally:
         pixels: Of the large pictures that were made small, or restored.
         bytes_before: Of their files.
         bytes_after: Of the results.
+        metadata: Of these bytes, those of EXIF, XMP, IPTC and texts in small files.
         psnr_y: The mean over pictures, where it was measured.
         seconds: Of the whole run.
     """
@@ -67,6 +68,7 @@ class Tally:
     pixels: int = 0
     bytes_before: int = 0
     bytes_after: int = 0
+    metadata: int = 0
     psnr_y: float | None = None
     seconds: float = 0.0
 
@@ -83,6 +85,7 @@ class Tally:
         if self.made:
             quality = "" if self.psnr_y is None else f", mean PSNR-Y {self.psnr_y:.2f} dB"
             sizes = f"{self.bytes_before:,} bytes to {self.bytes_after:,}"
+            sizes += f" ({self.metadata:,} of them metadata)" if self.metadata else ""
             lines.append(f"{self.pixels / 1e6:,.2f} megapixels, {sizes}{quality}")
         return "\n".join(lines)
 
@@ -247,6 +250,7 @@ class _Batch:
         self.tally.pixels += made.width * made.height
         self.tally.bytes_before += before
         self.tally.bytes_after += made.size
+        self.tally.metadata += made.metadata
         self.notes.update(made.notes)
         record = {
             "file": str(job.source),
@@ -256,6 +260,8 @@ class _Batch:
             "bytes_before": before,
             "bytes_after": made.size,
         }
+        if made.metadata:
+            record["metadata"] = made.metadata
         if made.psnr_y is not None:
             self.psnr_y.append(made.psnr_y)
             record["psnr_y"] = round(made.psnr_y, 5)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bdflow import fitting, images
-from bdflow.container import NoChunkError, ending_of, holds_chunk, read
+from bdflow.container import NoChunkError, byte_report, ending_of, holds_chunk, read
 from bdflow.enhancer import Enhancer
 from bdflow.files import opened
 from bdflow.fitting import EffortName
 from bdflow.images import Picture
 from bdflow.limits import MAX_PIXELS
+from bdflow.metadata import Choice
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
@@ -34,6 +35,7 @@ class Made(NamedTuple):
         notes: What the user should know.
         suffix: What its file's name ends in, where the work chose that; such as ``.webp``.
         size: Bytes of its file, when that is written.
+        metadata: Bytes of them that are metadata, of a small file.
     """
 
     data: bytes | Strips
@@ -43,12 +45,20 @@ class Made(NamedTuple):
     notes: tuple[str, ...]
     suffix: str | None = None
     size: int = 0
+    metadata: int = 0
 
 
 Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
 
 
-def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: int = MAX_PIXELS) -> Work:
+def shrinking(
+    rescaler: Rescaler,
+    *,
+    verify: bool,
+    refine: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "strip",
+) -> Work:
     """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
@@ -56,10 +66,11 @@ def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: 
         verify: Restore each small file, too, and measure PSNR-Y.
         refine: Steps by which each small picture is refined.
         max_pixels: Larger pictures fail before they are decoded.
+        metadata: Whether the small files have those of the pictures.
     """
 
     def shrink(path: Path) -> Made | None:
-        picture = _photograph(path, max_pixels)
+        picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
         picture = spread(picture)  # what is verified is what can be seen
@@ -73,7 +84,7 @@ def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: 
                 restored[top : top + len(strip)] = strip[..., :1] if picture.gray else strip[..., :3]
                 top += len(strip)
             quality = min(psnr_y(picture.rgb, restored), MAX_PSNR)
-        return Made(data, picture.width, picture.height, quality, small.notes)
+        return _made(data, picture, quality, small.notes)
 
     return shrink
 
@@ -89,17 +100,18 @@ def coding(
     effort: EffortName = "medium",
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "strip",
 ) -> Work:
     """The work of ``downscale`` in an ordinary codec; small files are left out here, too.
 
     Args:
         enhancer: What restores.
         max_bytes, bits_per_pixel, quality, format, domain, effort: As for :func:`bdflow.fit`.
-        verify, max_pixels: As for :func:`shrinking`.
+        verify, max_pixels, metadata: As for :func:`shrinking`.
     """
 
     def shrink(path: Path) -> Made | None:
-        picture = _photograph(path, max_pixels)
+        picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
         picture = spread(fitting.in_srgb(picture))
@@ -118,23 +130,39 @@ def coding(
             measured = min(psnr_y(picture.rgb, enhancer.rgb(stored)), MAX_PSNR)
         assert small.format is not None  # it was coded just now
         suffix = ending_of(small.format) if format == fitting.BEST else None
-        return Made(small.data, picture.width, picture.height, measured, small.notes, suffix)
+        return _made(small.data, picture, measured, small.notes, suffix)
 
     return shrink
 
 
-def _photograph(path: Path, max_pixels: int) -> Picture | None:
+def _photograph(path: Path, max_pixels: int, metadata: Choice) -> Picture | None:
     """A picture that is no small file of bdflow's."""
     with opened(path) as (stream, name):
-        return None if holds_chunk(stream) else images.decode(stream, name, max_pixels)
+        return None if holds_chunk(stream) else images.decode(stream, name, max_pixels, metadata=metadata)
 
 
-def restoring(restorer: Restorer, *, sigma: float, seed: int | None, max_pixels: int = MAX_PIXELS) -> Work:
+def _made(
+    data: bytes, picture: Picture, psnr_y: float | None, notes: tuple[str, ...], suffix: str | None = None
+) -> Made:
+    """The small file of a picture."""
+    metadata = byte_report(data)["metadata"]
+    return Made(data, picture.width, picture.height, psnr_y, notes, suffix, metadata=metadata)
+
+
+def restoring(
+    restorer: Restorer,
+    *,
+    sigma: float,
+    seed: int | None,
+    max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "keep",
+) -> Work:
     """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
 
     def restore(path: Path) -> Made:
         rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
         notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
-        return Made(rescaler.restore_strips(small, sigma=sigma, seed=seed), *small.size, None, notes)
+        strips = rescaler.restore_strips(small, sigma=sigma, seed=seed).keeping(metadata)
+        return Made(strips, *small.size, None, notes)
 
     return restore
