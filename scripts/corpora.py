@@ -32,9 +32,9 @@ from bdflow.files import write_bytes
 RESULTS = Path(__file__).parent.parent / "results" / "corpora.json"
 # By name: the options of `downscale`, and pixels beyond which pictures are refused, as time is short.
 WAYS: dict[str, tuple[Sequence[str], int]] = {
-    "portraits-x8": (("--model", "portraits-x8"), 10_000_000),
-    "photos-x2": (("--model", "photos-x2"), 300_000),
-    "WebP of quality 50": (("--quality", "50", "--format", "webp", "--domain", "photos"), 300_000),
+    "portraits-x8": (("--model", "portraits-x8"), 70_000),
+    "photos-x2": (("--model", "photos-x2"), 20_000),
+    "WebP of quality 50": (("--quality", "50", "--format", "webp", "--domain", "photos"), 20_000),
 }
 
 

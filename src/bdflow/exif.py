@@ -89,7 +89,7 @@ def _directory(stream: BinaryIO, order: str, start: int, below: Tree, longest: i
                 raise
             except ValueError:
                 continue
-        elif kind in _BYTES and not (tag in _OF_THE_FILE and below):
+        elif kind in _BYTES and tag not in _OF_THE_FILE:
             total += length
             if total > longest:
                 raise TooLargeError(total)

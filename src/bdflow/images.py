@@ -60,6 +60,7 @@ READABLE = frozenset("." + ending for ending in _ENDINGS)
 
 NO_AVIF = "this Pillow was built without AVIF: pip install --upgrade pillow"
 
+_OPTIONAL = ("webp", "zstd", "lzma", "jbig")  # compressions of TIFF that libtiff may have been built without
 _GRAY = ("1", "L", "LA", "La")  # Pillow's modes
 _BAND = 1 << 20  # pixels that are converted at a time
 
@@ -206,13 +207,17 @@ def _open_header(stream: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _why(error: Exception) -> str:
-    """A line for what Pillow raised."""
+def _why(error: Exception, compression: object = None) -> str:
+    """A line for what Pillow raised, of a picture of some compression."""
     told = str(error)
     if "closed" in told:
         return "the image is closed: open it again, or load() it first"
     if told.startswith("Unsupported"):
         return f"{told[0].lower()}{told[1:]}: convert it to PNG first"
+    if "Not implemented" in told or "invalid palette" in told:
+        return "of a kind that is not read here: convert it to PNG first"
+    if "decoder error" in told and compression in _OPTIONAL:
+        return f"its compression ({compression}) is not read here, or it is damaged: convert it to PNG first"
     return png_input.DAMAGED
 
 
@@ -235,7 +240,7 @@ def _from_pil(
     except MemoryError as error:
         raise BDFlowError(f"not enough memory for {image.width}x{image.height} pixels") from error
     except Exception as error:  # decoders meet hostile bytes and raise anything
-        raise _Unreadable(_why(error)) from error
+        raise _Unreadable(_why(error, image.info.get("compression"))) from error
 
 
 def _convert(image: Image.Image, turn: bool, as_stored: bool) -> Picture:
@@ -350,7 +355,10 @@ def _profile(image: Image.Image, gray_in_file: bool, notes: list[str]) -> bytes 
     gray = gray_in_file or image.mode in _GRAY or image.mode.startswith("I")
     if icc and not fitting_profile(icc, gray):
         kind = icc[16:20].decode("ascii", "replace").strip()
-        notes.append(f"colour profile for {kind} dropped: the picture is {'gray' if gray else 'RGB'}")
+        if kind.isalnum():
+            notes.append(f"colour profile for {kind} dropped: the picture is {'gray' if gray else 'RGB'}")
+        else:
+            notes.append("damaged colour profile dropped")
         return None
     return icc
 

@@ -36,7 +36,7 @@ LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less 
 
 # Of a small picture, each way. One of a single pixel across is nothing but edge to a network, which then errs
 # by up to half of all levels; from two on it is better than bicubic. Such pictures are shrunk and restored
-# bicubically.
+# bicubically, and their files say so: those of earlier versions restore to the pixels that they always gave.
 _NARROWEST = 2
 
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
@@ -136,7 +136,8 @@ class Rescaler:
         grid = -(-picture.height // scale), -(-picture.width // scale)
         boundary = np.zeros(grid, np.uint8) if self.model.bits else None
         alpha = None if picture.alpha is None else bicubic_down(picture.alpha, scale)
-        if min(grid) < _NARROWEST:
+        bicubic = min(grid) < _NARROWEST
+        if bicubic:
             rgb, refiner = bicubic_down(picture.rgb, scale), None
         else:
             rgb = np.empty((*grid, 3), np.uint8)
@@ -155,6 +156,7 @@ class Rescaler:
             scale=scale,
             size=(picture.width, picture.height),
             gray=picture.gray,
+            bicubic=bicubic,
             notes=picture.notes,
         )
         return refiner.refine(picture, downscaled, refine) if refiner else downscaled
@@ -259,7 +261,7 @@ class Rescaler:
             return tensors
 
         grid = image.height, image.width
-        if min(grid) < _NARROWEST:
+        if small.bicubic:
             enlarged = _bicubic(image.rgb, scale)
         else:
             enlarged = ((rows, rgb) for rows, (rgb,) in self._run("sample" if sigma else "up", grid, inputs))
@@ -288,7 +290,16 @@ class Rescaler:
                 f"a picture of {picture.width}x{picture.height} without a bdflow chunk would become"
                 f" {size[0]}x{size[1]}, more than {max_pixels:,} pixels: reduce or cut it first"
             )
-        return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
+        return Downscaled(
+            image=picture,
+            boundary=None,
+            bits=self.model.bits,
+            model=self.model.name,
+            weights=self._fingerprint,
+            scale=scale,
+            size=size,
+            bicubic=min(picture.width, picture.height) < _NARROWEST,
+        )
 
     def _least(self, halo: int) -> int:
         """The smallest tile of which anything is kept."""

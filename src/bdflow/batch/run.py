@@ -24,6 +24,7 @@ INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 _MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
 _EXAMPLES = 3  # files that the summary names for each reason to skip some; the log names all
+_COARSEST = 2_000_000_000  # nanoseconds: FAT's steps of time
 _MOST_NOTES = 20  # some name sizes and would fill the screen
 
 
@@ -207,7 +208,7 @@ class _Batch:
                     made.data.write_png(file)
                 size = file.tell()
             if changed is not None:
-                os.utime(job.target, ns=(changed, changed))
+                _set_changed(_target(job, made), changed)
             return made._replace(size=size)
         except BDFlowError as error:
             cause = error.__cause__
@@ -332,6 +333,15 @@ class _Batch:
 
 def _target(job: _Job, made: Made) -> Path:
     return job.target.with_suffix(made.suffix) if made.suffix else job.target
+
+
+def _set_changed(path: Path, changed: int) -> None:
+    """Give a file a time in nanoseconds; where the disk keeps coarser ones, the next later one, lest the file
+    be older than its picture, and made anew by every run."""
+    os.utime(path, ns=(changed, changed))
+    if path.stat().st_mtime_ns < changed:
+        later = -(-changed // _COARSEST) * _COARSEST
+        os.utime(path, ns=(later, later))
 
 
 def _changed(path: Path) -> int | None:
