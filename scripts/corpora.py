@@ -9,7 +9,7 @@ which is a fault.
 
 Of a picture that is refused, nothing but a line is asked. Faults are: an exit status of neither 0 nor 1, an
 unexpected error, a traceback, a file of which nothing is said, a result of another size than the picture's,
-and temporary files that are left.
+and temporary files that are left. Each run replaces the rows of its ways.
 """
 
 import argparse
@@ -101,6 +101,21 @@ def count(pictures: Path, small: Path, restored: Path) -> tuple[dict[str, Any], 
     return {name: found[name] for name in sorted(found)}, faults
 
 
+def measured(way: str, pictures: Path, work: Path, minutes: float) -> dict[str, Any]:
+    """A row of the results."""
+    options, most = WAYS[way]
+    small, restored = work / way / "small", work / way / "restored"
+    small.parent.mkdir(parents=True)
+    limit, start = ("--max-pixels", str(most)), time.monotonic()
+    faults = batch("downscale", pictures, small, (*options, *limit), minutes)
+    middle = time.monotonic()
+    faults += batch("upscale", small, restored, (), minutes)
+    seconds = {"down": round(middle - start), "up": round(time.monotonic() - middle)}
+    corpora, more = count(pictures, small, restored)
+    row = {"way": way, "options": list(options), "max_pixels": most, "seconds": seconds, "corpora": corpora}
+    return row | {"faults": faults + more, "environment": environment()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What other programs' test pictures come to.")
     parser.add_argument("folder", type=Path)
@@ -109,32 +124,13 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        rows = []
         for way in arguments.ways:
-            options, most = WAYS[way]
-            place = (arguments.work or Path(temporary)) / way.replace(" ", "-")
-            place.mkdir(parents=True)
-            small, restored = place / "small", place / "restored"
-            start, limit = time.monotonic(), ("--max-pixels", str(most))
-            faults = batch("downscale", arguments.folder, small, (*options, *limit), arguments.minutes)
-            middle = time.monotonic()
-            faults += batch("upscale", small, restored, (), arguments.minutes)
-            seconds = round(middle - start), round(time.monotonic() - middle)
-            corpora, more = count(arguments.folder, small, restored)
-            rows.append(
-                {
-                    "way": way,
-                    "options": list(options),
-                    "max_pixels": most,
-                    "seconds": seconds,
-                    "corpora": corpora,
-                }
-                | {"faults": faults + more}
-            )
-            print(f"{way}: {seconds[0]} s down, {seconds[1]} s up, {len(faults + more)} faults")
-            print(*faults, *more, sep="\n")
-    result = {"command": "python scripts/corpora.py FOLDER", "rows": rows, "environment": environment()}
-    write_bytes(RESULTS, (json.dumps(result, indent=1) + "\n").encode(), overwrite=True)
+            row = measured(way, arguments.folder, arguments.work or Path(temporary), arguments.minutes)
+            known = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
+            rows = {old["way"]: old for old in (*known, row)}
+            result = {"command": "python scripts/corpora.py FOLDER", "rows": list(rows.values())}
+            write_bytes(RESULTS, (json.dumps(result, indent=1) + "\n").encode(), overwrite=True)
+            print(way, row["seconds"], *row["faults"], sep="\n")
 
 
 if __name__ == "__main__":
