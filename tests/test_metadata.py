@@ -243,6 +243,18 @@ def test_the_files_own_resolution_decides():
     assert images.read(buffer.getvalue(), metadata="keep").metadata == NONE
 
 
+def test_both_resolutions_are_turned_with_the_picture():
+    directory = {exif.ORIENTATION: exif.short("<", 6), 271: exif.Entry(2, 6, b"Maker\0")}
+    for across, down in ((exif.X_RESOLUTION, 204), (exif.Y_RESOLUTION, 98)):
+        directory[across] = exif.rational("<", down)
+    for more in ({"dpi": (204, 98)}, {}):
+        buffer = io.BytesIO()
+        block = b"Exif\0\0" + exif.pack("<", directory)
+        Image.fromarray(pixels()).save(buffer, "JPEG", exif=block, **more)
+        for turn, dpi in ((True, (98, 204)), (False, (204, 98))):
+            assert images.read(buffer.getvalue(), metadata="keep", turn=turn).metadata.dpi == dpi
+
+
 def test_notes():
     def notes(**more: bytes) -> tuple[str, ...]:
         picture = images.read(photo(**more), metadata="keep")

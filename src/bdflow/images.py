@@ -20,10 +20,10 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, fe
 from bdflow import png_input
 from bdflow.errors import BDFlowError
 from bdflow.files import FileSource, named, opened
-from bdflow.limits import MAX_PIXELS, MAX_PROFILE, MAX_SIDE
+from bdflow.limits import MAX_PIXELS, MAX_PROFILE, MAX_SIDE, too_large
 from bdflow.metadata import Choice
 from bdflow.metadata import read as metadata_of
-from bdflow.picture import Array, Axes, Picture, axes_of, fitting_profile, turned
+from bdflow.picture import Array, Axes, Picture, axes_of, fitting_profile, of_samples, turned
 from bdflow.sample_meaning import other_than_srgb
 
 __all__ = [
@@ -169,17 +169,6 @@ def size(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int
     """Width and height that the header of a picture tells; as `decode`, but nothing is decoded."""
     with named(name):
         return _open_header(stream, max_pixels).size
-
-
-def too_large(width: int, height: int, max_pixels: int = MAX_PIXELS) -> str | None:
-    """Why a picture has more pixels, or a longer side, than bdflow takes; None if it has not."""
-    if width * height > max_pixels:
-        return f"{width}x{height} is more than {max_pixels:,} pixels"
-    return (
-        f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels"
-        if max(width, height) > MAX_SIDE
-        else None
-    )
 
 
 _pillow_limit = threading.Lock()
@@ -401,14 +390,5 @@ def _from_array(array: npt.NDArray[Any], max_pixels: int) -> Picture:
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise BDFlowError(f"an array must be uint8 or uint16, not {array.dtype}: scale it to 0..255 first")
     if array.dtype.itemsize == 2:
-        return _from_samples(_reduce(array), None, ("16-bit samples reduced to 8 bits",))
-    return _from_samples(np.array(array), None, ())
-
-
-def _from_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> Picture:
-    samples = samples.reshape(*samples.shape[:2], -1)
-    channels = samples.shape[2]
-    gray = channels < 3
-    rgb = np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3])
-    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
-    return Picture(rgb, alpha, gray, icc, notes)
+        return of_samples(_reduce(array), None, ("16-bit samples reduced to 8 bits",))
+    return of_samples(np.array(array), None, ())

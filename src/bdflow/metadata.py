@@ -22,6 +22,8 @@ Choice: TypeAlias = Literal["keep", "strip"]
 
 _CENTIMETRES = 2.54  # to the inch
 _PREFIX = b"Exif\0\0"
+_SIDES = {exif.WIDTH: exif.HEIGHT, exif.X_RESOLUTION: exif.Y_RESOLUTION}
+_SIDES |= {down: across for across, down in _SIDES.items()}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8](?=[\"'<])")
 _XMP_PADDING = re.compile(rb"\s{2,}(?=<\?xpacket end)")
 _GPS_VERSION = 0
@@ -151,11 +153,9 @@ def read(
     entries.pop(exif.XMP, None)
     if exif.ORIENTATION in entries:
         entries[exif.ORIENTATION] = exif.short(order, 1)
-    below = entries.get(exif.EXIF)
-    if turned and isinstance(below, dict):
-        sides = {exif.WIDTH: exif.HEIGHT, exif.HEIGHT: exif.WIDTH}
-        entries[exif.EXIF] = {sides.get(tag, tag): entry for tag, entry in below.items()}
     dpi = _of_container(image)
+    if turned:
+        entries, dpi = _turned(entries), dpi and dpi[::-1]
     if dpi and not _alike(dpi, _dpi(order, entries)):
         across, down = (exif.rational(order, each) for each in dpi)
         more = {exif.X_RESOLUTION: across, exif.Y_RESOLUTION: down, exif.UNIT: exif.short(order, 2)}
@@ -170,6 +170,14 @@ def read(
     if found.has_place:
         notes.append("the place where it was taken (GPS) is kept")
     return found, tuple(notes)
+
+
+def _turned(entries: Directory) -> Directory:
+    """The entries of a picture whose width was its height."""
+    return {
+        _SIDES.get(tag, tag): _turned(entry) if tag == exif.EXIF and isinstance(entry, dict) else entry
+        for tag, entry in entries.items()
+    }
 
 
 def _fitting(what: str, part: bytes | None, notes: list[str]) -> bytes | None:

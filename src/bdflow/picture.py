@@ -73,6 +73,16 @@ class Picture:
         return image
 
 
+def of_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> Picture:
+    """A picture of samples (height, width[, channels]): gray, gray and alpha, RGB or RGBA."""
+    samples = samples.reshape(*samples.shape[:2], -1)
+    channels = samples.shape[2]
+    gray = channels < 3
+    rgb = np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3])
+    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
+    return Picture(rgb, alpha, gray, icc, notes)
+
+
 Axes: TypeAlias = tuple[int, int, bool]  # steps down and across, and whether they change places after that
 
 # EXIF's orientations: from upright rows to those in the file.
