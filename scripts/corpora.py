@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent.parent / "results" / "corpora.json"
 WAYS: dict[str, tuple[Sequence[str], int]] = {
     "portraits-x8": (("--model", "portraits-x8"), 70_000),
     "photos-x2": (("--model", "photos-x2"), 20_000),
-    "WebP of quality 50": (("--quality", "50", "--format", "webp", "--domain", "photos"), 20_000),
+    "WebP of quality 50": (("--quality", "50", "--format", "webp", "--domain", "photos"), 5_000),
 }
 
 
