@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import first_picture
 import models
 import performance
 import refined
@@ -227,6 +228,7 @@ def main() -> None:
     page.write_page(ROOT / "results", ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))
+        first_picture.draw_sheet(Path(sys.argv[1]), ROOT / "docs" / "small-file.jpg")
 
 
 if __name__ == "__main__":

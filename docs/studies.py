@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bdflow.reproduce.tables import TRAINED, length_of
+from bdflow.smallfile.thumbnail import FACTORS
 
 INTRODUCTION = """\
 # Studies
@@ -69,6 +70,34 @@ plain thumbnail. LPIPS in the loss lowers LPIPS-RGB by far, and PSNR somewhat. T
 has the figures.
 """
 
+LOOK = """\
+## Which file for the look?
+
+Held-out training pictures, {count} views of {side} pixels, in as many bytes each: AVIF tuned for PSNR or for
+the eye, at the factor that PSNR chooses or at others of the list (1, 1.5, 2, 3, 4, 6, 8, 12, 16), restored
+with `--for look`. LPIPS-RGB and DISTS are distances, the lower the better. The table has what changes against
+the file that is best for fidelity; PSNR is of what `--for fidelity` restores.
+
+{table}
+
+{answer}
+"""
+LOOK_ANSWER = """\
+So `downscale --for look` has AVIF tuned for the eye, at the factor that PSNR chooses: a larger one brings no
+more LPIPS-RGB, and costs PSNR. The file restores for fidelity, too, somewhat worse.
+"""
+SHRINKING = """\
+## Does another thumbnail restore better?
+
+No. Held-out training pictures, {count} views of {side} pixels, were shrunk in other ways than by Lanczos,
+coded by AVIF at {qualities} qualities and restored for fidelity. BD-rate says how many more bytes (+) or
+fewer (-) a way takes than Lanczos for equal PSNR. *Moved* thumbnails had a part of what the restored picture
+lacks, shrunk, added before they were coded: a search through the codec for the best thumbnail, without
+gradients.
+
+{table}
+"""
+
 
 def page(results: Path) -> str:
     """docs/studies.md, of the studies in a folder."""
@@ -77,12 +106,85 @@ def page(results: Path) -> str:
         BOUNDARY_MAP.format(table=boundary(results)),
         FLOW.format(table=networks(results)),
         EFFICIENT,
+        *_small_files(results),
     ]
     for path in sorted(results.glob("*.json")):
         document = json.loads(path.read_text())
         if "study" in document:
             parts += _study(path.stem, document)
     return "\n".join(parts)
+
+
+def _small_files(results: Path) -> Iterator[str]:
+    """The studies of files in ordinary codecs, by scripts/small_file_studies.py."""
+    path = results / "look.json"
+    if path.is_file():
+        document = json.loads(path.read_text())
+        yield LOOK.format(**_views(document), table=_look(document["rows"]), answer=LOOK_ANSWER)
+    path = results / "shrinking.json"
+    if path.is_file():
+        document = json.loads(path.read_text())
+        qualities = len(next(iter(document["settings"]["qualities"].values())))
+        yield SHRINKING.format(**_views(document), table=_shrinking(document["rows"]), qualities=qualities)
+
+
+def _views(document: dict[str, Any]) -> dict[str, int]:
+    return {"count": len({row["picture"] for row in document["rows"]}), "side": document["settings"]["side"]}
+
+
+def _look(rows: list[dict[str, Any]]) -> str:
+    """What other files change, against the one that PSNR chooses: means over pictures and rates."""
+    cases: dict[tuple[str, str, float], dict[tuple[str, float], dict[str, Any]]] = {}
+    for row in rows:
+        case = cases.setdefault((row["domain"], row["picture"], row["rate"]), {})
+        case[row["tuning"], row["factor"]] = row
+    more: dict[tuple[str, str, int], list[dict[str, float]]] = {}
+    for (domain, *_), case in cases.items():
+        usual = max(
+            (row for (tuning, _), row in case.items() if tuning == "psnr"), key=lambda row: row["psnr"]
+        )
+        place = FACTORS.index(usual["factor"])
+        for (tuning, factor), row in case.items():
+            change = {key: row[key] - usual[key] for key in ("lpips", "dists", "psnr")}
+            more.setdefault((domain, tuning, FACTORS.index(factor) - place), []).append(change)
+    lines = [
+        "| pictures | AVIF tuned for | factor | LPIPS-RGB | DISTS | PSNR for fidelity | cases |",
+        "|---" * 7 + "|",
+    ]
+    for (domain, tuning, further), changes in sorted(
+        more.items(), key=lambda item: (item[0][0], item[0][1] == "iq", item[0][2])
+    ):
+        if abs(further) > 2:
+            continue
+        mean = {key: fmean(change[key] for change in changes) for key in changes[0]}
+        distance = f"{further:+} in the list" if further else "that of PSNR"
+        lines.append(
+            f"| {domain} | {_TUNED[tuning]} | {distance} | {mean['lpips']:+.4f} | {mean['dists']:+.4f} |"
+            f" {mean['psnr']:+.2f} dB | {len(changes)} |"
+        )
+    return "\n".join(lines)
+
+
+_TUNED = {"psnr": "PSNR", "iq": "the eye"}
+
+
+def _shrinking(rows: list[dict[str, Any]]) -> str:
+    """BD-rates, means over pictures."""
+    groups = list(dict.fromkeys((row["domain"], row["factor"]) for row in rows))
+    lines = [
+        "| thumbnail | " + " | ".join(f"{domain}, x{factor:g}: Y / RGB" for domain, factor in groups) + " |",
+        "|---" * (len(groups) + 1) + "|",
+    ]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        if variant == "Lanczos":
+            continue
+        cells = []
+        for group in groups:
+            mine = [r for r in rows if (r["domain"], r["factor"], r["variant"]) == (*group, variant)]
+            y, rgb = (fmean(row[key] for row in mine if row[key] is not None) for key in ("y", "rgb"))
+            cells.append(f"{y:+.1f} / {rgb:+.1f} %")
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 _BOUNDARY = {  # and, without a map, what each is set against

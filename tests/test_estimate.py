@@ -7,7 +7,8 @@ import pytest
 from thumbnails import photo, thumbnail
 
 from bdflow.enhancer import Enhancer, cell
-from bdflow.estimate import _spans, gain, measured
+from bdflow.fitting import estimate
+from bdflow.fitting.estimate import _blocks, _spans, excerpt, gain, measured
 from bdflow.images import Picture
 from bdflow.metrics import psnr, psnr_y
 from bdflow.smallfile.thumbnail import FACTORS
@@ -15,10 +16,10 @@ from bdflow.smallfile.thumbnail import FACTORS
 
 def test_measured_is_both_psnrs():
     a, b = photo(24, 31).rgb, photo(24, 31).rgb[::-1].copy()
-    quality = measured(a, b)
+    quality = measured(a, [b[:5], b[5:]])
     assert quality == (psnr_y(a, b), psnr(a, b))
     assert quality.mean == (psnr_y(a, b) + psnr(a, b)) / 2
-    assert measured(a, a) == (100, 100)
+    assert measured(a, [a]) == (100, 100)
 
 
 @pytest.mark.parametrize("side", [1, 47, 48, 143, 144, 349, 351, 432, 512, 720, 1024, 1280, 4000])
@@ -42,7 +43,7 @@ def test_windows_lie_within_the_picture_on_the_grid_of_every_factor(side):
 def test_of_a_small_picture_it_is_exact(enhancer, factor, gray):
     picture = photo(55, 70, gray=gray)
     small, plain = (thumbnail(picture, "WebP", factor, domain) for domain in ("photos", "plain"))
-    network, without = (measured(picture.rgb, enhancer.rgb(each)) for each in (small, plain))
+    network, without = (measured(picture.rgb, [enhancer.rgb(each)]) for each in (small, plain))
     expected = network.y - without.y, network.rgb - without.rgb
     assert gain(picture.rgb, small, enhancer) == pytest.approx(expected, abs=0.02)
     assert gain(picture.rgb, plain, enhancer) == (0, 0)
@@ -75,3 +76,32 @@ def test_a_part_is_that_of_the_whole(enhancer):
     difference = part[inside].astype(int) - whole[:144, 48:384][inside]
     assert difference.size > 10_000
     assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("side", [1, 700, 800, 3000, 4000, 12_000, 100_000])
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.7, 1])
+def test_blocks_are_about_a_share_of_a_side_and_spread_over_it(side, share):
+    blocks = _blocks(side, share)
+    assert blocks[0].start >= 0
+    assert blocks[-1].stop <= side
+    assert all(a.stop <= b.start for a, b in pairwise(blocks))
+    if blocks != [slice(0, side)]:
+        assert all(block.stop - block.start == 768 for block in blocks)
+        assert abs(768 * len(blocks) - side * share) <= max(384, 768 - side * share)
+        assert abs(blocks[0].start - (side - blocks[-1].stop)) <= 1  # as far from either end
+
+
+def test_an_excerpt_has_blocks_of_the_picture(monkeypatch):
+    monkeypatch.setattr(estimate, "_EXCERPT", 3000)
+    monkeypatch.setattr(estimate, "_BLOCK", 24)
+    picture = photo(120, 160, alpha=True)
+    part = excerpt(picture)
+    assert part.rgb.shape == (48, 72, 3)
+    assert part.alpha is not None
+    assert part.alpha.shape == (48, 72)
+    first, last = (slice(18, 42), slice(15, 39)), (slice(78, 102), slice(121, 145))
+    for samples, whole in ((part.rgb, picture.rgb), (part.alpha, picture.alpha)):
+        assert np.array_equal(samples[:24, :24], whole[first])
+        assert np.array_equal(samples[24:, 48:], whole[last])
+    monkeypatch.setattr(estimate, "_EXCERPT", 120 * 160)
+    assert np.array_equal(excerpt(picture).rgb, picture.rgb)

@@ -10,14 +10,17 @@ from small_files import SRGB
 from thumbnails import PILLOW, QUICK, photo
 
 import bdflow
-from bdflow import codecs, fitting
+from bdflow import codecs, fitting, images
 from bdflow.container import NoChunkError, read
+from bdflow.demo import PHOTOGRAPH
+from bdflow.enhancer import shrunk
 from bdflow.errors import BDFlowError
-from bdflow.fitting import fit, in_srgb
+from bdflow.fitting import estimate, fit, in_srgb, rates
 from bdflow.images import Picture
 from bdflow.methods import Within
 from bdflow.metrics import psnr
-from bdflow.smallfile.thumbnail import DOMAINS, FORMATS, Thumbnail
+from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, FORMATS, Thumbnail
+from bdflow.zoo import PURPOSES
 
 MORE = {"AVIF": 0, "WebP": 12, "JPEG": 0}  # bytes of our header; those of the others make a file shorter
 
@@ -67,6 +70,55 @@ def test_the_budget_is_kept_and_no_plain_file_is_better(enhancer, format, budget
     plain = [codec.encode(picture.rgb, quality) for quality in range(1, 101, 3)]
     rivals += [psnr(picture.rgb, codec.decode(file)) for file in plain if len(file) <= budget]
     assert made.psnr >= max(rivals, default=0) - 0.02
+
+
+@pytest.mark.parametrize("budget", [3000, 9000])
+def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypatch, budget):
+    picture = images.read(PHOTOGRAPH)
+    usual = fit(picture, enhancer, budget=budget, format="WebP")
+    monkeypatch.setattr(fitting, "_LARGE", 200_000)
+    monkeypatch.setattr(estimate, "_EXCERPT", 90_000)
+    monkeypatch.setattr(estimate, "_BLOCK", 96)
+    coded, encode = [], rates.encode
+
+    def counted(codec, image, quality):
+        coded.append(image.size)
+        return encode(codec, image, quality)
+
+    monkeypatch.setattr(rates, "encode", counted)
+    large = fit(picture, enhancer, budget=budget, format="WebP")
+    assert budget * 0.9 < len(large.small.data) <= budget
+    assert large.psnr > usual.psnr - 0.4  # far fewer blocks than of a really large one
+    whole = [size for size in coded if size == (large.small.image.width, large.small.image.height)]
+    assert len(set(coded) & {tuple(shrunk(picture, f).rgb.shape[1::-1]) for f in FACTORS}) <= 3
+    assert 2 <= len(whole) <= 8
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_for_the_look_avif_is_tuned_for_the_eye(enhancer, format):
+    picture = images.read(PHOTOGRAPH)
+    usual, look = (
+        fit(picture, enhancer, budget=5000, format=format, domain="photos", purpose=purpose)
+        for purpose in PURPOSES
+    )
+    assert (look.small.data != usual.small.data) == (format == "AVIF")
+    assert 4500 < len(look.small.data) <= 5000
+    assert look.small.factor == usual.small.factor
+    codec = replace(fitting.CODECS[format], tuning="iq") if format == "AVIF" else fitting.CODECS[format]
+    coded = codec.encode(shrunk(picture, look.small.factor).to_pil(), look.quality)
+    assert np.array_equal(images.read(coded).rgb, look.small.image.rgb)
+    # At full size and a given quality.
+    look = fit(picture, enhancer, quality=40, format=format, purpose="look")
+    assert np.array_equal(images.read(codec.encode(picture.to_pil(), 40)).rgb, look.small.image.rgb)
+    with pytest.raises(BDFlowError, match="no purpose 'beauty': choose one of fidelity, look"):
+        fit(picture, enhancer, budget=5000, format=format, purpose="beauty")
+
+
+def test_at_full_size_the_codecs_own_file_is_tuned_for_the_eye_too(enhancer):
+    picture = images.read(PHOTOGRAPH)
+    own = fit(picture, enhancer, budget=60_000, domain="plain", purpose="look")
+    coded = replace(fitting.CODECS["AVIF"], tuning="iq").encode(picture.to_pil(), own.quality)
+    assert own.small.data == coded
 
 
 def test_a_network_that_helps_is_used(enhancer, monkeypatch):

@@ -14,9 +14,9 @@ from small_files import assert_same, small
 import bdflow
 from bdflow import backends, container, fitting
 from bdflow.errors import BDFlowError
+from bdflow.fitting.search import TooFewBytesError
 from bdflow.images import Picture
 from bdflow.restorer import Restorer
-from bdflow.search import TooFewBytesError
 
 
 def there_and_back(thing):

@@ -10,8 +10,8 @@ from thumbnails import QUICK, photo
 from bdflow import codecs
 from bdflow.codecs import Codec
 from bdflow.enhancer import shrunk
+from bdflow.fitting.rates import Rates
 from bdflow.images import Picture
-from bdflow.rates import Rates
 
 
 def noisy(height: int = 48, width: int = 64) -> Picture:

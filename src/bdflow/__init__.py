@@ -95,6 +95,7 @@ def fit(
     format: str = "AVIF",
     domain: Domain | None = None,
     effort: EffortName = "medium",
+    purpose: Purpose = "fidelity",
     max_pixels: int = MAX_PIXELS,
     turn: bool = True,
     metadata: Choice = "strip",
@@ -113,6 +114,7 @@ def fit(
         format: "AVIF", "WebP" or "JPEG"; or "best", which of them restores best in so many bytes.
         domain: What the network takes the picture for; None tries all.
         effort: "low" for a hurry, or "high" to try all that may win; see :func:`bdflow.fitting.fit`.
+        purpose: "look" writes a file that is better for the eye in place of the one with the highest PSNR.
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
         metadata: "keep" puts EXIF, XMP, IPTC and the resolution into the file; they count in its bytes.
@@ -129,13 +131,28 @@ def fit(
     if max_bytes is not None and bits_per_pixel is not None:
         raise BDFlowError("bytes and bits a pixel: name one of them")
     wanted, what = (max_bytes, "a budget") if bits_per_pixel is None else (bits_per_pixel, "bits a pixel")
-    fitting.check(budget=wanted, quality=quality, format=format, domain=domain, effort=effort, what=what)
+    fitting.check(
+        budget=wanted,
+        quality=quality,
+        format=format,
+        domain=domain,
+        effort=effort,
+        purpose=purpose,
+        what=what,
+    )
     picture = images.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), tile=tile, threads=threads, device=device, backend=backend)
     return fitting.fit(
-        picture, enhancer, budget=max_bytes, quality=quality, format=format, domain=domain, effort=effort
+        picture,
+        enhancer,
+        budget=max_bytes,
+        quality=quality,
+        format=format,
+        domain=domain,
+        effort=effort,
+        purpose=purpose,
     ).small
 
 

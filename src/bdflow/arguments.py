@@ -102,6 +102,8 @@ class Coding:
         format: What is written where no name's ending tells, as for several pictures. best tries all within
             the bytes and keeps what restores best; the name ends accordingly. Default: avif.
         effort: low is for many pictures in a hurry, high tries all that may win.
+        purpose: What the file will be restored for: fidelity makes it the one that comes closest in its
+            samples (PSNR), look one that is better for the eye. Either restores for both.
     """
 
     bytes: Bytes = None
@@ -110,6 +112,7 @@ class Coding:
     domain: Literal["auto", "portraits", "photos", "plain"] = "auto"
     format: Literal["avif", "webp", "jpg", "best"] | None = None
     effort: Literal["low", "medium", "high"] = "medium"
+    purpose: For = "fidelity"
 
     @property
     def asked(self) -> bool:
@@ -134,9 +137,10 @@ class Coding:
         """
         if [self.bytes, self.bpp, self.quality].count(None) < 2:
             raise BDFlowError("--bytes, --bpp and --quality each say how small: choose one")
-        if not self.asked and (self.domain != "auto" or self.format or self.effort != "medium"):
+        usual = ("auto", None, "medium", "fidelity")
+        if not self.asked and (self.domain, self.format, self.effort, self.purpose) != usual:
             raise BDFlowError(
-                "--domain, --format and --effort are for --bytes, --bpp or --quality: add one of these"
+                "--domain, --format, --effort and --for are for --bytes, --bpp or --quality: add one of these"
             )
 
     def options(self) -> dict[str, Any]:
@@ -148,6 +152,7 @@ class Coding:
             "quality": self.quality,
             "domain": domain,
             "effort": self.effort,
+            "purpose": self.purpose,
         }
 
 

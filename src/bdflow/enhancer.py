@@ -90,8 +90,12 @@ class Enhancer:
 
     def rgb(self, small: Thumbnail) -> Array:
         """The photograph's colours, uint8 (H, W, 3)."""
-        strips = [strip[..., :1] if small.gray else strip[..., :3] for strip in self._strips(small)]
-        return np.ascontiguousarray(np.broadcast_to(np.concatenate(strips), (*small.size[::-1], 3)))
+        return np.concatenate(list(self.rgb_strips(small)))
+
+    def rgb_strips(self, small: Thumbnail) -> Iterator[Array]:
+        """:meth:`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
+        for strip in self._strips(small):
+            yield strip[..., :1].repeat(3, axis=2) if small.gray else strip[..., :3]
 
     def part(self, small: Thumbnail, rows: slice, columns: slice) -> Array:
         """Some of the photograph's colours, computed without what lies beyond: near the edges they are rough.

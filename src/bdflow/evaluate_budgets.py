@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bdflow import fitting, images, measure
-from bdflow.candidates import Fitted
 from bdflow.container import NoChunkError, read
 from bdflow.enhancer import Enhancer
 from bdflow.environment import environment
 from bdflow.errors import BDFlowError
 from bdflow.evaluate import evaluate, named_folders, row_of, scorer_of
 from bdflow.fitting import CODECS, fit
+from bdflow.fitting.candidates import Fitted
 from bdflow.images import Picture
 from bdflow.networks.facts import DOWN
 from bdflow.rescaler import Rescaler

@@ -6,12 +6,13 @@ and about a second for SSIM.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_PSNR", "SSIM_WINDOW", "luma", "psnr", "psnr_y", "ssim", "ssim_y"]
+__all__ = ["MAX_PSNR", "SSIM_WINDOW", "SquaredErrors", "luma", "psnr", "psnr_y", "ssim", "ssim_y"]
 
 Picture: TypeAlias = NDArray[np.uint8]
 Plane: TypeAlias = NDArray[np.float64]
@@ -62,9 +63,7 @@ def psnr(a: Picture, b: Picture, *, crop: int = 0) -> float:
         ValueError: the shapes differ, a picture is not uint8, or `crop` leaves nothing.
     """
     a, b = _checked(a, b, crop)
-    # int64 sums of uint8 squares cannot overflow, so the result does not depend on the bands
-    squares = sum(int(np.square(x.astype(np.int32) - y).sum(dtype=np.int64)) for x, y in _bands(a, b))
-    return _decibels(squares / a.size)
+    return _decibels(_squares(a, b) / a.size)
 
 
 def psnr_y(a: Picture, b: Picture, *, crop: int = 0) -> float:
@@ -82,8 +81,43 @@ def psnr_y(a: Picture, b: Picture, *, crop: int = 0) -> float:
         ValueError: the shapes differ, a picture is not uint8 (H, W, 3), or `crop` leaves nothing.
     """
     a, b = _checked(a, b, crop)
-    squares = math.fsum(float(np.square(luma(x) - luma(y)).sum()) for x, y in _bands(a, b))
-    return _decibels(squares / (a.shape[0] * a.shape[1]))
+    return _decibels(_luma_squares(a, b) / (a.shape[0] * a.shape[1]))
+
+
+@dataclass
+class SquaredErrors:
+    """`psnr` and `psnr_y` of pictures that come in parts.
+
+    Attributes:
+        samples: The sum over all samples of the three channels.
+        luma: The sum over all pixels, of `luma`.
+        pixels: How many there were.
+    """
+
+    samples: int = 0
+    luma: float = 0.0
+    pixels: int = 0
+
+    def add(self, a: Picture, b: Picture) -> None:
+        """Take in one more part of both pictures.
+
+        Raises:
+            ValueError: As `psnr_y`.
+        """
+        a, b = _checked(a, b, 0)
+        self.samples += _squares(a, b)
+        self.luma += _luma_squares(a, b)
+        self.pixels += a.shape[0] * a.shape[1]
+
+    @property
+    def psnr(self) -> float:
+        """Of all parts together."""
+        return _decibels(self.samples / (3 * self.pixels))
+
+    @property
+    def psnr_y(self) -> float:
+        """Of all parts together."""
+        return _decibels(self.luma / self.pixels)
 
 
 def ssim(a: Picture, b: Picture) -> float:
@@ -146,6 +180,15 @@ def _checked(a: Picture, b: Picture, crop: int) -> tuple[Picture, Picture]:
         raise ValueError(f"a crop of {crop} does not fit a picture of {height}x{width}")
     inside = slice(crop, height - crop), slice(crop, width - crop)
     return a[inside], b[inside]
+
+
+def _squares(a: Picture, b: Picture) -> int:
+    # int64 sums of uint8 squares cannot overflow, so the result does not depend on the bands
+    return sum(int(np.square(x.astype(np.int32) - y).sum(dtype=np.int64)) for x, y in _bands(a, b))
+
+
+def _luma_squares(a: Picture, b: Picture) -> float:
+    return math.fsum(float(np.square(luma(x) - luma(y)).sum()) for x, y in _bands(a, b))
 
 
 def _bands(a: Picture, b: Picture, overlap: int = 0) -> Iterator[tuple[Picture, Picture]]:

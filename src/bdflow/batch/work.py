@@ -22,6 +22,7 @@ from bdflow.smallfile.payload import SmallFile
 from bdflow.smallfile.thumbnail import Domain
 from bdflow.strips import Strips
 from bdflow.transparency import spread
+from bdflow.zoo import Purpose
 
 
 class Made(NamedTuple):
@@ -98,6 +99,7 @@ def coding(
     format: str = "AVIF",
     domain: Domain | None = None,
     effort: EffortName = "medium",
+    purpose: Purpose = "fidelity",
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "strip",
@@ -106,7 +108,7 @@ def coding(
 
     Args:
         enhancer: What restores.
-        max_bytes, bits_per_pixel, quality, format, domain, effort: As for :func:`bdflow.fit`.
+        max_bytes, bits_per_pixel, quality, format, domain, effort, purpose: As for :func:`bdflow.fit`.
         verify, max_pixels, metadata: As for :func:`shrinking`.
     """
 
@@ -117,7 +119,14 @@ def coding(
         picture = spread(fitting.in_srgb(picture))
         budget = max_bytes if bits_per_pixel is None else fitting.budget(bits_per_pixel, picture)
         small = fitting.fit(
-            picture, enhancer, budget=budget, quality=quality, format=format, domain=domain, effort=effort
+            picture,
+            enhancer,
+            budget=budget,
+            quality=quality,
+            format=format,
+            domain=domain,
+            effort=effort,
+            purpose=purpose,
         ).small
         measured = None
         if verify:

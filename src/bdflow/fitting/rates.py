@@ -31,10 +31,13 @@ class Rates:
         picture: The photograph.
         quick: What codes while factors are compared.
         kept: What codes the file that is kept: `quick` itself, or the same format at more effort.
+        guide: What is known of an excerpt of the photograph, and its share of the pixels.
     """
 
-    def __init__(self, picture: Picture, quick: Codec, kept: Codec) -> None:
-        self.quick, self.kept = quick, kept
+    def __init__(
+        self, picture: Picture, quick: Codec, kept: Codec, guide: tuple["Rates", float] | None = None
+    ) -> None:
+        self.quick, self.kept, self._guide = quick, kept, guide
         self.steps = kept.steps
         self._thumbnail = cache(lambda factor: shrunk(picture, factor).to_pil())
         self._files: dict[tuple[Codec, float, int], bytes] = {}
@@ -120,6 +123,10 @@ class Rates:
     def _guess(self, factor: float, budget: float) -> float:
         """The step, in fractions, whose quick file has so many bytes."""
         known, slope = sorted(self._sizes[factor].items()), _SLOPE / len(self.steps)
+        if self._guide and len(known) < 2:
+            excerpt, share = self._guide
+            step = excerpt._guess(factor, budget * share)
+            return step + sum(seen - excerpt._guess(factor, size * share) for seen, size in known)
         if not known:
             others = [each for each, sizes in self._sizes.items() if sizes]
             if not others:

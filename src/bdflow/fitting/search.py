@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from bdflow.candidates import Candidates, Fitted, best
-from bdflow.codecs import Codec
+from bdflow.codecs import AVIF_FOR_EYE, Codec
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
-from bdflow.estimate import Quality, gain
+from bdflow.fitting.candidates import Candidates, Fitted, best
+from bdflow.fitting.estimate import Quality, gain
+from bdflow.fitting.rates import Rates
 from bdflow.images import Picture
-from bdflow.rates import Rates
 from bdflow.smallfile.thumbnail import Domain
 
 _QUICK = 4  # AVIF's effort while factors are compared
@@ -36,6 +36,7 @@ class Effort:
         every_domain: Whether that is done for each domain, or for what suited the first factor.
         margin: Decibels by which a file may then seem worse than the best, and is made and restored yet.
         finalists: How many are made and restored, at most.
+        whole: Whether a large picture is looked at as a whole, or by an excerpt.
     """
 
     avif: tuple[int, ...]
@@ -43,6 +44,7 @@ class Effort:
     every_domain: bool
     margin: float
     finalists: int
+    whole: bool = False
 
 
 class TooFewBytesError(BDFlowError):
@@ -83,6 +85,8 @@ class Search:
         networks: The domains that a network may take the photograph for.
         budget: Bytes that the file may have.
         effort: How much is tried.
+        scout: The search for an excerpt of the photograph, in its share of the bytes: what suits that
+            suits the whole.
     """
 
     def __init__(
@@ -93,12 +97,19 @@ class Search:
         networks: Sequence[Domain],
         budget: int,
         effort: Effort,
+        scout: "Search | None" = None,
     ) -> None:
         self.picture, self.enhancer, self.codec = picture, enhancer, codec
         self.networks, self.budget, self.effort = networks, budget, effort
         self.files = Candidates(picture, enhancer, codec)
         quick = replace(codec, effort=min(_QUICK, codec.effort or 0)) if codec.name == "AVIF" else codec
-        self.rates = Rates(picture, quick, codec)
+        self.scout = scout
+        if scout:
+            share = scout.picture.width * scout.picture.height / (picture.width * picture.height)
+            scout.files.factors = self.files.factors
+            self.rates: Rates = Rates(picture, codec, codec, (scout.rates, share))
+        else:
+            self.rates = Rates(picture, quick, codec)
         self.plain: dict[float, Prospect] = {}  # by factor: those that were looked at, where any file fits
 
     def prospects(self, start: float | None = None, beat: float = -math.inf) -> list[Prospect]:
@@ -114,6 +125,10 @@ class Search:
         factors = self.files.factors
         if not factors or self._room < 1:
             return []
+        if self.scout:
+            prospects = self.scout.prospects(start, beat)
+            self.plain = self.scout.plain
+            return prospects
         near = start or _LIKELY / math.sqrt(8 * self.budget / (self.picture.width * self.picture.height))
         start = min(factors, key=lambda factor: abs(math.log(factor / near)))
         if self._look(start) < beat - _PER_CODEC:
@@ -144,6 +159,24 @@ class Search:
         if own is None and not made:  # where a payload saves bytes
             made = [self._made(*finalists[0])]
         return best(made, own)
+
+    def settle_for_look(self, prospects: Sequence[Prospect]) -> Fitted:
+        """For the eye: a file of the kind that PSNR chooses, with AVIF tuned otherwise (docs/studies.md).
+
+        Raises:
+            TooFewBytesError: No file fits.
+        """
+        if not prospects or self.codec.name != "AVIF":
+            return self.settle(prospects)
+        codec, (factor, domain, _) = replace(self.codec, tuning=AVIF_FOR_EYE.tuning), prospects[0]
+        rates, own = Rates(self.picture, codec, codec, (self.rates, 1.0)), (factor, domain) == (1, "plain")
+        step = rates.largest(factor, self.budget if own else self._room)
+        if step < 0:
+            return self.settle(prospects)
+        coded, quality = rates.file(codec, factor, step), rates.steps[step]
+        return (
+            self.files.own(coded, quality) if own else self.files.with_payload(factor, coded, quality, domain)
+        )
 
     @cached_property
     def _room(self) -> int:

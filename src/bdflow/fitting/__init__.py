@@ -10,26 +10,29 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 from bdflow import codecs
-from bdflow.candidates import Candidates, Fitted, best
 from bdflow.codecs import Codec
 from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
+from bdflow.fitting.candidates import Candidates, Fitted, best
+from bdflow.fitting.estimate import excerpt
+from bdflow.fitting.rates import encode
+from bdflow.fitting.search import Effort, Prospect, Search, TooFewBytesError
 from bdflow.images import Picture
-from bdflow.rates import encode
-from bdflow.search import Effort, Prospect, Search, TooFewBytesError
 from bdflow.smallfile.thumbnail import DOMAINS, Domain
 from bdflow.transparency import spread
+from bdflow.zoo import PURPOSES, Purpose
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
 BEST = "best"  # in place of one of them
 EFFORTS = {
     "low": Effort(avif=(-3,), slack=0.15, every_domain=False, margin=0, finalists=1),
     "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0, finalists=1),
-    "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100),
+    "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100, whole=True),
 }
 EffortName: TypeAlias = Literal["low", "medium", "high"]
 _NETWORKS: Sequence[Domain] = ("portraits", "photos")
 _DEFAULT_QUALITY = 75
+_LARGE = 8e6  # pixels
 _RIVALRY = 0.7  # dB by which a codec may seem worse than another before its file is made
 
 
@@ -42,6 +45,7 @@ def fit(
     format: str = "AVIF",
     domain: Domain | None = None,
     effort: EffortName = "medium",
+    purpose: Purpose = "fidelity",
 ) -> Fitted:
     """The small file that restores with the highest PSNR, the mean of that on luma and that on RGB.
 
@@ -54,22 +58,35 @@ def fit(
             best in the budget.
         domain: What the network takes it for; None tries all, and no network as well.
         effort: "low", "medium" or "high": how much is tried.
+        purpose: What it will be restored for; "look" takes a file that is better for the eye in place of the
+            one with the highest PSNR.
 
     Returns:
         The file; where the codec alone restores better at full size, its own file.
 
     Raises:
         BDFlowError: The format cannot hold the picture, or not in so few bytes; or there is no such format,
-            domain, quality or effort, or both a budget and a quality, or a quality of no one format.
+            domain, quality, effort or purpose, or both a budget and a quality, or a quality of no one format.
     """
-    check(budget=budget, quality=quality, format=format, domain=domain, effort=effort)
+    check(budget=budget, quality=quality, format=format, domain=domain, effort=effort, purpose=purpose)
     picture = spread(in_srgb(picture))
     tried = _tried(format, effort, picture)
     networks = _NETWORKS if domain is None else [domain] if domain != "plain" else []
     if budget is None:
-        quality = _DEFAULT_QUALITY if quality is None else quality
-        return _at_quality(picture, enhancer, tried[-1], quality, networks)
-    return _settled([Search(picture, enhancer, each, networks, budget, EFFORTS[effort]) for each in tried])
+        quality, codec = _DEFAULT_QUALITY if quality is None else quality, tried[-1]
+        if codec.name == "AVIF" and purpose == "look":
+            codec = replace(codec, tuning=codecs.AVIF_FOR_EYE.tuning)
+        return _at_quality(picture, enhancer, codec, quality, networks)
+    settings, pixels = EFFORTS[effort], picture.width * picture.height
+    part = excerpt(picture) if pixels > _LARGE and not settings.whole else None
+    searches = []
+    for codec in tried:
+        scout = None
+        if part:
+            share = part.width * part.height / pixels
+            scout = Search(part, enhancer, codec, networks, max(1, round(budget * share)), settings)
+        searches.append(Search(picture, enhancer, codec, networks, budget, settings, scout))
+    return _settled(searches, purpose)
 
 
 def check(
@@ -79,13 +96,14 @@ def check(
     format: str,
     domain: str | None,
     effort: str = "medium",
+    purpose: str = "fidelity",
     what: str = "a budget",
 ) -> None:
     """Refuse what `fit` would refuse of any picture.
 
     Args:
         budget: Of bytes, or of ``what``.
-        quality, format, domain, effort: As for `fit`.
+        quality, format, domain, effort, purpose: As for `fit`.
 
     Raises:
         BDFlowError: See there.
@@ -96,6 +114,8 @@ def check(
         raise BDFlowError(f"no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
     if effort not in EFFORTS:
         raise BDFlowError(f"no effort {effort!r}: choose one of {', '.join(EFFORTS)}")
+    if purpose not in PURPOSES:
+        raise BDFlowError(f"no purpose {purpose!r}: choose one of {', '.join(PURPOSES)}")
     if budget is not None and not 0 < budget < math.inf:  # not so of nan
         raise BDFlowError(f"{what} of {budget:,}: name a number above 0")
     if budget is not None and quality is not None:
@@ -139,7 +159,7 @@ def _at_quality(
     return best([files.with_payload(1, coded, quality, each) for each in networks], files.own(coded, quality))
 
 
-def _settled(searches: Sequence[Search]) -> Fitted:
+def _settled(searches: Sequence[Search], purpose: Purpose) -> Fitted:
     """The best file of several codecs.
 
     Raises:
@@ -158,7 +178,8 @@ def _settled(searches: Sequence[Search]) -> Fitted:
     for search, found in zip(searches, prospects, strict=True):
         if (found[0].mean if found else -math.inf) >= highest - _RIVALRY:
             try:
-                candidates.append(search.settle(found))
+                settle = search.settle if purpose == "fidelity" else search.settle_for_look
+                candidates.append(settle(found))
             except TooFewBytesError as error:
                 errors.append(error)
     if not candidates:

@@ -4,12 +4,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from PIL import Image
-
 from bdflow import images
 from bdflow.codecs import Codec
-from bdflow.enhancer import Enhancer, enlarged
-from bdflow.estimate import Quality, measured
+from bdflow.enhancer import Enhancer
+from bdflow.fitting.estimate import Quality, measured
 from bdflow.images import Picture
 from bdflow.smallfile import avif, jpeg, webp
 from bdflow.smallfile.payload import Version2
@@ -78,10 +76,7 @@ class Candidates:
 
     def enlarged(self, factor: float, coded: bytes) -> Quality:
         """What a coded thumbnail restores to without a network."""
-        small, (width, height) = images.read(coded), self.size
-        rows, columns = slice(0, int(small.height * factor)), slice(0, int(small.width * factor))
-        pixels = enlarged(Image.fromarray(small.rgb), factor, rows, columns)[:height, :width]
-        return measured(self.picture.rgb, pixels)
+        return self._measured(self._small(factor, coded, coded, "plain"))
 
     def _small(self, factor: float, coded: bytes, data: bytes, domain: Domain) -> Thumbnail:
         return Thumbnail(
@@ -96,7 +91,10 @@ class Candidates:
         )
 
     def _restored(self, small: Thumbnail, quality: int) -> Fitted:
-        return Fitted(small, *measured(self.picture.rgb, self.enhancer.rgb(small)), quality)
+        return Fitted(small, *self._measured(small), quality)
+
+    def _measured(self, small: Thumbnail) -> Quality:
+        return measured(self.picture.rgb, self.enhancer.rgb_strips(small))
 
 
 def best(candidates: Iterable[Fitted], own: Fitted | None = None) -> Fitted:

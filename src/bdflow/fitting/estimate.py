@@ -1,13 +1,15 @@
 """How close restored photographs come to the true one, and a quick estimate of what a network adds."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from bdflow.enhancer import Enhancer, cell
-from bdflow.images import Array
-from bdflow.metrics import MAX_PSNR, psnr, psnr_y
+from bdflow.images import Array, Picture
+from bdflow.metrics import MAX_PSNR, SquaredErrors
 from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.tiles import Span
 
@@ -15,6 +17,8 @@ _GRID = 48  # pixels: where thumbnails of every factor can be cut
 _WINDOW = 3 * _GRID
 _MARGIN = 16  # pixels at a window's edges, which miss what lies beyond the most
 _DISTANCE = 350  # pixels from one to the next, about
+_EXCERPT = 4e6  # pixels
+_BLOCK = 16 * _GRID
 
 
 class Quality(NamedTuple):
@@ -29,9 +33,40 @@ class Quality(NamedTuple):
         return (self.y + self.rgb) / 2
 
 
-def measured(true: Array, restored: Array) -> Quality:
-    """The PSNR of a restored picture, 100 at most; both are uint8 (H, W, 3)."""
-    return Quality(min(psnr_y(true, restored), MAX_PSNR), min(psnr(true, restored), MAX_PSNR))
+def measured(true: Array, strips: Iterable[Array]) -> Quality:
+    """The PSNR of a restored picture, 100 at most.
+
+    Args:
+        true: The photograph, uint8 (H, W, 3).
+        strips: The restored rows, from the first on, uint8 (rows, W, 3) each.
+    """
+    errors, row = SquaredErrors(), 0
+    for strip in strips:
+        errors.add(true[row : row + len(strip)], strip)
+        row += len(strip)
+    return Quality(min(errors.psnr_y, MAX_PSNR), min(errors.psnr, MAX_PSNR))
+
+
+def excerpt(picture: Picture) -> Picture:
+    """Blocks that are spread over a large picture, side by side: some four megapixels."""
+    share = math.sqrt(min(1.0, _EXCERPT / (picture.width * picture.height)))
+    rows, columns = (_blocks(side, share) for side in (picture.height, picture.width))
+
+    def cut(samples: Array) -> Array:
+        lines = [np.concatenate([samples[down, across] for across in columns], axis=1) for down in rows]
+        return np.concatenate(lines)
+
+    alpha = None if picture.alpha is None else cut(picture.alpha)
+    return replace(picture, rgb=cut(picture.rgb), alpha=alpha)
+
+
+def _blocks(side: int, share: float) -> list[slice]:
+    """Blocks of about a share of a side, evenly spread; or the whole, where they would be most of it."""
+    count = max(1, round(side * share / _BLOCK))
+    if count * _BLOCK > 0.8 * side:
+        return [slice(0, side)]
+    starts = [round(side * (2 * index + 1) / (2 * count) - _BLOCK / 2) for index in range(count)]
+    return [slice(start, start + _BLOCK) for start in starts]
 
 
 def gain(true: Array, small: Thumbnail, enhancer: Enhancer) -> Quality:
@@ -54,7 +89,7 @@ def gain(true: Array, small: Thumbnail, enhancer: Enhancer) -> Quality:
         )
 
     kept = np.concatenate([true[rows.kept, columns.kept] for rows, columns in windows])
-    restored, plain = measured(kept, seen(small)), measured(kept, seen(replace(small, domain="plain")))
+    restored, plain = (measured(kept, [seen(each)]) for each in (small, replace(small, domain="plain")))
     return Quality(restored.y - plain.y, restored.rgb - plain.rgb)
 
 
