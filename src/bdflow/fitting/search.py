@@ -129,7 +129,9 @@ class Search:
             prospects = self.scout.prospects(start, beat)
             self.plain = self.scout.plain
             return prospects
-        near = start or _LIKELY / math.sqrt(8 * self.budget / (self.picture.width * self.picture.height))
+        near = start or _LIKELY / math.sqrt(
+            8 * self._room_without_payload / (self.picture.width * self.picture.height)
+        )
         start = min(factors, key=lambda factor: abs(math.log(factor / near)))
         if self._look(start) < beat - _PER_CODEC:
             return []
@@ -170,7 +172,7 @@ class Search:
             return self.settle(prospects)
         codec, (factor, domain, _) = replace(self.codec, tuning=AVIF_FOR_EYE.tuning), prospects[0]
         rates, own = Rates(self.picture, codec, codec, (self.rates, 1.0)), (factor, domain) == (1, "plain")
-        step = rates.largest(factor, self.budget if own else self._room)
+        step = rates.largest(factor, self._room_without_payload if own else self._room)
         if step < 0:
             return self.settle(prospects)
         coded, quality = rates.file(codec, factor, step), rates.steps[step]
