@@ -147,6 +147,31 @@ def fuzzing() -> str:
     return markdown(("target", "what is read", "executions", "hours", "faults"), rows)
 
 
+def corpora() -> str:
+    """What became of other programs' test pictures, a row for each corpus and way."""
+    path = ROOT / "results" / "corpora.json"
+    rows = [
+        "| way | pictures up to | corpus | files | other files, skipped | made small | restored | refused:"
+        " too large | refused: other reasons | faults |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for way in json.loads(path.read_text())["rows"] if path.is_file() else ():
+        for index, (name, found) in enumerate(way["corpora"].items()):
+            large = sum(count for why, count in found["refused"].items() if "reduce it first" in why)
+            counts = (
+                found["files"],
+                sum(found["skipped"].values()),
+                found.get("made", 0),
+                found.get("restored", 0),
+                large,
+                sum(found["refused"].values()) - large,
+            )
+            faults = f"{len(way['faults'])} in all" if index == 0 else ""
+            cells = " | ".join(f"{count:,}" for count in counts)
+            rows.append(f"| {way['way']} | {way['max_pixels']:,} pixels | {name} | {cells} | {faults} |")
+    return "\n".join(rows)
+
+
 def slow_tests() -> str:
     """What the slow tests did when they were last run, a row for each."""
     path = ROOT / "results" / "slow-tests.json"
@@ -218,6 +243,7 @@ def main() -> None:
     (ROOT / "docs" / "studies.md").write_text(studies.page(all_results))
     reliability = ROOT / "docs" / "reliability.md"
     text = fill(reliability.read_text(), "fuzzing", fuzzing())
+    text = fill(text, "corpora", corpora())
     reliability.write_text(fill(text, "slow tests", slow_tests()))
     limits = ROOT / "docs" / "limits.md"
     limits.write_text(fill(limits.read_text(), "decoders", decoders()))

@@ -54,7 +54,7 @@ def assert_same(a: Downscaled, b: Downscaled) -> None:
     if a.boundary is not None:
         np.testing.assert_array_equal(a.boundary, b.boundary)
     assert (a.bits, a.model, a.weights, a.scale) == (b.bits, b.model, b.weights, b.scale)
-    assert (a.size, a.gray) == (b.size, b.gray)
+    assert (a.size, a.gray, a.bicubic) == (b.size, b.gray, b.bicubic)
     assert not a.pixels_changed
     assert not b.pixels_changed
 

@@ -227,3 +227,31 @@ def test_results_have_the_times_of_their_pictures(files):
     assert len(results(resume=True)) == 0
     os.utime(files[0])
     assert len(results(resume=True)) == 1
+
+
+def test_times_of_results_whose_ending_the_work_chose(files):
+    """As with --format best; they once were failures, though the results were there."""
+    os.utime(files[0], ns=(10**18, 10**18))
+    tally, said = go(lambda _: RESULT._replace(suffix=".webp"), times=True)
+    assert (tally.made, tally.failed, said[2:]) == (len(files), 0, [])
+    assert Path("out", *files[0].parts[1:]).with_suffix(".webp").stat().st_mtime_ns == 10**18
+
+
+def test_a_disk_of_coarse_times_makes_no_result_older_than_its_picture(files, monkeypatch):
+    set_times = os.utime
+
+    def coarse(path: Path, *, ns: tuple[int, int]) -> None:
+        step = 2 * 10**9
+        set_times(path, ns=(ns[0] // step * step, ns[1] // step * step))
+
+    for path in files:
+        set_times(path, ns=(10**18, 10**18 + 1_234_567_891))
+    monkeypatch.setattr(os, "utime", coarse)
+    assert go(lambda _: RESULT, times=True)[0].made == len(files)
+    assert len(results(resume=True)) == 0
+
+
+def test_metadata_are_counted(files):
+    tally, said = go(lambda _: RESULT._replace(metadata=3))
+    assert tally.metadata == 3 * len(files)
+    assert said[1].endswith(f"bytes to {6 * len(files)} ({3 * len(files)} of them metadata)")

@@ -102,6 +102,7 @@ def test_round_trip_of_anything(data):
         scale=scale,
         size=(width, height),
         gray=data.draw(st.booleans()),
+        bicubic=data.draw(st.booleans()),
     )
     assert_same(read(made.to_bytes()), made)
 
@@ -231,6 +232,7 @@ GOLDENS = {
     "v1-x32.png": replace(small(3, 2), scale=32, size=(33, 96)),
     "v1-x64.png": replace(small(3, 2), scale=64, size=(128, 129)),
     "v1-one-pixel.png": replace(small(1, 1, bits=0), model="a", scale=64, size=(1, 1)),
+    "v1-bicubic.png": replace(small(1, 3, bits=2), scale=8, size=(20, 8), bicubic=True),
     "v1-long-name.png": replace(small(1, 300, bits=0), model="ä" * 127, scale=64, size=(300 * 64, 64)),
 }
 
@@ -242,6 +244,7 @@ def test_the_goldens_cover_what_version_1_can_say():
     kinds = {(each.image.gray, each.image.alpha is not None) for each in made}
     assert kinds >= {(False, False), (True, True), (False, True), (True, False)}
     assert {(each.gray, bool(each.image.icc)) for each in made} == {(a, b) for a in (0, 1) for b in (0, 1)}
+    assert {(each.gray, each.bicubic) for each in made} >= {(False, True), (True, False), (False, False)}
     codes = [Version1.unpack(payload_of((GOLDEN / name).read_bytes())).boundary for name in GOLDENS]
     assert {code[:1] for code in codes} == {b"", b"\0", b"\1", b"\2", b"\3"}
     assert sorted(path.name for path in GOLDEN.glob("v1-*")) == sorted(GOLDENS)
@@ -360,6 +363,7 @@ def test_byte_report(bits, icc):
         "boundary": len(boundary.encode(made.boundary, bits)) if bits else 0,
         "header": 21 + len("portraits-x8"),
         "profile": len(parts[b"iCCP"]) if icc else 0,
+        "metadata": 0,
         "structure": 8 + 13 + 12 * (5 if icc else 4),
     }
 

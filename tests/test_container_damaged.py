@@ -149,7 +149,7 @@ HEADER = b"\x01" + bytes([3 | 1 << 3]) + b"\x02ab" + WEIGHTS + b"\x4d\x59" + b"\
         (sealed(b"\x02" + HEADER[1:]), r"made by a newer bdflow \(format 2\): upgrade bdflow"),
         (b"\x02", r"made by a newer bdflow \(format 2\)"),
         (sealed(b"\0" + HEADER[1:]), "bdflow chunk is damaged"),
-        (sealed(HEADER[:1] + b"\x4b" + HEADER[2:]), "made by a newer bdflow"),
+        (sealed(HEADER[:1] + b"\x8b" + HEADER[2:]), "made by a newer bdflow"),
         (sealed(HEADER[:1] + b"\x2b" + HEADER[2:]), "bdflow chunk is damaged"),
         (sealed(HEADER[:1] + b"\x2b" + HEADER[2:] + b"\x05abcd"), "bdflow chunk is damaged"),
         (sealed(HEADER[:1] + b"\x2b" + HEADER[2:] + b"\x04abcd"), "bdflow chunk is damaged"),

@@ -42,6 +42,7 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "halos", generate.halos()) == text
     text = (ROOT / "docs" / "reliability.md").read_text()
     assert generate.fill(text, "fuzzing", generate.fuzzing()) == text
+    assert generate.fill(text, "corpora", generate.corpora()) == text
     assert generate.fill(text, "slow tests", generate.slow_tests()) == text
 
 

@@ -129,11 +129,20 @@ def test_a_profile_that_is_too_large_is_dropped_with_a_note():
     assert picture.notes == ("colour profile dropped: it has more than 1,048,576 bytes",)
 
 
-def bmp(bits: int, compression: int, masks: tuple[int, ...] = ()) -> bytes:
+def bmp(bits: int, compression: int, masks: tuple[int, ...] = (), colours: int = 0) -> bytes:
     pixels = bytes(64)
-    header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, bits, compression, len(pixels), 2835, 2835, 0, 0)
+    sizes = len(pixels), 2835, 2835, colours, 0
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, bits, compression, *sizes)
     header += struct.pack(f"<{len(masks)}I", *masks)
     return b"BM" + struct.pack("<IHHI", 78, 0, 0, 14 + len(header)) + header + pixels
+
+
+def _tiff_of_compression(number: int) -> bytes:
+    """A TIFF of the compression of that number, which libtiff may know or not, and whose data are not."""
+    data = file(Image.fromarray(COLOUR), "TIFF", compression="tiff_lzw")
+    entry = struct.pack("<HHII", 259, 3, 1, 5)
+    assert data.count(entry) == 1
+    return data.replace(entry, struct.pack("<HHII", 259, 3, 1, number))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +151,15 @@ def bmp(bits: int, compression: int, masks: tuple[int, ...] = ()) -> bytes:
         (bmp(16, 3, (0xF00, 0xF0, 0xF)), "unsupported BMP bitfields layout: convert it to PNG first"),
         (bmp(2, 0), r"unsupported BMP pixel depth \(2\): convert it to PNG first"),
         (bmp(24, 4), r"unsupported BMP compression \(4\): convert it to PNG first"),
+        (bmp(8, 0, tuple(range(300)), 300), "of a kind that is not read here: convert it to PNG first"),
+        (
+            _tiff_of_compression(50001),
+            r"its compression \(webp\) is not read here, or it is damaged: convert",
+        ),
+        (
+            _tiff_of_compression(50000),
+            r"its compression \(zstd\) is not read here, or it is damaged: convert",
+        ),
     ],
 )
 def test_sound_files_of_kinds_that_are_not_read(data, message):
@@ -220,6 +238,18 @@ def test_a_transparent_colour_of_16_bits_is_compared_in_16():
     assert_picture(read(image), samples >> 8, alpha)
 
 
+def test_what_libavif_has_not_got_is_not_called_damaged(monkeypatch):
+    """Of grids within grids it says so; none can be written here."""
+
+    def refuse(self) -> None:
+        raise RuntimeError("Failed to decode image: Not implemented")
+
+    data = file(Image.fromarray(COLOUR), "AVIF")
+    monkeypatch.setattr("PIL.AvifImagePlugin.AvifImageFile.load", refuse)
+    with pytest.raises(BDFlowError, match="the data: of a kind that is not read here: convert it to PNG"):
+        read(data)
+
+
 # Profiles
 
 
@@ -233,6 +263,7 @@ def test_a_profile_fits_the_picture_or_is_dropped_with_a_note():
             assert read(file(image, format, icc_profile=own)).icc == own
             picture = read(file(image, format, icc_profile=other))
             assert (picture.icc, picture.notes) == (None, (note,))
+    assert read(file(colour, "JPEG", icc_profile=b"no profile")).notes == ("damaged colour profile dropped",)
 
 
 def test_what_is_restored_has_no_profile_of_other_samples(built_in):

@@ -1,9 +1,14 @@
 """Pictures whose small picture is one pixel across, which no network has learned."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import bdflow
+from bdflow.container import read as read_small
 from bdflow.images import Picture, read
 from bdflow.resize import bicubic_down, bicubic_up
 
@@ -30,3 +35,25 @@ def test_a_flat_picture_stays_flat(name):
         flat = np.full((*size, 3), (200, 120, 60), np.uint8)
         restored = read(model.upscale(model.downscale(flat).to_bytes(), sigma=0.0))
         assert np.abs(restored.rgb.astype(int) - flat).max() <= 1
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("kind", ["by-network", "bicubic"])
+def test_files_of_both_kinds_restore_to_the_pixels_that_they_always_gave(kind):
+    """The first was written, and restored, before such pictures were shrunk bicubically; the other since."""
+    file = GOLDEN / f"narrow-{kind}.png"
+    with Image.open(GOLDEN / f"narrow-{kind}.restored.png") as image:
+        restored = np.asarray(image).astype(int)
+    small = read_small(file)
+    assert (small.image.width, small.image.height, small.bicubic) == (3, 1, kind == "bicubic")
+    assert np.abs(np.asarray(bdflow.upscale(file, threads=1)) - restored).max() <= 1
+    other = bdflow.upscale(replace(small, bicubic=not small.bicubic), threads=1)
+    assert np.abs(np.asarray(other) - restored).max() > 20  # so that it matters which
+
+
+def test_a_narrow_picture_without_its_chunk_is_enlarged_bicubically():
+    pixels = np.full((1, 2, 3), (200, 120, 60), np.uint8)
+    restored = bdflow.load("portraits-x8", threads=1).upscale(Picture(pixels))
+    assert np.abs(np.asarray(restored).astype(int) - pixels[0, 0]).max() <= 1

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
 
     from bdflow.fitting import EffortName
     from bdflow.images import Source
+    from bdflow.metadata import Choice
     from bdflow.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
     from bdflow.smallfile.thumbnail import Domain, Thumbnail
@@ -67,6 +68,7 @@ def downscale(
     refine: int = 0,
     max_pixels: int = MAX_PIXELS,
     turn: bool = True,
+    metadata: Choice = "strip",
     model: str | Path | None = None,
     scale: int | None = None,
     tile: int | None = None,
@@ -82,7 +84,7 @@ def downscale(
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
     )
-    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels, turn=turn)
+    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels, turn=turn, metadata=metadata)
 
 
 def fit(
@@ -97,6 +99,7 @@ def fit(
     purpose: Purpose = "fidelity",
     max_pixels: int = MAX_PIXELS,
     turn: bool = True,
+    metadata: Choice = "strip",
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -115,6 +118,7 @@ def fit(
         purpose: "look" writes a file that is better for the eye in place of the one with the highest PSNR.
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
+        metadata: "keep" puts EXIF, XMP, IPTC and the resolution into the file; they count in its bytes.
         tile, threads, device, backend: Those of :class:`bdflow.computing.Computing`.
 
     Raises:
@@ -137,7 +141,7 @@ def fit(
         purpose=purpose,
         what=what,
     )
-    picture = images.read(image, max_pixels=max_pixels, turn=turn)
+    picture = images.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), Computing(tile, threads, device, backend))
@@ -163,6 +167,7 @@ def upscale(
     sigma: float = 0.0,
     seed: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "keep",
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -196,7 +201,7 @@ def upscale(
     rescaler, accepted, remarks = restorer.accept(small, max_pixels=max_pixels)
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)
-    return rescaler.restore(accepted, sigma=sigma, seed=seed)
+    return rescaler.restore_strips(accepted, sigma=sigma, seed=seed).keeping(metadata).to_pil()
 
 
 def list_models() -> list[str]:

@@ -21,6 +21,7 @@ from bdflow.errors import BDFlowError
 from bdflow.extras import needs
 from bdflow.files import reason
 from bdflow.images import NO_AVIF, Picture
+from bdflow.metadata import NONE, Metadata
 
 __all__ = [
     "AVIF",
@@ -130,12 +131,18 @@ class Codec:
         self.write(picture if isinstance(picture, Image.Image) else Image.fromarray(picture), buffer, quality)
         return buffer.getvalue()
 
-    def write(self, image: Image.Image, file: BinaryIO, quality: int = 0) -> None:
-        """`encode` into a stream."""
+    def write(self, image: Image.Image, file: BinaryIO, quality: int = 0, metadata: Metadata = NONE) -> None:
+        """`encode` into a stream, with metadata as far as the format has places for them."""
         if self.format is _JPEG_XL:
             file.write(_encode_jpeg_xl(np.asarray(image), quality, self.effort))
             return
-        first, *others = self._options(image, quality)
+        first, *others = [options | self._describing(metadata) for options in self._options(image, quality)]
+        if metadata and self.format in (_PNG, _TIFF):
+            buffer = io.BytesIO()
+            image.save(buffer, self.format.pillow, **first)
+            complete = metadata.in_png if self.format is _PNG else metadata.in_tiff
+            file.write(complete(buffer.getvalue()))
+            return
         if not others:
             image.save(file, self.format.pillow, **first)
             return
@@ -145,6 +152,15 @@ class Codec:
             image.save(buffer, self.format.pillow, **options)
             files.append(buffer.getvalue())
         file.write(min(files, key=len))
+
+    def _describing(self, metadata: Metadata) -> dict[str, Any]:
+        """Pillow's options for what goes along with a picture."""
+        if self.format is _JPEG:
+            return {"extra": metadata.jpeg_segments()}
+        if self.format in (_WEBP, _AVIF):  # Pillow would write AVIF's orientation, and all else, anew
+            block = metadata.block(orientation=self.format is _WEBP)
+            return {"exif": block or b"", "xmp": metadata.xmp or b""}
+        return {"dpi": metadata.dpi} if metadata.dpi and self.format is _BMP else {}
 
     def decode(self, data: bytes) -> Samples:
         """The samples of a file of the format, uint8 (H, W) or (H, W, 2 to 4).
@@ -214,7 +230,7 @@ def encode(picture: Picture, ending: str, quality: int | None = None) -> bytes:
     """The file of a restored picture.
 
     Args:
-        picture: What to write. Its profile goes along, except into BMP, which has no place for one.
+        picture: What to write. Its profile and metadata go along; BMP keeps nothing but the resolution.
         ending: png, jpg, jpeg, webp, avif, tif, tiff or bmp.
         quality: 1..100 for jpg, webp and avif, 95 if None; the others are lossless and take none.
 
@@ -222,11 +238,17 @@ def encode(picture: Picture, ending: str, quality: int | None = None) -> bytes:
         BDFlowError: An unknown ending, a quality where none belongs, or a picture the format cannot hold.
     """
     buffer = io.BytesIO()
-    save(picture.to_pil(), buffer, ending, quality)
+    save(picture.to_pil(), buffer, ending, quality, picture.metadata)
     return buffer.getvalue()
 
 
-def save(image: Image.Image, file: BinaryIO, ending: str, quality: int | None = None) -> None:
+def save(
+    image: Image.Image,
+    file: BinaryIO,
+    ending: str,
+    quality: int | None = None,
+    metadata: Metadata = NONE,
+) -> None:
     """`encode` for a Pillow image of mode L, LA, RGB or RGBA, into a stream.
 
     Raises:
@@ -234,7 +256,7 @@ def save(image: Image.Image, file: BinaryIO, ending: str, quality: int | None = 
     """
     codec = _restored(ending, image.width, image.height, image.mode.endswith("A"), quality)
     try:
-        codec.write(image, file, _DEFAULT_QUALITY if quality is None else quality)
+        codec.write(image, file, _DEFAULT_QUALITY if quality is None else quality, metadata)
     except BDFlowError:
         raise
     except Exception as error:  # each of Pillow's encoders has its own ways to say "too large"

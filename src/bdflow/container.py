@@ -124,7 +124,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
                 size = parts.size or images.size(stream, name, max_pixels)
                 with named(name):
                     restoring.check(size, max_pixels)
-        picture = images.decode(stream, name, max_pixels, as_stored=True)
+        picture = images.decode(stream, name, max_pixels, metadata="keep", as_stored=True)
         if restoring is None or container is None:
             why = "it was re-saved or converted, or never made by bdflow."
             what = f"{name}: no bdflow chunk in this file: {why}"
@@ -155,7 +155,8 @@ def byte_report(data: bytes) -> dict[str, int]:
 
     Returns:
         `pixels` (compressed LR samples), `boundary`, `header` (the rest of bdflow's chunk), `profile`
-        (compressed ICC) and `structure` (the container's frames and all else); together `len(data)`.
+        (compressed ICC), `metadata` (EXIF, XMP, IPTC, texts) and `structure` (the container's frames and all
+        else); together `len(data)`.
 
     Raises:
         BDFlowError: no file of a container, or a damaged one.
@@ -173,7 +174,8 @@ def byte_report(data: bytes) -> dict[str, int]:
         "boundary": shares.get("boundary", 0),
         "header": carried - sum(shares.values()),
         "profile": parts.profile + shares.get("profile", 0),
-        "structure": len(data) - parts.pixels - parts.profile - carried,
+        "metadata": parts.metadata,
+        "structure": len(data) - parts.pixels - parts.profile - parts.metadata - carried,
     }
 
 

@@ -95,7 +95,7 @@ class Enhancer:
         """The photograph as it was stored, perhaps not upright."""
         mode = ("L" if small.gray else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, small.gray)
-        return Strips(small.size, mode, icc, self._strips(small))
+        return Strips(small.size, mode, icc, self._strips(small), small.image.metadata)
 
     def _strips(self, small: Thumbnail) -> Iterator[Array]:
         """Strips of the restored picture, (rows, W, 1 to 4)."""

@@ -20,8 +20,10 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, fe
 from bdflow import png_input
 from bdflow.errors import BDFlowError
 from bdflow.files import FileSource, named, opened
-from bdflow.limits import MAX_PIXELS, MAX_PROFILE, MAX_SIDE
-from bdflow.picture import Array, Axes, Picture, axes_of, fitting_profile, turned
+from bdflow.limits import MAX_PIXELS, MAX_PROFILE, MAX_SIDE, too_large
+from bdflow.metadata import Choice
+from bdflow.metadata import read as metadata_of
+from bdflow.picture import Array, Axes, Picture, axes_of, fitting_profile, of_samples, turned
 from bdflow.sample_meaning import other_than_srgb
 
 __all__ = [
@@ -58,14 +60,17 @@ READABLE = frozenset("." + ending for ending in _ENDINGS)
 
 NO_AVIF = "this Pillow was built without AVIF: pip install --upgrade pillow"
 
+_OPTIONAL = ("webp", "zstd", "lzma", "jbig")  # compressions of TIFF that libtiff may have been built without
 _GRAY = ("1", "L", "LA", "La")  # Pillow's modes
 _BAND = 1 << 20  # pixels that are converted at a time
 
 
-def read(source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> Picture:
+def read(
+    source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True, metadata: Choice = "strip"
+) -> Picture:
     """Read a photograph, upright and 8-bit.
 
-    The EXIF rotation is applied, of a Pillow image, too; other metadata is dropped, except the ICC profile.
+    The EXIF rotation is applied, of a Pillow image, too, and the ICC profile is kept.
     Palettes become RGB or RGBA. 16-bit samples are reduced to 8: `round(v / 257)` in gray pictures and in
     arrays; in colour ones Pillow keeps the high byte. CMYK and LAB become RGB and lose their profile. Of an
     animation, the first frame is read.
@@ -77,6 +82,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> 
         max_pixels: larger pictures are refused before they are decoded.
         turn: Say no where the samples stand upright already: of a Pillow image that was turned, but kept
             its EXIF.
+        metadata: "keep" puts EXIF, XMP, IPTC and the resolution into `Picture.metadata`; "strip" drops them.
 
     Returns:
         The picture; it shares no memory with the source.
@@ -88,13 +94,20 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> 
         return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
         with named("the image"):
-            return _from_pil(source, max_pixels, turn=turn)
+            picture = _from_pil(source, max_pixels, turn=turn)
+            return _with_metadata(picture, source, turn=turn) if metadata == "keep" else picture
     with opened(source) as (stream, name):
-        return decode(stream, name, max_pixels, turn=turn)
+        return decode(stream, name, max_pixels, turn=turn, metadata=metadata)
 
 
 def decode(
-    stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS, *, turn: bool = True, as_stored: bool = False
+    stream: BinaryIO,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    turn: bool = True,
+    metadata: Choice = "strip",
+    as_stored: bool = False,
 ) -> Picture:
     """`read` for a seekable stream, from its start, under the name that errors shall give.
 
@@ -111,6 +124,8 @@ def decode(
         picture = _from_pil(image, max_pixels, length, turn=turn, as_stored=as_stored)
         if "'RGB;16B'" in raw_mode and "transparency" in image.info:
             picture = _exact_transparency(picture, image, stream, turn and not as_stored)
+        if metadata == "keep":
+            picture = _with_metadata(picture, image, stream, turn=turn)
         return picture
 
     with named(name), _told_of(name):
@@ -156,17 +171,6 @@ def size(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int
         return _open_header(stream, max_pixels).size
 
 
-def too_large(width: int, height: int, max_pixels: int = MAX_PIXELS) -> str | None:
-    """Why a picture has more pixels, or a longer side, than bdflow takes; None if it has not."""
-    if width * height > max_pixels:
-        return f"{width}x{height} is more than {max_pixels:,} pixels"
-    return (
-        f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels"
-        if max(width, height) > MAX_SIDE
-        else None
-    )
-
-
 _pillow_limit = threading.Lock()
 
 
@@ -192,13 +196,17 @@ def _open_header(stream: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _why(error: Exception) -> str:
-    """A line for what Pillow raised."""
+def _why(error: Exception, compression: object = None) -> str:
+    """A line for what Pillow raised, of a picture of some compression."""
     told = str(error)
     if "closed" in told:
         return "the image is closed: open it again, or load() it first"
     if told.startswith("Unsupported"):
         return f"{told[0].lower()}{told[1:]}: convert it to PNG first"
+    if "Not implemented" in told or "invalid palette" in told:
+        return "of a kind that is not read here: convert it to PNG first"
+    if "decoder error" in told and compression in _OPTIONAL:
+        return f"its compression ({compression}) is not read here, or it is damaged: convert it to PNG first"
     return png_input.DAMAGED
 
 
@@ -221,7 +229,7 @@ def _from_pil(
     except MemoryError as error:
         raise BDFlowError(f"not enough memory for {image.width}x{image.height} pixels") from error
     except Exception as error:  # decoders meet hostile bytes and raise anything
-        raise _Unreadable(_why(error)) from error
+        raise _Unreadable(_why(error, image.info.get("compression"))) from error
 
 
 def _convert(image: Image.Image, turn: bool, as_stored: bool) -> Picture:
@@ -245,6 +253,14 @@ def _convert(image: Image.Image, turn: bool, as_stored: bool) -> Picture:
     key = _transparent_sample(image, raw_mode)
     picture = _copied(image, "'LA;16" in raw_mode, key, axes, icc, tuple(notes))
     return replace(picture, orientation=orientation) if as_stored else picture
+
+
+def _with_metadata(
+    picture: Picture, image: Image.Image, stream: BinaryIO | None = None, *, turn: bool
+) -> Picture:
+    """A picture, and what goes along with it; of one that will be turned, as it will then be."""
+    found, notes = metadata_of(image, stream, turned=turn and axes_of(_orientation(image, []))[2])
+    return replace(picture, metadata=found, notes=(*picture.notes, *notes))
 
 
 def _transparent_sample(image: Image.Image, raw_mode: str) -> Any:
@@ -328,7 +344,10 @@ def _profile(image: Image.Image, gray_in_file: bool, notes: list[str]) -> bytes 
     gray = gray_in_file or image.mode in _GRAY or image.mode.startswith("I")
     if icc and not fitting_profile(icc, gray):
         kind = icc[16:20].decode("ascii", "replace").strip()
-        notes.append(f"colour profile for {kind} dropped: the picture is {'gray' if gray else 'RGB'}")
+        if kind.isalnum():
+            notes.append(f"colour profile for {kind} dropped: the picture is {'gray' if gray else 'RGB'}")
+        else:
+            notes.append("damaged colour profile dropped")
         return None
     return icc
 
@@ -371,14 +390,5 @@ def _from_array(array: npt.NDArray[Any], max_pixels: int) -> Picture:
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise BDFlowError(f"an array must be uint8 or uint16, not {array.dtype}: scale it to 0..255 first")
     if array.dtype.itemsize == 2:
-        return _from_samples(_reduce(array), None, ("16-bit samples reduced to 8 bits",))
-    return _from_samples(np.array(array), None, ())
-
-
-def _from_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> Picture:
-    samples = samples.reshape(*samples.shape[:2], -1)
-    channels = samples.shape[2]
-    gray = channels < 3
-    rgb = np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3])
-    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
-    return Picture(rgb, alpha, gray, icc, notes)
+        return of_samples(_reduce(array), None, ("16-bit samples reduced to 8 bits",))
+    return of_samples(np.array(array), None, ())

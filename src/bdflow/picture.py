@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from bdflow.errors import BDFlowError
+from bdflow.metadata import NONE, Metadata
 
 Array: TypeAlias = npt.NDArray[np.uint8]
 RGB: TypeAlias = npt.NDArray[np.uint8]  # colours, (height, width, 3)
@@ -25,6 +26,7 @@ class Picture:
         notes: what reading changed, a short line each.
         orientation: EXIF's, 1 to 8: how the samples are to be turned to stand upright. Reading a photograph
             turns them, and leaves 1.
+        metadata: what goes along with the picture; none unless it was asked for.
 
     Raises:
         BDFlowError: an array has another shape or type.
@@ -36,6 +38,7 @@ class Picture:
     icc: bytes | None = None
     notes: tuple[str, ...] = ()
     orientation: int = 1
+    metadata: Metadata = NONE
 
     def __post_init__(self) -> None:
         shape = self.rgb.shape
@@ -69,6 +72,16 @@ class Picture:
         if self.icc:
             image.info["icc_profile"] = self.icc
         return image
+
+
+def of_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> Picture:
+    """A picture of samples (height, width[, channels]): gray, gray and alpha, RGB or RGBA."""
+    samples = samples.reshape(*samples.shape[:2], -1)
+    channels = samples.shape[2]
+    gray = channels < 3
+    rgb = np.repeat(samples[..., :1], 3, axis=2) if gray else np.ascontiguousarray(samples[..., :3])
+    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
+    return Picture(rgb, alpha, gray, icc, notes)
 
 
 Axes: TypeAlias = tuple[int, int, bool]  # steps down and across, and whether they change places after that

@@ -370,6 +370,8 @@ def small_file(small: SmallFile, data: bytes) -> str:
             f"boundary  {'none' if small.boundary is None else bits}",
             f"pixels    {'changed since it was made' if small.pixels_changed else 'as they were made'}",
         ]
+    if small.image.metadata:
+        lines.append(f"metadata  {small.image.metadata}")
     lines += [f"{size:9,} bytes  {part}" for part, size in container.byte_report(data).items()]
     lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
     return "\n".join(lines)

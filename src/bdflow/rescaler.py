@@ -19,6 +19,7 @@ from bdflow.extras import needs
 from bdflow.images import Picture, Source, fitting_profile
 from bdflow.images import read as read_picture
 from bdflow.limits import MAX_PIXELS
+from bdflow.metadata import Choice
 from bdflow.resize import bicubic_down, bicubic_up_rows
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.strips import Strips
@@ -36,7 +37,7 @@ LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less 
 
 # Of a small picture, each way. One of a single pixel across is nothing but edge to a network, which then errs
 # by up to half of all levels; from two on it is better than bicubic. Such pictures are shrunk and restored
-# bicubically.
+# bicubically, and their files say so: those of earlier versions restore to the pixels that they always gave.
 _NARROWEST = 2
 
 MAX_SIGMA = 100.0  # training draws Z with a spread of 1
@@ -85,6 +86,7 @@ class Rescaler:
         refine: int = 0,
         max_pixels: int = MAX_PIXELS,
         turn: bool = True,
+        metadata: Choice = "strip",
     ) -> Downscaled:
         """Shrink a picture.
 
@@ -94,7 +96,7 @@ class Rescaler:
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
                 long as two or three restorations. Needs torch. See :class:`bdflow.refine.Refiner`.
             max_pixels: A larger picture is refused before it is decoded; one that was read is not.
-            turn: As for :func:`bdflow.images.read`.
+            turn, metadata: As for :func:`bdflow.images.read`.
 
         Returns:
             The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
@@ -109,13 +111,14 @@ class Rescaler:
             raise BDFlowError(f"steps of refinement must be 0 or more, not {refine}")
         refiner = self._refiner if refine else None
         if not isinstance(image, Picture):
-            image = read_picture(image, max_pixels=max_pixels, turn=turn)
+            image = read_picture(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
         picture = spread(image)
         scale = self.model.scale
         grid = -(-picture.height // scale), -(-picture.width // scale)
         boundary = np.zeros(grid, np.uint8) if self.model.bits else None
         alpha = None if picture.alpha is None else bicubic_down(picture.alpha, scale)
-        if min(grid) < _NARROWEST:
+        bicubic = min(grid) < _NARROWEST
+        if bicubic:
             rgb, refiner = bicubic_down(picture.rgb, scale), None
         else:
             rgb = np.empty((*grid, 3), np.uint8)
@@ -126,7 +129,7 @@ class Rescaler:
                 if boundary is not None:
                     boundary[rows] = levels[0][..., 0]
         downscaled = Downscaled(
-            image=Picture(rgb, alpha, icc=picture.icc),
+            image=Picture(rgb, alpha, icc=picture.icc, metadata=picture.metadata),
             boundary=boundary,
             bits=self.model.bits,
             model=self.model.name,
@@ -134,6 +137,7 @@ class Rescaler:
             scale=scale,
             size=(picture.width, picture.height),
             gray=picture.gray,
+            bicubic=bicubic,
             notes=picture.notes,
         )
         return refiner.refine(picture, downscaled, refine) if refiner else downscaled
@@ -145,6 +149,7 @@ class Rescaler:
         sigma: float = 0.0,
         seed: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        metadata: Choice = "keep",
     ) -> Image.Image:
         """Restore a picture of exactly the original's size.
 
@@ -155,11 +160,13 @@ class Rescaler:
                 without a Z restores that one for any spread.
             seed: Makes a draw of Z repeatable; 0 or more.
             max_pixels: As for :meth:`accept`.
+            metadata: "keep" puts what the file has into the picture's `info`: `exif`, `xmp` and `dpi`, which
+                Pillow's `save` takes by these names; "strip" leaves it out.
 
         Raises:
             BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
         """
-        return self._accepted(small, sigma, seed, max_pixels).to_pil()
+        return self._accepted(small, sigma, seed, max_pixels).keeping(metadata).to_pil()
 
     def rgb(
         self,
@@ -233,7 +240,7 @@ class Rescaler:
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, _is_gray(small))
-        strips = Strips(small.size, mode, icc, self._restored(small, sigma, seed))
+        strips = Strips(small.size, mode, icc, self._restored(small, sigma, seed), small.image.metadata)
         return strips.turned(small.image.orientation)
 
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
@@ -252,7 +259,7 @@ class Rescaler:
             return tensors
 
         grid = image.height, image.width
-        if min(grid) < _NARROWEST:
+        if small.bicubic:
             enlarged = _bicubic(image.rgb, scale)
         else:
             enlarged = ((rows, rgb) for rows, (rgb,) in self._run("sample" if sigma else "up", grid, inputs))
@@ -281,7 +288,16 @@ class Rescaler:
                 f"a picture of {picture.width}x{picture.height} without a bdflow chunk would become"
                 f" {size[0]}x{size[1]}, more than {max_pixels:,} pixels: reduce or cut it first"
             )
-        return Downscaled(picture, None, self.model.bits, self.model.name, self._fingerprint, scale, size)
+        return Downscaled(
+            image=picture,
+            boundary=None,
+            bits=self.model.bits,
+            model=self.model.name,
+            weights=self._fingerprint,
+            scale=scale,
+            size=size,
+            bicubic=min(picture.width, picture.height) < _NARROWEST,
+        )
 
     def _least(self, halo: int) -> int:
         """The smallest tile of which anything is kept."""

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -17,6 +17,7 @@ from PIL import Image
 from bdflow.codecs import check_writable, save
 from bdflow.files import writing
 from bdflow.images import Array, turned
+from bdflow.metadata import NONE, Choice, Metadata
 
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _PNG_COLOUR = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
@@ -33,12 +34,14 @@ class Strips:
         mode: Pillow's: L, LA, RGB or RGBA.
         icc: the colour profile, or None.
         strips: uint8 (rows, width, channels), any number of rows each, all rows together.
+        metadata: what goes along with the picture.
     """
 
     size: tuple[int, int]
     mode: str
     icc: bytes | None
     strips: Iterator[Array]
+    metadata: Metadata = NONE
 
     @classmethod
     def of(cls, samples: Array) -> "Strips":
@@ -56,7 +59,11 @@ class Strips:
         def whole() -> Iterator[Array]:
             yield turned(np.concatenate(list(self.strips)), orientation)
 
-        return Strips(size, self.mode, self.icc, whole())
+        return Strips(size, self.mode, self.icc, whole(), self.metadata)
+
+    def keeping(self, choice: Choice) -> "Strips":
+        """The same, without the metadata where they are not to be kept."""
+        return self if choice == "keep" else replace(self, metadata=NONE)
 
     def rgb(self) -> Array:
         """Its colours, uint8 (height, width, 3), without transparency."""
@@ -67,13 +74,14 @@ class Strips:
         return rgb
 
     def to_pil(self) -> Image.Image:
-        """All of it."""
+        """All of it, what goes along with it in `info` (see `bdflow.metadata.Metadata.info`)."""
         image, top = Image.new(self.mode, self.size), 0
         for strip in self.strips:
             image.paste(Image.fromarray(strip[..., 0] if self.mode == "L" else strip), (0, top))
             top += len(strip)
         if self.icc:
             image.info["icc_profile"] = self.icc
+        image.info.update(self.metadata.info())
         return image
 
     def write_png(self, file: BinaryIO) -> None:
@@ -83,6 +91,8 @@ class Strips:
         _write_chunk(
             file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOUR[self.mode], 0, 0, 0)
         )
+        for kind, body in self.metadata.png_chunks():
+            _write_chunk(file, kind, body)
         if self.icc:
             _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(self.icc))
         # Behind PNG's filters a photograph repeats nothing but runs: ten times as fast as Pillow's level 6,
@@ -124,7 +134,7 @@ def write(
             picture.write_png(file)
         else:
             buffer = io.BytesIO()  # Pillow's encoders would not tell a full disk from a bad picture
-            save(picture.to_pil(), buffer, ending, quality)
+            save(picture.to_pil(), buffer, ending, quality, picture.metadata)
             file.write(buffer.getbuffer())
 
 

@@ -23,6 +23,7 @@ from bdflow.arguments import (
     For,
     Force,
     Input,
+    Metadata,
     Model,
     Output,
     Scale,
@@ -53,6 +54,7 @@ def downscale(
     scale: Scale = None,
     model: Model = None,
     refine: NonNegativeInt = 0,
+    metadata: Metadata = "strip",
     max_pixels: PositiveInt = MAX_PIXELS,
     trust: Switch = False,
     force: Force = False,
@@ -74,6 +76,8 @@ def downscale(
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
             and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[torch].
+        metadata: keep carries EXIF, XMP, IPTC and the resolution through the small file, where they count;
+            strip drops them. Rotation and colour profile are taken care of in any case.
         max_pixels: Refuse larger pictures, before they are decoded.
         trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
@@ -91,9 +95,9 @@ def downscale(
                 "a scale, a model and --refine are for the PNG: leave out --bytes, --bpp, --quality"
             )
         if folder is None:
-            _fit(image, output, coding, computing, force, max_pixels)
+            _fit(image, output, coding, computing, force, max_pixels, metadata)
             return None
-        return _fit_many(inputs, folder, coding, computing, batch, verify, force, max_pixels)
+        return _fit_many(inputs, folder, coding, computing, batch, verify, force, max_pixels, metadata)
     scale = 8 if scale is None and model is None else scale
     if folder is not None:
         from bdflow.batch.run import share
@@ -103,7 +107,7 @@ def downscale(
         jobs, threads = share(batch.jobs or (1 if refine else None), computing.threads)
         rescaler = load(model, scale, replace(computing, threads=threads), trust)
         naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
-        work = shrinking(rescaler, verify=verify, refine=refine, max_pixels=max_pixels)
+        work = shrinking(rescaler, verify=verify, refine=refine, max_pixels=max_pixels, metadata=metadata)
         return _run(inputs, folder, naming, work, jobs, batch, force)
 
     rescaler = load(model, scale, computing, trust)
@@ -111,7 +115,7 @@ def downscale(
     check_target(target, force, source=image)
     if target != "-":  # refused before the work
         container.check_ending(target, "PNG")
-    small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels)
+    small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels, metadata=metadata)
     data = small.to_bytes()
     for note in small.notes:
         say(f"note: {note}")
@@ -120,12 +124,26 @@ def downscale(
         return None
     write_bytes(target, data, overwrite=force)
     width, height = small.size
-    say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {len(data):,} bytes")
+    say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {_bytes(data)}")
     return None
 
 
+def _bytes(data: bytes) -> str:
+    """How many bytes a small file has."""
+    from bdflow.container import byte_report
+
+    metadata = byte_report(data)["metadata"]
+    return f"{len(data):,} bytes" + (f" ({metadata:,} of them metadata)" if metadata else "")
+
+
 def _fit(
-    image: str, output: str | None, coding: Coding, computing: Computing, force: bool, max_pixels: int
+    image: str,
+    output: str | None,
+    coding: Coding,
+    computing: Computing,
+    force: bool,
+    max_pixels: int,
+    metadata: Metadata,
 ) -> None:
     """Shrink one picture into an ordinary codec's file."""
     import bdflow
@@ -144,7 +162,12 @@ def _fit(
             container.check_ending(output, format)
         format = named
     small = bdflow.fit(
-        read_input(image), format=format, max_pixels=max_pixels, **coding.options(), **asdict(computing)
+        read_input(image),
+        format=format,
+        max_pixels=max_pixels,
+        metadata=metadata,
+        **coding.options(),
+        **asdict(computing),
     )
     assert small.format is not None  # it was coded just now
     target = output or beside(image, f".bd{container.ending_of(small.format)}")
@@ -156,7 +179,7 @@ def _fit(
     write_bytes(target, small.data, overwrite=force)
     width, height = small.size
     sizes = f"{width}x{height} to {small.image.width}x{small.image.height}"
-    say(f"{target}: {sizes}, {len(small.data):,} bytes, restored as {small.domain}")
+    say(f"{target}: {sizes}, {_bytes(small.data)}, restored as {small.domain}")
 
 
 def _fit_many(
@@ -168,6 +191,7 @@ def _fit_many(
     verify: bool,
     force: bool,
     max_pixels: int,
+    metadata: Metadata,
 ) -> int:
     """A batch in an ordinary codec; the exit status."""
     from bdflow import fitting
@@ -182,7 +206,9 @@ def _fit_many(
     fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
     jobs, threads = share(batch.jobs, computing.threads)
     enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
-    work = coding(enhancer, format=format, verify=verify, max_pixels=max_pixels, **options.options())
+    work = coding(
+        enhancer, format=format, verify=verify, max_pixels=max_pixels, metadata=metadata, **options.options()
+    )
     naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
     return _run(inputs, folder, naming, work, jobs, batch, force)
 
@@ -200,6 +226,7 @@ def upscale(
     sigma: NonNegativeFloat = 0.0,
     seed: NonNegativeInt | None = None,
     quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
+    metadata: Metadata = "keep",
     max_pixels: PositiveInt = MAX_PIXELS,
     force: Force = False,
     computing: Computing = DEFAULT,
@@ -222,6 +249,8 @@ def upscale(
         sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
         seed: Makes the draw repeatable.
         quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
+        metadata: keep gives the restored picture what the small file has of EXIF, XMP, IPTC and the
+            resolution; strip leaves it out.
         max_pixels: Refuse files whose small or restored picture is larger, before the work.
         force: Overwrite existing files.
     """
@@ -248,7 +277,7 @@ def upscale(
             trust=trust,
             computing=replace(computing, threads=threads),
         )
-        work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels)
+        work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels, metadata=metadata)
         return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
 
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
@@ -262,7 +291,8 @@ def upscale(
         codecs.check_writable(target, *accepted.size, alpha=alpha, quality=quality)
     for remark in remarks:
         warnings.warn(remark, stacklevel=1)
-    deliver(rescaler.restore_strips(accepted, sigma=sigma, seed=seed), target, force, quality)
+    strips = rescaler.restore_strips(accepted, sigma=sigma, seed=seed).keeping(metadata)
+    deliver(strips, target, force, quality)
     return None
 
 

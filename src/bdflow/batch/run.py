@@ -24,6 +24,7 @@ INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 _MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
 _EXAMPLES = 3  # files that the summary names for each reason to skip some; the log names all
+_COARSEST = 2_000_000_000  # nanoseconds: FAT's steps of time
 _MOST_NOTES = 20  # some name sizes and would fill the screen
 
 
@@ -54,6 +55,7 @@ class Tally:
         pixels: Of the large pictures that were made small, or restored.
         bytes_before: Of their files.
         bytes_after: Of the results.
+        metadata: Of these bytes, those of EXIF, XMP, IPTC and texts in small files.
         psnr_y: The mean over pictures, where it was measured.
         seconds: Of the whole run.
     """
@@ -67,6 +69,7 @@ class Tally:
     pixels: int = 0
     bytes_before: int = 0
     bytes_after: int = 0
+    metadata: int = 0
     psnr_y: float | None = None
     seconds: float = 0.0
 
@@ -83,6 +86,7 @@ class Tally:
         if self.made:
             quality = "" if self.psnr_y is None else f", mean PSNR-Y {self.psnr_y:.2f} dB"
             sizes = f"{self.bytes_before:,} bytes to {self.bytes_after:,}"
+            sizes += f" ({self.metadata:,} of them metadata)" if self.metadata else ""
             lines.append(f"{self.pixels / 1e6:,.2f} megapixels, {sizes}{quality}")
         return "\n".join(lines)
 
@@ -204,7 +208,7 @@ class _Batch:
                     made.data.write_png(file)
                 size = file.tell()
             if changed is not None:
-                os.utime(job.target, ns=(changed, changed))
+                _set_changed(_target(job, made), changed)
             return made._replace(size=size)
         except BDFlowError as error:
             cause = error.__cause__
@@ -247,6 +251,7 @@ class _Batch:
         self.tally.pixels += made.width * made.height
         self.tally.bytes_before += before
         self.tally.bytes_after += made.size
+        self.tally.metadata += made.metadata
         self.notes.update(made.notes)
         record = {
             "file": str(job.source),
@@ -256,6 +261,8 @@ class _Batch:
             "bytes_before": before,
             "bytes_after": made.size,
         }
+        if made.metadata:
+            record["metadata"] = made.metadata
         if made.psnr_y is not None:
             self.psnr_y.append(made.psnr_y)
             record["psnr_y"] = round(made.psnr_y, 5)
@@ -326,6 +333,15 @@ class _Batch:
 
 def _target(job: _Job, made: Made) -> Path:
     return job.target.with_suffix(made.suffix) if made.suffix else job.target
+
+
+def _set_changed(path: Path, changed: int) -> None:
+    """Give a file a time in nanoseconds; where the disk keeps coarser ones, the next later one, lest the file
+    be older than its picture, and made anew by every run."""
+    os.utime(path, ns=(changed, changed))
+    if path.stat().st_mtime_ns < changed:
+        later = -(-changed // _COARSEST) * _COARSEST
+        os.utime(path, ns=(later, later))
 
 
 def _changed(path: Path) -> int | None:

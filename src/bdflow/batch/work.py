@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bdflow import fitting, images
-from bdflow.container import ending_of, holds_chunk
+from bdflow.container import byte_report, ending_of, holds_chunk
 from bdflow.enhancer import Enhancer
 from bdflow.files import opened
 from bdflow.fitting import EffortName
 from bdflow.images import Picture
 from bdflow.limits import MAX_PIXELS
 from bdflow.measure import read_back
+from bdflow.metadata import Choice
 from bdflow.metrics import MAX_PSNR, psnr_y
 from bdflow.rescaler import Rescaler
 from bdflow.restorer import Restorer
@@ -32,6 +33,7 @@ class Made(NamedTuple):
         notes: What the user should know.
         suffix: What its file's name ends in, where the work chose that; such as ``.webp``.
         size: Bytes of its file, when that is written.
+        metadata: Bytes of them that are metadata, of a small file.
     """
 
     data: bytes | Strips
@@ -41,12 +43,20 @@ class Made(NamedTuple):
     notes: tuple[str, ...]
     suffix: str | None = None
     size: int = 0
+    metadata: int = 0
 
 
 Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
 
 
-def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: int = MAX_PIXELS) -> Work:
+def shrinking(
+    rescaler: Rescaler,
+    *,
+    verify: bool,
+    refine: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "strip",
+) -> Work:
     """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
@@ -54,10 +64,11 @@ def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: 
         verify: Restore each small file, too, and measure PSNR-Y.
         refine: Steps by which each small picture is refined.
         max_pixels: Larger pictures fail before they are decoded.
+        metadata: Whether the small files have those of the pictures.
     """
 
     def shrink(path: Path) -> Made | None:
-        picture = _photograph(path, max_pixels)
+        picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
         picture = spread(picture)  # what is verified is what can be seen
@@ -67,7 +78,7 @@ def shrinking(rescaler: Rescaler, *, verify: bool, refine: int = 0, max_pixels: 
         if verify:
             accepted, _ = rescaler.accept(data, max_pixels=max_pixels)
             quality = min(psnr_y(picture.rgb, rescaler.rgb(accepted)), MAX_PSNR)
-        return Made(data, picture.width, picture.height, quality, small.notes)
+        return _made(data, picture, quality, small.notes)
 
     return shrink
 
@@ -84,17 +95,18 @@ def coding(
     purpose: Purpose = "fidelity",
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "strip",
 ) -> Work:
     """The work of ``downscale`` in an ordinary codec; small files are left out here, too.
 
     Args:
         enhancer: What restores.
         max_bytes, bits_per_pixel, quality, format, domain, effort, purpose: As for :func:`bdflow.fit`.
-        verify, max_pixels: As for :func:`shrinking`.
+        verify, max_pixels, metadata: As for :func:`shrinking`.
     """
 
     def shrink(path: Path) -> Made | None:
-        picture = _photograph(path, max_pixels)
+        picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
         picture = spread(fitting.in_srgb(picture))
@@ -115,23 +127,39 @@ def coding(
             measured = min(psnr_y(picture.rgb, enhancer.rgb(stored)), MAX_PSNR)
         assert small.format is not None  # it was coded just now
         suffix = ending_of(small.format) if format == fitting.BEST else None
-        return Made(small.data, picture.width, picture.height, measured, small.notes, suffix)
+        return _made(small.data, picture, measured, small.notes, suffix)
 
     return shrink
 
 
-def _photograph(path: Path, max_pixels: int) -> Picture | None:
+def _photograph(path: Path, max_pixels: int, metadata: Choice) -> Picture | None:
     """A picture that is no small file of bdflow's."""
     with opened(path) as (stream, name):
-        return None if holds_chunk(stream) else images.decode(stream, name, max_pixels)
+        return None if holds_chunk(stream) else images.decode(stream, name, max_pixels, metadata=metadata)
 
 
-def restoring(restorer: Restorer, *, sigma: float, seed: int | None, max_pixels: int = MAX_PIXELS) -> Work:
+def _made(
+    data: bytes, picture: Picture, psnr_y: float | None, notes: tuple[str, ...], suffix: str | None = None
+) -> Made:
+    """The small file of a picture."""
+    metadata = byte_report(data)["metadata"]
+    return Made(data, picture.width, picture.height, psnr_y, notes, suffix, metadata=metadata)
+
+
+def restoring(
+    restorer: Restorer,
+    *,
+    sigma: float,
+    seed: int | None,
+    max_pixels: int = MAX_PIXELS,
+    metadata: Choice = "keep",
+) -> Work:
     """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
 
     def restore(path: Path) -> Made:
         rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
         notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
-        return Made(rescaler.restore_strips(small, sigma=sigma, seed=seed), *small.size, None, notes)
+        strips = rescaler.restore_strips(small, sigma=sigma, seed=seed).keeping(metadata)
+        return Made(strips, *small.size, None, notes)
 
     return restore

@@ -52,7 +52,7 @@ def fit(
     Args:
         picture: The photograph.
         enhancer: What restores it.
-        budget: Bytes that the file may have, everything counted.
+        budget: Bytes that the file may have, everything counted, the picture's metadata, too.
         quality: In place of a budget: the codec's quality, at full size.
         format: "AVIF", "WebP" or "JPEG"; or "best", of those that can hold the picture the one that restores
             best in the budget.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bdflow import images
 from bdflow.codecs import Codec
@@ -58,7 +58,7 @@ class Candidates:
 
     def own(self, coded: bytes, quality: int) -> Fitted:
         """The codec's own file, at full size: without a payload it restores to itself."""
-        return self._restored(self._small(1, coded, coded, "plain"), quality)
+        return self._restored(self._small(1, coded, self.packed(coded), "plain"), quality)
 
     def with_payload(self, factor: float, coded: bytes, quality: int, domain: Domain) -> Fitted:
         """A coded thumbnail with what restores it."""
@@ -67,7 +67,12 @@ class Candidates:
     def thumbnail(self, factor: float, coded: bytes, domain: Domain) -> Thumbnail:
         """The same, not restored yet."""
         payload = Version2.of(self.size, factor, domain).pack()
-        return self._small(factor, coded, self.container.insert(coded, payload), domain)
+        return self._small(factor, coded, self.packed(coded, payload), domain)
+
+    def packed(self, coded: bytes, payload: bytes | None = None) -> bytes:
+        """A file of the codec's with the photograph's metadata, and a payload."""
+        metadata = self.picture.metadata
+        return self.container.insert(coded, payload, metadata) if payload or metadata else coded
 
     def enlarged(self, factor: float, coded: bytes) -> Quality:
         """What a coded thumbnail restores to without a network."""
@@ -75,7 +80,7 @@ class Candidates:
 
     def _small(self, factor: float, coded: bytes, data: bytes, domain: Domain) -> Thumbnail:
         return Thumbnail(
-            image=images.read(coded),
+            image=replace(images.read(coded), metadata=self.picture.metadata),
             format=self.format,
             data=data,
             factor=factor,

@@ -129,7 +129,9 @@ class Search:
             prospects = self.scout.prospects(start, beat)
             self.plain = self.scout.plain
             return prospects
-        near = start or _LIKELY / math.sqrt(8 * self.budget / (self.picture.width * self.picture.height))
+        near = start or _LIKELY / math.sqrt(
+            8 * self._room_without_payload / (self.picture.width * self.picture.height)
+        )
         start = min(factors, key=lambda factor: abs(math.log(factor / near)))
         if self._look(start) < beat - _PER_CODEC:
             return []
@@ -170,7 +172,7 @@ class Search:
             return self.settle(prospects)
         codec, (factor, domain, _) = replace(self.codec, tuning=AVIF_FOR_EYE.tuning), prospects[0]
         rates, own = Rates(self.picture, codec, codec, (self.rates, 1.0)), (factor, domain) == (1, "plain")
-        step = rates.largest(factor, self.budget if own else self._room)
+        step = rates.largest(factor, self._room_without_payload if own else self._room)
         if step < 0:
             return self.settle(prospects)
         coded, quality = rates.file(codec, factor, step), rates.steps[step]
@@ -180,10 +182,16 @@ class Search:
 
     @cached_property
     def _room(self) -> int:
-        """Bytes that are left beside a payload."""
+        """Bytes that are left beside a payload and the metadata."""
         factor = self.files.factors[-1]
         coded = self.rates.file(self.rates.quick, factor, 0)
         return self.budget - (len(self.files.thumbnail(factor, coded, "plain").data) - len(coded))
+
+    @cached_property
+    def _room_without_payload(self) -> int:
+        """Bytes that are left beside the metadata alone."""
+        coded = self.rates.file(self.rates.quick, self.files.factors[-1], 0)
+        return self.budget - (len(self.files.packed(coded)) - len(coded))
 
     @property
     def _highest(self) -> float:
@@ -244,7 +252,8 @@ class Search:
     def _own(self, rival: Fitted | None = None) -> Fitted | None:
         """The codec's own file at full size: the largest that fits, or one so much worse than a rival that
         a larger one is not worth its time; None where none fits."""
-        if 1 not in self.files.factors:
+        room = self._room_without_payload if 1 in self.files.factors else 0
+        if room < 1:
             return None
 
         def restored(step: int) -> Fitted:
@@ -256,14 +265,14 @@ class Search:
             own, more = restored(step), _STEP if fits else 0
             return own.psnr_y + more < rival.psnr_y and own.psnr_rgb + more < rival.psnr_rgb
 
-        step = self.rates.largest(1, self.budget, hopeless)
+        step = self.rates.largest(1, room, hopeless)
         if step < 0:
             return None
         if self.codec.name == "AVIF":
             return restored(step)
         # WebP and JPEG now and then take fewer bytes for a higher quality, or restore better at a lower one.
         near = range(max(0, step - _UNEVEN), min(len(self.rates.steps), step + _UNEVEN + 1))
-        return best([restored(each) for each in near if self.rates.size(1, each) <= self.budget])
+        return best([restored(each) for each in near if self.rates.size(1, each) <= room])
 
     def _without_payload(self) -> Fitted:
         """The codec's own file, where none with a payload fits."""
@@ -276,5 +285,8 @@ class Search:
         more = self.budget - self._room
         least = min(self.rates.size(factor, 0) + more for factor in self.files.factors)
         if 1 in self.files.factors:
-            least = min(least, len(self.rates.file(self.codec, 1, 0)))
+            beside = self.budget - self._room_without_payload
+            least = min(least, len(self.rates.file(self.codec, 1, 0)) + beside)
+        if self.picture.metadata:
+            what += " and its metadata"
         raise TooFewBytesError(f"{what} in {self.budget:,} bytes: allow it {least:,}", least)

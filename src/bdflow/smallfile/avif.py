@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
+from bdflow.metadata import NONE, Metadata
 from bdflow.smallfile.isobmff import box, boxes, items
 from bdflow.smallfile.protocol import MOST_PARTS, Parts
 from bdflow.smallfile.slim import slimmed
@@ -28,10 +29,22 @@ def begins(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
 
-def insert(coded: bytes, payload: bytes) -> bytes:
-    """The codec's file in fewer bytes, where that is known how, with the payload at its end."""
-    still = slimmed(coded)
-    return still.pack(_MARK + payload) if still else coded + box(b"free", _MARK, payload)
+def insert(coded: bytes, payload: bytes | None, metadata: Metadata = NONE) -> bytes:
+    """The codec's file in fewer bytes, where that is known how, with metadata, and the payload at its end.
+
+    Raises:
+        BDFlowError: there are metadata, and it is not known.
+    """
+    still, unused = slimmed(coded), b"" if payload is None else _MARK + payload
+    if still is None:
+        if metadata:
+            raise BDFlowError("this libavif's files take no metadata: write WebP, or no --metadata keep")
+        return coded + box(b"free", unused)
+    if block := metadata.block(orientation=False):
+        still = still.with_item(b"Exif", bytes(4) + block)
+    if metadata.xmp:
+        still = still.with_item(b"mime", metadata.xmp)
+    return still.pack(unused)
 
 
 def holds_payload(stream: BinaryIO) -> bool:
@@ -40,7 +53,7 @@ def holds_payload(stream: BinaryIO) -> bool:
     Raises:
         BDFlowError: the file is damaged before it.
     """
-    return any(unused.startswith(_MARK) for _, _, unused in _boxes(stream))
+    return any(unused.startswith(_MARK) for _, _, unused, _ in _boxes(stream))
 
 
 def parts(stream: BinaryIO) -> Parts:
@@ -49,17 +62,20 @@ def parts(stream: BinaryIO) -> Parts:
     Raises:
         BDFlowError: it is cut short.
     """
-    payload, payloads, pixels = None, 0, 0
-    for kind, size, unused in _boxes(stream):
+    payload, payloads, coded, described = None, 0, 0, 0
+    for kind, size, unused, metadata in _boxes(stream):
         if unused.startswith(_MARK):
             payload, payloads = payload or unused.removeprefix(_MARK), payloads + 1
         if kind == b"mdat":
-            pixels += size - len(unused)
-    return Parts(None, payload, payloads, pixels, 0)
+            coded += size - len(unused)
+        described += metadata
+    described = min(described, coded)  # of a damaged file
+    return Parts(None, payload, payloads, coded - described, 0, described)
 
 
-def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
-    """Type of each outermost box, bytes of its content, and those at its end that nobody uses, if few."""
+def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes, int]]:
+    """Type of each outermost box, bytes of its content, those at its end that nobody uses, if few, and how
+    many bytes of metadata it describes."""
     stream.seek(0, 2)
     end = stream.tell()
     start = 0
@@ -80,10 +96,10 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
         if size < length or start + size > end:
             raise _cut_short()
         content, start = start + length, start + size
-        used = start
+        used, described = start, 0
         if kind == b"meta" and start - content <= _LONGEST_META:
             stream.seek(content)
-            ends = _ends(stream.read(start - content))
+            ends, described = _described(stream.read(start - content))
         elif kind == b"mdat":
             used = max((each for each in ends if content < each <= start), default=start)
         elif kind == b"free":
@@ -92,17 +108,26 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
         if 0 < start - used <= _LONGEST:
             stream.seek(used)
             unused = stream.read(start - used)
-        yield kind, start - content, unused
+        yield kind, start - content, unused, described
     raise _cut_short()
 
 
-def _ends(meta: bytes) -> list[int]:
-    """Where the data of items end, by the content of `meta`; nothing where that is not plain."""
+def _described(meta: bytes) -> tuple[list[int], int]:
+    """Where the data of items end, by the content of `meta`, and bytes of those that are metadata; nothing
+    where that is not plain."""
     try:
-        place = next(start for kind, start, _ in boxes(meta, 4, len(meta)) if kind == b"iloc")
-        return [each.offset + each.length for each in items(meta, place) if each.extents == 1]
-    except (IndexError, StopIteration, ValueError, struct.error):
-        return []
+        parts = {kind: start for kind, start, _ in boxes(meta, 4, len(meta))}
+        found = [each for each in items(meta, parts[b"iloc"]) if each.extents == 1]
+        kinds = {}
+        for kind, start, _ in boxes(meta, parts[b"iinf"] + 6, len(meta)) if b"iinf" in parts else ():
+            if kind != b"infe":
+                break
+            number, coding = struct.unpack_from(">4xH2x4s", meta, start)
+            kinds[number] = coding
+    except (IndexError, KeyError, ValueError, struct.error):
+        return [], 0
+    described = (each.length for each in found if kinds.get(each.number) in (b"Exif", b"mime"))
+    return [each.offset + each.length for each in found], sum(described)
 
 
 def _cut_short() -> BDFlowError:

@@ -27,6 +27,8 @@ class Downscaled:
         size: width and height of the photograph.
         gray: whether the photograph is gray, and restored so, where its LR image hides detail in colours.
             `image.icc` is then the photograph's; no PNG in colour may carry it, so it travels in the chunk.
+        bicubic: whether no network shrank it, and none restores it: where it is a pixel wide or high. (Files
+            of such pictures that do not say so were made by one, and are restored by it.)
         pixels_changed: whether the LR pixels are others than those the file was made with.
         notes: what reading the photograph changed, a short line each; no file keeps them. Those of
             `image` are of the LR image, where it was read from a file.
@@ -43,6 +45,7 @@ class Downscaled:
     scale: int
     size: tuple[int, int]
     gray: bool = False
+    bicubic: bool = False
     pixels_changed: bool = False
     notes: tuple[str, ...] = ()
 

@@ -1,7 +1,8 @@
 """JPEG as a container: the payload is a segment for applications, APP15, at the start.
 
 It takes the place of the JFIF segment, which says nothing that a decoder does not assume: bdflow's file is 8
-bytes shorter than the codec's. (APP11 would be read as JPEG XT's or C2PA's.)
+bytes shorter than the codec's. (APP11 would be read as JPEG XT's or C2PA's.) Metadata stand in front of it,
+as EXIF wants to be the first.
 """
 
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
+from bdflow.metadata import NONE, Metadata
 from bdflow.smallfile.protocol import MOST_PARTS, Parts
 
 NAME = "JPEG"
@@ -16,6 +18,7 @@ ENDINGS = (".jpg", ".jpeg")
 
 _START, _JFIF, _APP15, _SCAN, _END = 0xD8, 0xE0, 0xEF, 0xDA, 0xD9
 _PROFILE = 0xE2
+_METADATA = (0xE1, 0xED, 0xFE)  # EXIF or XMP, Photoshop's resources with IPTC, a comment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARK = b"bd"  # other programs' segments of this number have other contents
 
@@ -25,13 +28,16 @@ def begins(head: bytes) -> bool:
     return head.startswith(b"\xff\xd8\xff")
 
 
-def insert(coded: bytes, payload: bytes) -> bytes:
-    """The codec's file with the payload in the place of its JFIF segment."""
+def insert(coded: bytes, payload: bytes | None, metadata: Metadata = NONE) -> bytes:
+    """The codec's file with metadata, and the payload in the place of its JFIF segment."""
     place = 2
     if coded[2:4] == bytes([0xFF, _JFIF]):
         place += 2 + int.from_bytes(coded[4:6])
+    if payload is None:
+        return coded[:place] + metadata.jpeg_segments() + coded[place:]
     content = _MARK + payload
-    return coded[:2] + struct.pack(">BBH", 0xFF, _APP15, 2 + len(content)) + content + coded[place:]
+    ours = struct.pack(">BBH", 0xFF, _APP15, 2 + len(content)) + content
+    return coded[:2] + metadata.jpeg_segments() + ours + coded[place:]
 
 
 def holds_payload(stream: BinaryIO) -> bool:
@@ -49,7 +55,7 @@ def parts(stream: BinaryIO) -> Parts:
     Raises:
         BDFlowError: it is cut short.
     """
-    size, payload, payloads, profile, pixels = None, None, 0, 0, 0
+    size, payload, payloads, profile, described, pixels = None, None, 0, 0, 0, 0
     for kind, length, content in _segments(stream):
         if kind == _APP15 and content.startswith(_MARK):
             payload, payloads = payload or content.removeprefix(_MARK), payloads + 1
@@ -58,10 +64,12 @@ def parts(stream: BinaryIO) -> Parts:
             size = width, height
         elif kind == _PROFILE:
             profile += length
+        elif kind in _METADATA:
+            described += length
         elif kind == _SCAN:
             start = stream.tell()
             pixels = stream.seek(0, 2) - start
-    return Parts(size, payload, payloads, pixels, profile)
+    return Parts(size, payload, payloads, pixels, profile, described)
 
 
 def _segments(stream: BinaryIO) -> Iterator[tuple[int, int, bytes]]:

@@ -4,7 +4,7 @@ The first byte is the version. Version 1, which goes into PNG, has
 
     1 byte    version, 1
     1 byte    log2(scale) in bits 0..2, bits of the boundary map in bits 3..4; bit 5: the photograph is gray,
-              though the LR image be in colour; the rest is 0
+              though the LR image be in colour; bit 6: it was shrunk bicubically; bit 7 is 0
     1 + n     the model's name in UTF-8, behind its length
     8 bytes   the start of the SHA-256 of the model's weights
     varint x2 true width, true height (7 bits a byte, low bits first, top bit set on all but the last)
@@ -110,6 +110,7 @@ class Version1(NamedTuple):
     bits: int
     size: tuple[int, int]
     gray: bool
+    bicubic: bool
     pixels_crc: int
     profile: bytes
     boundary: bytes
@@ -128,6 +129,7 @@ class Version1(NamedTuple):
             bits=small.bits,
             size=small.size,
             gray=small.gray,
+            bicubic=small.bicubic,
             # Where they changed, a wrong one: whoever reads the file shall know, too.
             pixels_crc=_crc(small.image) ^ small.pixels_changed,
             profile=zlib.compress(small.image.icc, 9) if small.gray and small.image.icc else b"",
@@ -137,7 +139,7 @@ class Version1(NamedTuple):
     def pack(self) -> bytes:
         """The payload's bytes."""
         name = self.model.encode()
-        packed = self.gray << 5 | self.bits << 3 | self.scale.bit_length() - 1
+        packed = self.bicubic << 6 | self.gray << 5 | self.bits << 3 | self.scale.bit_length() - 1
         body = b"".join(
             (
                 bytes([1, packed, len(name)]),
@@ -163,7 +165,7 @@ class Version1(NamedTuple):
             raise BDFlowError(DAMAGED)
         stream = io.BytesIO(body[1:])
         packed, name_length = _take(stream, 2)
-        if packed >> 6:
+        if packed >> 7:
             raise BDFlowError("made by a newer bdflow: upgrade bdflow")
         try:
             name = _take(stream, name_length).decode()
@@ -175,7 +177,8 @@ class Version1(NamedTuple):
             scale=1 << (packed & 7),
             bits=packed >> 3 & 3,
             size=(read_varint(stream), read_varint(stream)),
-            gray=(gray := bool(packed >> 5)),
+            gray=(gray := bool(packed >> 5 & 1)),
+            bicubic=bool(packed >> 6),
             pixels_crc=int.from_bytes(_take(stream, 4)),
             profile=_take(stream, read_varint(stream)) if gray else b"",
             boundary=stream.read(),
@@ -203,6 +206,7 @@ class Version1(NamedTuple):
             scale=self.scale,
             size=self.size,
             gray=self.gray,
+            bicubic=self.bicubic,
             pixels_changed=changed,
         )
         if not self.boundary:

@@ -23,6 +23,7 @@ ENDINGS = (".png",)
 CHUNK = b"bdFW"
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_METADATA = (b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _BLOCK = 1 << 16  # bytes of other chunks in memory at a time
 
 
@@ -41,7 +42,7 @@ def write(small: Downscaled) -> bytes:
     info.add(CHUNK, Version1.of(small).pack())
     # No PNG in colour may carry the profile of a gray photograph: it is in the payload.
     image = replace(small.image, icc=None) if small.gray else small.image
-    return smallest_png(image.to_pil(), info)
+    return image.metadata.in_png(smallest_png(image.to_pil(), info))
 
 
 def holds_payload(stream: BinaryIO) -> bool:
@@ -60,7 +61,7 @@ def parts(stream: BinaryIO) -> Parts:
         BDFlowError: it is cut short, a checksum is wrong, or bdflow's chunk is longer than any.
     """
     size, payload, payloads = None, None, 0
-    lengths = {b"IDAT": 0, b"iCCP": 0}
+    lengths = dict.fromkeys((b"IDAT", b"iCCP", *_METADATA), 0)
     for kind, length, body in _chunks(stream):
         if kind == b"IHDR" and length >= 8:
             size = struct.unpack_from(">II", body)
@@ -68,7 +69,8 @@ def parts(stream: BinaryIO) -> Parts:
             payload, payloads = payload or body, payloads + 1
         elif kind in lengths:
             lengths[kind] += length
-    return Parts(size, payload, payloads, lengths[b"IDAT"], lengths[b"iCCP"])
+    described = sum(lengths[kind] for kind in _METADATA)
+    return Parts(size, payload, payloads, lengths[b"IDAT"], lengths[b"iCCP"], described)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:

@@ -14,6 +14,7 @@ class Parts(NamedTuple):
         payloads: how many there are.
         pixels: bytes of the coded picture.
         profile: bytes of its colour profile, as stored.
+        metadata: bytes of EXIF, XMP, IPTC and texts.
     """
 
     size: tuple[int, int] | None
@@ -21,6 +22,7 @@ class Parts(NamedTuple):
     payloads: int
     pixels: int
     profile: int
+    metadata: int = 0
 
 
 class Container(Protocol):

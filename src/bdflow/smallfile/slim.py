@@ -43,6 +43,25 @@ class Still(NamedTuple):
         data = [self.coded[index][1] for index in self.order]
         return kinds + self._meta(start) + box(b"mdat", *data, unused)
 
+    def with_item(self, kind: bytes, data: bytes) -> Still:
+        """With an item more, behind the others: metadata of the primary picture (ISO 23008-12, annex A).
+
+        Args:
+            kind: "Exif", or "mime" for XMP.
+            data: What it holds.
+        """
+        number = 1 + max(each for each, _ in self.coded)
+        (primary,) = struct.unpack_from(">4xH", dict(self.meta)[b"pitm"])
+        name = b"\0" + b"application/rdf+xml\0" * (kind == b"mime")
+        entry = box(b"infe", struct.pack(">B3xHH4s", 2, number, 0, kind), name)
+        described = box(b"cdsc", struct.pack(">HHH", number, 1, primary))
+        parts = dict(self.meta)
+        parts[b"iinf"] = struct.pack(">4xH", 1 + len(self.coded)) + parts[b"iinf"][6:] + entry
+        parts[b"iref"] = parts.get(b"iref", bytes(4)) + described
+        meta = [(each, parts[each]) for each in _META if each in parts]
+        coded = [*self.coded, (number, data)]
+        return Still(self.kinds, meta, coded, [*self.order, len(self.coded)])
+
     def _meta(self, start: int) -> bytes:
         """The box `meta`, where the items' data begin there."""
         offsets = {}
@@ -78,6 +97,7 @@ def _slimmed(file: bytes) -> Still:
     kinds = kinds[:8] + b"".join(brand for brand in brands if brand not in _PROFILES)
     parts = dict(inside := _split(meta[4:]))
     _expect(len(parts) == len(inside) and set(parts) | {b"iref"} == set(_META))
+    _expect(parts[b"pitm"][:4] == parts.get(b"iref", bytes(4))[:4] == bytes(4))
     places = list(items(parts[b"iloc"], 0))
     order = sorted(range(len(places)), key=lambda index: places[index].offset)
     place = len(file) - len(coded)

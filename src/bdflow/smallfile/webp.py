@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
+from bdflow.metadata import NONE, Metadata
 from bdflow.smallfile.payload import MAX_PAYLOAD
 from bdflow.smallfile.protocol import MOST_PARTS, Parts
 
@@ -17,6 +18,7 @@ ENDINGS = (".webp",)
 CHUNK = b"bdFW"
 
 _PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
+_HAS_EXIF, _HAS_XMP = 8, 4
 _BEGINNING = 16  # bytes of other chunks that are looked at
 
 
@@ -25,10 +27,33 @@ def begins(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def insert(coded: bytes, payload: bytes) -> bytes:
-    """The codec's file with the payload at its end."""
-    chunks = coded[12:] + struct.pack("<4sI", CHUNK, len(payload)) + payload + bytes(len(payload) & 1)
+def insert(coded: bytes, payload: bytes | None, metadata: Metadata = NONE) -> bytes:
+    """The codec's file with metadata, which want the extended format, and the payload at its end."""
+    chunks = coded[12:]
+    if metadata:
+        block, xmp = metadata.block(), metadata.xmp
+        chunks = _extended(chunks, _HAS_EXIF * bool(block) | _HAS_XMP * bool(xmp))
+        chunks += _chunk(b"EXIF", block) + _chunk(b"XMP ", xmp)
+    chunks += _chunk(CHUNK, payload)
     return struct.pack("<4sI4s", b"RIFF", 4 + len(chunks), b"WEBP") + chunks
+
+
+def _chunk(kind: bytes, content: bytes | None) -> bytes:
+    """A chunk; nothing of nothing."""
+    if content is None:
+        return b""
+    return struct.pack("<4sI", kind, len(content)) + content + bytes(len(content) & 1)
+
+
+def _extended(chunks: bytes, flags: int) -> bytes:
+    """The chunks of a lossy picture behind one of the extended format, which says what else there is."""
+    if chunks.startswith(b"VP8X"):
+        return chunks[:8] + bytes([chunks[8] | flags]) + chunks[9:]
+    width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", chunks, 14))
+    return (
+        _chunk(b"VP8X", struct.pack("<I", flags) + width.to_bytes(3, "little") + height.to_bytes(3, "little"))
+        + chunks
+    )
 
 
 def holds_payload(stream: BinaryIO) -> bool:
@@ -46,7 +71,7 @@ def parts(stream: BinaryIO) -> Parts:
     Raises:
         BDFlowError: it is cut short, or bdflow's chunk is longer than any.
     """
-    size, payload, payloads, pixels, profile = None, None, 0, 0, 0
+    size, payload, payloads, pixels, profile, described = None, None, 0, 0, 0, 0
     for kind, length, content in _chunks(stream):
         if kind == CHUNK:
             payload, payloads = payload or content, payloads + 1
@@ -57,7 +82,9 @@ def parts(stream: BinaryIO) -> Parts:
             pixels += length
         elif kind == b"ICCP":
             profile += length
-    return Parts(size, payload, payloads, pixels, profile)
+        elif kind in (b"EXIF", b"XMP "):
+            described += length
+    return Parts(size, payload, payloads, pixels, profile, described)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
