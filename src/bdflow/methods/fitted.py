@@ -16,7 +16,7 @@ from bdflow.smallfile.thumbnail import Thumbnail
 if TYPE_CHECKING:  # it loads ONNX Runtime
     from bdflow.enhancer import Enhancer
     from bdflow.smallfile.thumbnail import Domain
-    from bdflow.zoo import Model
+    from bdflow.zoo import Model, Purpose
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class FittedTo:
         format: "AVIF", "WebP" or "JPEG".
         domain: As for `bdflow.fitting.fit`; "plain" is the codec alone, free to shrink the picture.
         restored_by: What restores it, such as a network for the eye; None: `enhancer`.
+        purpose: What the file is for: "look" as with `bdflow downscale --for look`.
     """
 
     enhancer: Enhancer
@@ -38,6 +39,7 @@ class FittedTo:
     format: str = "AVIF"
     domain: Domain | None = None
     restored_by: Enhancer | None = None
+    purpose: Purpose = "fidelity"
 
     @property
     def name(self) -> str:
@@ -56,6 +58,7 @@ class FittedTo:
             "bits_per_pixel": self.bits_per_pixel,
             "format": self.format,
             "domain": self.domain,
+            "purpose": self.purpose,
         }
 
     def small(self, data: bytes) -> Thumbnail:
@@ -68,8 +71,14 @@ class FittedTo:
         """What it writes of a picture."""
         picture = Picture(rgb, gray=is_gray(rgb))
         count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
-        fitted = fit(picture, self.enhancer, budget=count, format=self.format, domain=self.domain)
-        return fitted.small
+        return fit(
+            picture,
+            self.enhancer,
+            budget=count,
+            format=self.format,
+            domain=self.domain,
+            purpose=self.purpose,
+        ).small
 
     def encode(self, rgb: RGB) -> bytes:
         return self.fit(rgb).to_bytes()

@@ -49,6 +49,7 @@ from bdflow.rescaler import Rescaler
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import VERSION
 from bdflow.smallfile.thumbnail import FACTORS as THUMBNAILS
+from bdflow.zoo import Purpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,17 +215,20 @@ class Rate:
     count: int | None = None
 
 
-def fitted(enhancer: Enhancer, rate: Rate, restored_by: Enhancer | None = None) -> Entry:
+def fitted(
+    enhancer: Enhancer, rate: Rate, restored_by: Enhancer | None = None, purpose: Purpose = "fidelity"
+) -> Entry:
     """A network behind AVIF, in so many bytes or bits a pixel.
 
     Args:
         enhancer: What the file is chosen for.
         rate: One of both.
         restored_by: What restores it; None: that.
+        purpose: What the file is for.
     """
-    method = FittedTo(enhancer, **vars(rate), restored_by=restored_by)
+    method = FittedTo(enhancer, **vars(rate), restored_by=restored_by, purpose=purpose)
     facts = Fitted(
-        **AVIF.settings(),
+        **(AVIF if purpose == "fidelity" else AVIF_FOR_EYE).settings(),
         pillow=version("pillow"),
         network=method.model.title,
         model=method.model.name,

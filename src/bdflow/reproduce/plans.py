@@ -27,6 +27,7 @@ from bdflow.reproduce.harm import CONDITIONS
 from bdflow.reproduce.portraits import Portraits
 from bdflow.reproduce.run import Plan
 from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample
+from bdflow.zoo import RESTORATION, Purpose
 
 PAPER_SCALES = (8, 16, 32, 64)
 PAPER_OTHERS = tuple(name for name in OTHERS if name != "photos/kodak24")  # the sets of Table 6
@@ -185,8 +186,9 @@ def _marks(sets: Chosen, party: Party) -> Plan:
         for rate in asked if party.enhancers else ():
             first, *others = party.enhancers
             entries.append(fitted(first, rate))
-            # The same file, restored for other purposes.
-            entries += [fitted(first, rate, other) for other in others if name in _EYE]
+            for other in others if name in _EYE else ():  # the same file; for the look one that suits it
+                purpose: Purpose = "look" if other.model.name == f"{RESTORATION}-look" else "fidelity"
+                entries.append(fitted(first, rate, other, purpose))
             coarse = (rate.bits_per_pixel or 0) <= _AS_GOOD
             entries += [codec_within(codec, first, rate) for codec in (AVIF, WEBP if coarse else JPEG)]
         if name in _EYE:
