@@ -57,6 +57,24 @@ def figures() -> str:
     )  # fmt: skip
 
 
+def claim(measured: Folder) -> str:
+    """The README's first figures."""
+    sets = dict(measured.tables["marks"].by_set()) if "marks" in measured.tables else {}
+    parts = []
+    for name, said in (("portraits/test", "portraits"), ("photos/kodak24", "Kodak's photographs")):
+        y = marks.saving(sets.get(name, []), zoo.find_restoration().name, "psnr_y")
+        look = marks.share(sets.get(name, []), zoo.find_restoration("look").name)
+        if y and look:
+            parts.append((said, f"{-y.mean:.0f} % fewer", f"{100 * (1 - look.mean):.0f} % fewer"))
+    equal = " and ".join(f"{psnr} on {said}" for said, psnr, _ in parts)
+    eye = " and ".join(lpips for *_, lpips in parts)
+    return (
+        f"Bytes, against the best of the codecs at low rates: for equal PSNR {equal}; for equal LPIPS (how"
+        f" different it looks) {eye}. "
+        "[What it gives](#what-it-gives) has the details, and where it loses."
+    )
+
+
 def saved(measured: Folder) -> str:
     """The README's table of files in ordinary codecs: bytes beside the best codec's."""
     rows = []
@@ -235,6 +253,7 @@ def main() -> None:
     readme, all_results = ROOT / "README.md", Folder.at(ROOT / "results")
     text = fill(readme.read_text(), "quality", figures())
     text = fill(text, "marks", saved(all_results))
+    text = fill(text, "claim", claim(all_results))
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     readme.write_text(fill(text, "sizes", sizes()))
