@@ -102,7 +102,7 @@ def paybacks(model: zoo.Model) -> list[dict[str, object]]:
 
     A file of ``SMALL_FILE`` bytes stands for a plain codec's of more; the difference is what it saves.
     """
-    table = Folder(ROOT / "results").tables.get("marks")
+    table = Folder.at(ROOT / "results").tables.get("marks")
     found: list[dict[str, object]] = []
     counted = {model.name: sizes(model)}
     for of_set, rows in table.by_set() if table else ():

@@ -130,18 +130,19 @@ WRONG = [  # arguments, status and how the one line begins
     (
         "downscale photo.png --domain photos",
         1,
-        "--domain, --format and --effort are for --bytes, --bpp or --qua",
+        "--domain, --format, --effort and --for are for --bytes, --",
     ),
     (
         "downscale photo.png --format webp",
         1,
-        "--domain, --format and --effort are for --bytes, --bpp or --qua",
+        "--domain, --format, --effort and --for are for --bytes, --",
     ),
     (
         "downscale photo.png --effort low",
         1,
-        "--domain, --format and --effort are for --bytes, --bpp or --qual",
+        "--domain, --format, --effort and --for are for --bytes, --",
     ),
+    ("downscale photo.png --for look", 1, "--domain, --format, --effort and --for are for --bytes, --bpp"),
     ("downscale photo.png --bytes 3k -x 2", 1, "a scale, a model and --refine are for the PNG: leave out"),
     ("downscale photo.png --bytes 3k -m tiny-x2", 1, "a scale, a model and --refine are for the PNG"),
     ("downscale photo.png --bytes 3k --refine 3", 1, "a scale, a model and --refine are for the PNG"),

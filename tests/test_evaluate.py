@@ -20,7 +20,10 @@ from bdflow.resize import bicubic_down, bicubic_up
 
 METRICS = {"psnr_y", "psnr_rgb", "ssim_y", "bicubic_psnr_y", "bicubic_psnr_rgb", "bicubic_ssim_y", "lr_psnr"}
 METRICS |= {"psnr_y_cropped", "bicubic_psnr_y_cropped"}
-BYTES = {"bytes", *(f"bytes_{part}" for part in ("pixels", "boundary", "header", "profile", "structure"))}
+BYTES = {
+    "bytes",
+    *(f"bytes_{part}" for part in ("pixels", "boundary", "header", "profile", "metadata", "structure")),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +86,8 @@ def test_every_figure_is_of_the_stored_file(model, folder):
 
 
 def test_what_is_restored_is_the_bytes_of_the_file(model, folder, monkeypatch):
-    given, upscale = [], model.upscale
-    monkeypatch.setattr(model, "upscale", lambda small: (given.append(small), upscale(small))[1])
+    given, rgb = [], model.rgb
+    monkeypatch.setattr(model, "rgb", lambda small: (given.append(small), rgb(small))[1])
     result, _ = run(model, folder, limit=1)
     assert isinstance(given[0], bytes)
     assert len(given[0]) == result["folders"]["faces/test"]["pictures"]["a.png"]["bytes"]
@@ -179,7 +182,7 @@ def test_a_crop_that_leaves_nothing_of_a_picture_skips_it(model, folder):
 
 
 def test_flat_pictures_do_not_bring_infinity_into_json(model, folder, monkeypatch):
-    monkeypatch.setattr(model, "upscale", lambda data: Image.open(folder / "a.png"))
+    monkeypatch.setattr(model, "rgb", lambda data: np.asarray(Image.open(folder / "a.png")))
     values = run(model, folder, limit=1)[0]["folders"]["faces/test"]["pictures"]["a.png"]
     assert (values["psnr_y"], values["psnr_rgb"], values["ssim_y"]) == (100, 100, 1)
 

@@ -42,6 +42,7 @@ def said_of(path: Path) -> dict[str, object]:
         "bits": found.bits,
         "size": list(found.size),
         "gray": found.gray,
+        "bicubic": found.bicubic,
         "stored gray": found.image.gray,
         "samples": text(rgba(found.image)),
         "boundary": None if found.boundary is None else text(found.boundary.tobytes()),

@@ -104,7 +104,7 @@ def test_a_run_of_before_there_were_rivals_goes_on(pictures, tmp_path):
     saved = state(tmp_path)
     del saved["config"]["model"]["network"]
     torch.save(saved, tmp_path / LAST)
-    assert trainer_of(pictures, tmp_path, steps=2).step == 1
+    assert trainer_of(pictures, tmp_path, steps=2).state.step == 1
 
 
 def test_each_network_is_built_from_its_configuration():

@@ -50,13 +50,13 @@ def evaluate(
     Raises:
         BDFlowError: A folder is missing or holds no picture that can be measured, or two share their names.
     """
-    scorer = scorer_of(crop, say)
+    pictures, scorer = named_folders(folders, limit), scorer_of(crop, say)
 
     def one(path: Path) -> tuple[dict[str, float], str]:
         values = _measure(rescaler, path, scorer, refine)
         return values, f"{values['psnr_y'] - values['bicubic_psnr_y']:+.2f} dB over bicubic"
 
-    rows = {name: row_of(name, paths, one, say) for name, paths in named_folders(folders, limit).items()}
+    rows = {name: row_of(name, paths, one, say) for name, paths in pictures.items()}
     return results_of(
         rescaler.model, rows, rescaler.computing, crop=crop, limit=limit, sigma=0, refine=refine
     )

@@ -14,6 +14,7 @@ const NEWER = "made by a newer bdflow: upgrade bdflow";
  * @property {number} bits Of a sample of the boundary map; 0 where the model has none.
  * @property {[number, number]} size Width and height of the photograph.
  * @property {boolean} gray
+ * @property {boolean} bicubic It was shrunk bicubically, and is restored so.
  * @property {number} checksum CRC-32 of the samples.
  * @property {Uint8Array} boundary The boundary map, coded; empty if there is none.
  */
@@ -39,8 +40,9 @@ export function unpack(bytes) {
     throw damaged;
   };
   const [packed, length] = take(2);
-  if (packed >> 6) throw new BDFlowError(NEWER);
-  const gray = Boolean(packed >> 5);
+  if (packed >> 7) throw new BDFlowError(NEWER);
+  const bicubic = Boolean((packed >> 6) & 1);
+  const gray = Boolean((packed >> 5) & 1);
   let model;
   try {
     model = new TextDecoder("utf-8", { fatal: true }).decode(take(length));
@@ -52,7 +54,7 @@ export function unpack(bytes) {
   const checksum = view(take(4)).getUint32(0);
   if (gray) take(varint()); // the colour profile
   return {
-    model, weights, scale: 1 << (packed & 7), bits: (packed >> 3) & 3, size, gray, checksum,
+    model, weights, scale: 1 << (packed & 7), bits: (packed >> 3) & 3, size, gray, bicubic, checksum,
     boundary: bytes.subarray(place, end),
   };
 }

@@ -5,7 +5,6 @@ import { BICUBIC, enlarged } from "./resample.js";
 import { cut } from "./tiles.js";
 
 const TILE = 640; // pixels of the photograph, each way, that are computed at once; they take some 230 bytes each
-const NARROWEST = 2; // of a small picture, each way; a network takes one of a pixel across for nothing but edge
 
 /**
  * @typedef {object} Image
@@ -33,7 +32,6 @@ export async function* upscaling(image, levels, { factor, size, payload }, run, 
   const [rows, columns] = cut(height, width, limit, Math.ceil(halo / factor));
   const result = new Uint8ClampedArray(size[0] * size[1] * 4);
   const colours = { data: rgb, width, height, channels: 3 };
-  const isNarrow = Math.min(width, height) < NARROWEST;
   const transparency = alpha && { data: alpha, width, height, channels: 1 };
   const times = (/** @type {[number, number]} */ [from, to]) =>
     /** @type {[number, number]} */ ([from * factor, to * factor]);
@@ -42,7 +40,7 @@ export async function* upscaling(image, levels, { factor, size, payload }, run, 
     for (const column of columns) {
       const [down, across] = [times(row.kept), times(column.kept)];
       const [seenDown, seenAcross] = [times(row.seen), times(column.seen)];
-      const made = isNarrow
+      const made = payload.bicubic
         ? planar(enlarged(colours, factor, seenDown, seenAcross, BICUBIC).data, 3)
         : await run(inputs(image, levels, payload.bits, row.seen, column.seen));
       const line = seenAcross[1] - seenAcross[0];

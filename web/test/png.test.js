@@ -20,7 +20,7 @@ for (const entry of vectors.files)
     const header = inspect(data);
     assert.ok("payload" in header);
     const { payload, thumbnail: [width, height] } = header;
-    for (const name of /** @type {const} */ (["model", "weights", "scale", "bits", "size", "gray"]))
+    for (const name of /** @type {const} */ (["model", "weights", "scale", "bits", "size", "gray", "bicubic"]))
       assert.deepEqual(payload[name], entry[name], name);
     assert.deepEqual(header.size, entry.size);
     const { rgba, gray } = await decodePng(data);
@@ -82,16 +82,16 @@ async function last(steps) {
   }
 }
 
-test("tiles are put together where they belong, and one pixel across is enlarged without a network", async () => {
+test("tiles are put together where they belong, and what was shrunk bicubically is enlarged so", async () => {
   const [width, height] = [29, 23];
   const rgb = Uint8ClampedArray.from({ length: 3 * width * height }, (_, i) => (i * 37) % 256);
   const alpha = rgb.slice(0, width * height);
   const image = { rgb, alpha, width, height, gray: false };
   const levels = Uint8Array.from({ length: width * height }, (_, i) => i % 4);
-  /** @type {(factor: number, size: [number, number]) => import("../src/inspect.js").Downscaled} */
-  const header = (factor, size) => ({
+  /** @type {(factor: number, size: [number, number], bicubic?: boolean) => import("../src/inspect.js").Downscaled} */
+  const header = (factor, size, bicubic = false) => ({
     format: "PNG", marked: true, factor, thumbnail: [width, height], size,
-    payload: { model: "a", weights: "", scale: factor, bits: 2, size, gray: false, checksum: 0, boundary: new Uint8Array() },
+    payload: { model: "a", weights: "", scale: factor, bits: 2, size, gray: false, bicubic, checksum: 0, boundary: new Uint8Array() },
   });
   const seen = [];
   /** Each sample four times, and its level added. @param {any} inputs */
@@ -108,7 +108,7 @@ test("tiles are put together where they belong, and one pixel across is enlarged
   assert.ok(seen.length > 4);
   assert.equal(whole[(5 * 57 + 9) * 4 + 1], Math.floor(rgb[(2 * 29 + 4) * 3 + 1] / 2 + levels[2 * 29 + 4]));
   const narrow = { rgb: rgb.slice(0, 15), alpha: null, width: 1, height: 5, gray: true };
-  const plain = await last(upscaling(narrow, levels, header(2, [2, 9]), run, 4));
+  const plain = await last(upscaling(narrow, levels, header(2, [2, 9], true), run, 4));
   const colours = { data: rgb.slice(0, 15), width: 1, height: 5, channels: 3 };
   const [r, g, b] = enlarged(colours, 2, [0, 10], [0, 2], BICUBIC).data.slice(6, 9);
   assert.deepEqual([...plain.slice(8, 12)], [...Array(3).fill((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16), 255]);
