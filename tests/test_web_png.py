@@ -8,6 +8,7 @@ from thumbnails import photo
 from web_page import ROOT, VECTORS, image, wait
 
 from bdflow import zoo
+from bdflow.computing import Computing
 from bdflow.images import Picture
 from bdflow.rescaler import Rescaler
 from bdflow.web import export_web
@@ -36,7 +37,7 @@ def test_pngs_are_restored_by_onnx_runtime_as_python_does_it(opened, site):
         (folder / "ort").symlink_to(runtime)
     model = zoo.find("photos-x2")
     export_web(model, folder / "models")
-    rescaler, waves = Rescaler(model, threads=1), photo(91, 120)
+    rescaler, waves = Rescaler(model, Computing(threads=1)), photo(91, 120)
     veil = np.arange(91 * 120).reshape(91, 120) // 50 % 256
     pictures = {
         "colours.png": waves,
