@@ -7,6 +7,7 @@ docs/results.md and its plots come from results/, which `bdflow reproduce` fills
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,11 +69,13 @@ def claim(measured: Folder) -> str:
             parts.append((said, f"{-y.mean:.0f} % fewer", f"{100 * (1 - look.mean):.0f} % fewer"))
     equal = " and ".join(f"{psnr} on {said}" for said, psnr, _ in parts)
     eye = " and ".join(lpips for *_, lpips in parts)
-    return (
+    count = min((row.count for rows in sets.values() for row in rows), default=0)
+    claimed = (
         f"Bytes, against the best of the codecs at low rates: for equal PSNR {equal}; for equal LPIPS (how"
-        f" different it looks) {eye}. "
-        "[What it gives](#what-it-gives) has the details, and where it loses."
+        f" different it looks; `--for look`) {eye}. So far of {count} pictures each. [What it"
+        " gives](#what-it-gives) has the details, and where it loses."
     )
+    return textwrap.fill(claimed, 120, break_on_hyphens=False)
 
 
 def saved(measured: Folder) -> str:
