@@ -33,6 +33,16 @@ def costs(path: Path) -> str:
     return "\n".join(rows)
 
 
+def summary(path: Path) -> str:
+    """The README's line."""
+    result = json.loads(path.read_text())
+    sizes, row = result["bytes"], result["speed"][0]
+    return (
+        f"The code has {sizes['code'] / 1000:.0f} kB, the network {sizes['weights'] / 1000:.0f} kB."
+        f" A picture of {row['side']}x{row['side']} takes {row['ours in chromium']:.2f} s of one core in Chromium."
+    )
+
+
 def _speed(row: dict[str, Any]) -> str:
     ours, native = row["ours in node"], row["onnxruntime"]
     return (

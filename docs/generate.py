@@ -257,6 +257,7 @@ def main() -> None:
     text = fill(readme.read_text(), "quality", figures())
     text = fill(text, "marks", saved(all_results))
     text = fill(text, "claim", claim(all_results))
+    text = fill(text, "page", browser.summary(ROOT / "results" / "web.json"))
     text = fill(text, "photos", photos())
     text = fill(text, "refined", refined.table())
     readme.write_text(fill(text, "sizes", sizes()))

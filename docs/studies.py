@@ -144,10 +144,10 @@ def _look(rows: list[dict[str, Any]]) -> str:
         usual = max(
             (row for (tuning, _), row in case.items() if tuning == "psnr"), key=lambda row: row["psnr"]
         )
-        place = FACTORS.index(usual["factor"])
+        usual_index = FACTORS.index(usual["factor"])
         for (tuning, factor), row in case.items():
             change = {key: row[key] - usual[key] for key in ("lpips", "dists", "psnr")}
-            more.setdefault((domain, tuning, FACTORS.index(factor) - place), []).append(change)
+            more.setdefault((domain, tuning, FACTORS.index(factor) - usual_index), []).append(change)
     lines = [
         "| pictures | AVIF tuned for | factor | LPIPS-RGB | DISTS | PSNR for fidelity | cases |",
         "|---" * 7 + "|",
