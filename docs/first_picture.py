@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bdflow.codecs import encode
-from bdflow.enhancer import Enhancer, shrunk
+from bdflow.evaluation.report import contact_sheet
 from bdflow.fitting import fit
-from bdflow.images import Picture, read
-from bdflow.metrics import psnr_y
-from bdflow.report import contact_sheet
+from bdflow.pictures.codecs import encode
+from bdflow.pictures.reader import Picture, read
+from bdflow.quality.metrics import psnr_y
+from bdflow.runtime.enhancer import Enhancer, shrunk
 from bdflow.zoo import find_restoration
 
 PHOTOGRAPH = "portraits/test/alma-adams.jpg"

@@ -19,13 +19,13 @@ import refined
 import studies
 
 from bdflow import zoo
-from bdflow.grid import markdown
+from bdflow.evaluation.grid import markdown
+from bdflow.evaluation.report import CARD, card, results
 from bdflow.networks.build import paper_sizes
-from bdflow.report import CARD, card, results
 from bdflow.reproduce import marks, page
 from bdflow.reproduce.published import published
 from bdflow.reproduce.results import Folder
-from bdflow.rescaler import Rescaler
+from bdflow.runtime.rescaler import Rescaler
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bdflow import container, zoo
-from bdflow.codecs import encode
-from bdflow.grid import markdown
-from bdflow.images import Picture
-from bdflow.images import read as read_picture
-from bdflow.metrics import psnr_y
-from bdflow.report import contact_sheet, results
-from bdflow.rescaler import Rescaler
-from bdflow.resize import bicubic_down, bicubic_up, resize
+from bdflow import zoo
+from bdflow.evaluation.grid import markdown
+from bdflow.evaluation.report import contact_sheet, results
+from bdflow.pictures.codecs import encode
+from bdflow.pictures.reader import Picture
+from bdflow.pictures.reader import read as read_picture
+from bdflow.pictures.resize import bicubic_down, bicubic_up, resize
+from bdflow.quality.metrics import psnr_y
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.smallfile import container
 from bdflow.zoo import Model
 
 ROOT = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""The page of speed, docs/performance.md, from results/speed-*.json that `bdflow benchmark speed` wrote."""
+"""The page of speed, docs/performance.md, from results/speed-*.json that `bdflow benchmark` wrote."""
 
 import json
 import re
@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bdflow.grid import markdown
+from bdflow.evaluation.grid import markdown
 
 INTRODUCTION = """\
 # Performance
 
-Made by `make docs` from `results/speed-*.json`, which `bdflow benchmark speed` wrote. All of one table was
+Made by `make docs` from `results/speed-*.json`, which `bdflow benchmark` wrote. All of one table was
 timed in one run, in turn, on one machine; a busy machine slows all of it alike, so read the ratios rather
 than the seconds.
 """
@@ -32,9 +32,7 @@ def page(results: Path) -> str:
     for path in runs:
         parts += _machine(json.loads(path.read_text()))
     if not runs:
-        return (
-            INTRODUCTION + "\nNot measured yet: `bdflow benchmark speed --json results/speed-MACHINE.json`.\n"
-        )
+        return INTRODUCTION + "\nNot measured yet: `bdflow benchmark --json results/speed-MACHINE.json`.\n"
     return "\n".join([*parts, LEGEND])
 
 

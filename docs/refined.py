@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from bdflow import zoo
-from bdflow.grid import markdown
-from bdflow.report import results
+from bdflow.evaluation.grid import markdown
+from bdflow.evaluation.report import results
 from bdflow.zoo import Model
 
 FOLDER = Path(__file__).parent.parent / "results" / "refined"

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bdflow.grid import markdown
+from bdflow.evaluation.grid import markdown
 from bdflow.reproduce.results import Folder
 from bdflow.reproduce.schemas import Study, StudyRow
 from bdflow.reproduce.tables import TRAINED

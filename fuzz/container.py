@@ -10,8 +10,8 @@ import atheris
 from harness import SIGNATURE, check_line, fuzz, mutate_png, sealed
 
 with atheris.instrument_imports(include=["bdflow", "PIL"]):
-    from bdflow import container
     from bdflow.errors import BDFlowError
+    from bdflow.smallfile import container
     from bdflow.smallfile.quantizer import quality
 
 MAX_PIXELS = 5_000  # larger ones take longer and show nothing else

@@ -4,15 +4,15 @@ import atheris
 from harness import SIGNATURE, check_line, fuzz, mutate_png
 
 with atheris.instrument_imports(include=["bdflow", "PIL"]):
-    from bdflow import images
     from bdflow.errors import BDFlowError
+    from bdflow.pictures import reader
 
 MAX_PIXELS = 5_000  # larger ones take longer and show nothing else
 
 
 def target(data: bytes) -> None:
     try:
-        picture = images.read(data, max_pixels=MAX_PIXELS)
+        picture = reader.read(data, max_pixels=MAX_PIXELS)
     except BDFlowError as error:
         check_line(error)
         return

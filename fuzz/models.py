@@ -11,8 +11,9 @@ import onnx
 from harness import check_line, fuzz
 
 with atheris.instrument_imports(include=["bdflow"]):
-    from bdflow import graphs, zoo
+    from bdflow import zoo
     from bdflow.errors import BDFlowError
+    from bdflow.zoo import graphs
 
 
 class Held:

@@ -10,7 +10,7 @@ from harness import check_line, fuzz, seal, sealed
 
 with atheris.instrument_imports(include=["bdflow"]):
     from bdflow.errors import BDFlowError
-    from bdflow.images import Picture
+    from bdflow.pictures.reader import Picture
     from bdflow.smallfile import payload
 
 MAX_PIXELS = 1_000

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bdflow.environment import environment
+from bdflow.system.environment import environment
 
 ROOT = Path(__file__).parent.parent
 SCRATCH = ROOT / "build" / "fuzz"

@@ -26,8 +26,8 @@ from typing import Any
 
 from PIL import Image
 
-from bdflow.environment import environment
-from bdflow.files import write_bytes
+from bdflow.system.environment import environment
+from bdflow.system.files import write_bytes
 
 RESULTS = Path(__file__).parent.parent / "results" / "corpora.json"
 # By name: the options of `downscale`, and pixels beyond which pictures are refused, as time is short.

@@ -26,15 +26,15 @@ import numpy as np
 import simplejpeg
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from bdflow import codecs, images
-from bdflow.codecs import Samples
-from bdflow.enhancer import Enhancer, shrunk
-from bdflow.environment import environment
-from bdflow.files import write_bytes
-from bdflow.images import Picture
-from bdflow.metrics import MAX_PSNR, psnr
+from bdflow.pictures import codecs, reader
+from bdflow.pictures.codecs import Samples
+from bdflow.pictures.reader import Picture
+from bdflow.quality.metrics import MAX_PSNR, psnr
+from bdflow.runtime.enhancer import Enhancer, shrunk
 from bdflow.smallfile.quantizer import quality as quality_of
 from bdflow.smallfile.thumbnail import Domain, Thumbnail
+from bdflow.system.environment import environment
+from bdflow.system.files import write_bytes
 from bdflow.zoo import find_restoration
 
 RESULTS = Path(__file__).parent.parent / "results" / "decoders.json"
@@ -90,7 +90,7 @@ def views(data: Path) -> Iterator[tuple[Domain, Path, Samples]]:
         for pattern in patterns:
             paths = sorted((data / domain / "train").glob(pattern))
             for path in paths[:: len(paths) // EACH][:EACH]:
-                rgb = images.read(path).rgb
+                rgb = reader.read(path).rgb
                 top, left = ((side - VIEW) // 2 for side in rgb.shape[:2])
                 yield domain, path, np.ascontiguousarray(rgb[top : top + VIEW, left : left + VIEW])
 

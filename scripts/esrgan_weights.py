@@ -19,9 +19,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bdflow.files import make_folder, write_bytes
 from bdflow.methods.superresolution import ESRGAN, ESRGAN_FILE, ESRGAN_PACKAGE
-from bdflow.metric_weights import cache
+from bdflow.quality.weights import cache
+from bdflow.system.files import make_folder, write_bytes
 
 
 def main() -> None:

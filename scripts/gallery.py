@@ -14,12 +14,12 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from bdflow import zoo
-from bdflow.container import read as read_small
-from bdflow.demo import PHOTOGRAPH
-from bdflow.enhancer import Enhancer
-from bdflow.files import write_bytes
+from bdflow.evaluation.demo import PHOTOGRAPH
 from bdflow.fitting import fit
-from bdflow.images import Picture, read
+from bdflow.pictures.reader import Picture, read
+from bdflow.runtime.enhancer import Enhancer
+from bdflow.smallfile.container import read as read_small
+from bdflow.system.files import write_bytes
 
 DEMO = Path(__file__).parents[1] / "web" / "demo"
 FIGURE = """\

@@ -19,10 +19,9 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from bdflow import niqe
-from bdflow.files import make_folder, write_bytes
-from bdflow.metric_weights import cache
-from bdflow.quality import dists, lpips, lpips_vgg16
+from bdflow.quality import dists, lpips, lpips_vgg16, niqe
+from bdflow.quality.weights import cache
+from bdflow.system.files import make_folder, write_bytes
 
 # torchvision's AlexNet and VGG16, the heads of LPIPS's authors (BSD); the alpha and beta of DISTS's authors
 # (MIT); the pristine model of NIQE's authors, from a package under Apache 2.0.

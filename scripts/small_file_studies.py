@@ -25,19 +25,19 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from bdflow import codecs, images
-from bdflow.computing import Computing
-from bdflow.enhancer import Enhancer, continued, shrunk
-from bdflow.environment import environment
-from bdflow.files import write_bytes
 from bdflow.fitting.candidates import Candidates
 from bdflow.fitting.estimate import measured
 from bdflow.fitting.rates import Rates
-from bdflow.images import Array, Picture
+from bdflow.pictures import codecs, reader
+from bdflow.pictures.reader import Array, Picture
 from bdflow.quality.dists import DISTS
 from bdflow.quality.lpips import LPIPS
 from bdflow.reproduce.curves import Point, bd_rate
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import Enhancer, continued, shrunk
 from bdflow.smallfile.thumbnail import FACTORS, Domain
+from bdflow.system.environment import environment
+from bdflow.system.files import write_bytes
 from bdflow.zoo import find_restoration
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -57,7 +57,7 @@ def pictures(data: Path) -> Iterator[tuple[Domain, str, Picture]]:
     for domain, numbers in HELD_OUT.items():
         paths = sorted((data / domain / "train").iterdir())
         for number in numbers:
-            rgb = images.read(paths[number]).rgb
+            rgb = reader.read(paths[number]).rgb
             top, left = (max(0, each - SIDE) // 2 for each in rgb.shape[:2])
             middle = np.ascontiguousarray(rgb[top : top + SIDE, left : left + SIDE])
             yield domain, paths[number].name, Picture(middle)  # type: ignore[misc]

@@ -27,19 +27,20 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from bdflow import codecs, zoo
-from bdflow.computing import Computing
-from bdflow.container import read
-from bdflow.demo import PHOTOGRAPH
-from bdflow.enhancer import Enhancer, shrunk
-from bdflow.environment import environment
-from bdflow.files import write_bytes
-from bdflow.images import Picture
+from bdflow import zoo
+from bdflow.evaluation.demo import PHOTOGRAPH
+from bdflow.pictures import codecs
+from bdflow.pictures.reader import Picture
 from bdflow.reproduce import marks
 from bdflow.reproduce.results import Folder
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import Enhancer, shrunk
 from bdflow.smallfile import webp
+from bdflow.smallfile.container import read
 from bdflow.smallfile.payload import Version2
-from bdflow.web import export_web
+from bdflow.system.environment import environment
+from bdflow.system.files import write_bytes
+from bdflow.zoo.web import export_web
 
 ROOT = Path(__file__).parents[1]
 WEB = ROOT / "web"

@@ -19,7 +19,7 @@ from PIL import Image
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """BDFLOW_RECORD=FILE keeps what slow tests did, for docs/reliability.md; FILE holds one entry a test."""
-    from bdflow.environment import environment
+    from bdflow.system.environment import environment
 
     if path := os.environ.get("BDFLOW_RECORD"):
         record = json.loads(Path(path).read_text()) if Path(path).is_file() else {}
@@ -75,8 +75,8 @@ def restoring(built_in, tiny_restoration) -> Path:
 @pytest.fixture(scope="session")
 def enhancer(tiny_restoration):
     """What restores with that network, on one thread."""
-    from bdflow.computing import Computing
-    from bdflow.enhancer import Enhancer
+    from bdflow.runtime.computing import Computing
+    from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import BUILT_IN, _verify
 
     assert tiny_restoration.parent != BUILT_IN

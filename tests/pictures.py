@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageCms
 
-from bdflow.images import Picture
+from bdflow.pictures.reader import Picture
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 ALPHA = np.random.default_rng(1).integers(0, 256, (5, 7), np.uint8)

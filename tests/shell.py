@@ -4,7 +4,7 @@ import io
 import sys
 from pathlib import Path
 
-from bdflow.cli import main
+from bdflow.cli.main import main
 
 
 class Shell:

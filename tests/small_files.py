@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from bdflow.images import Picture
+from bdflow.pictures.reader import Picture
 from bdflow.smallfile.downscaled import Downscaled
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

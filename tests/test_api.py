@@ -10,9 +10,11 @@ from PIL import Image
 from small_files import saved_again
 
 import bdflow
-from bdflow import backends, container, images
-from bdflow.metrics import psnr, psnr_y
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.pictures import reader
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.quality.metrics import psnr, psnr_y
+from bdflow.runtime import backends
+from bdflow.smallfile import container
 
 PHOTOGRAPH = Path(bdflow.__file__).parent / "assets" / "astronaut.png"
 PICTURE = np.random.default_rng(0).integers(0, 256, (19, 21, 3), np.uint8)
@@ -137,7 +139,10 @@ def test_the_runtime_works_without_torch(tiny, tmp_path):
 from pathlib import Path
 
 import bdflow
-from bdflow import compare, demo, evaluate, methods, metrics, report, resize
+from bdflow import compare, methods
+from bdflow.evaluation import demo, evaluate, report
+from bdflow.quality import metrics
+from bdflow.pictures import resize
 from bdflow.compare import run
 
 folder, photo = sys.argv[1:]
@@ -165,7 +170,7 @@ assert "torch" not in sys.modules
 def test_help_loads_nothing_heavy(arguments, status):
     code = """
 import sys
-from bdflow.cli import main
+from bdflow.cli.main import main
 
 try:
     status = main(sys.argv[1:])
@@ -186,7 +191,7 @@ def test_importing_the_package_loads_nothing_at_all():
 def test_quality_of_the_built_in_models_on_the_demonstration_photograph(name):
     """Measured on the stored file, as a user gets it; its colours are not those of portraits."""
     model = bdflow.load(name)
-    true, scale = images.read(PHOTOGRAPH).rgb, model.model.scale
+    true, scale = reader.read(PHOTOGRAPH).rgb, model.model.scale
     data = model.downscale(PHOTOGRAPH).to_bytes()
     restored = np.asarray(model.upscale(data))
     plain_small = bicubic_down(true, scale)
@@ -195,5 +200,5 @@ def test_quality_of_the_built_in_models_on_the_demonstration_photograph(name):
     # Of the models whose B is free and holds their PSNR, less is asked.
     less = {"portraits-x8": (32, 27.5), "portraits-x64": (32, 26.5)}
     luma, colour = less.get(name, (34, 28.5))
-    assert psnr_y(images.read(data).rgb, plain_small) >= luma
-    assert psnr(images.read(data).rgb, plain_small) >= colour
+    assert psnr_y(reader.read(data).rgb, plain_small) >= luma
+    assert psnr(reader.read(data).rgb, plain_small) >= colour

@@ -7,12 +7,12 @@ from measured import row as measured_row
 from thumbnails import QUICK, photo, pixels, thumbnail
 
 from bdflow import fitting
-from bdflow.container import NoChunkError, read
 from bdflow.methods.protocol import round_trip
-from bdflow.metrics import psnr
+from bdflow.quality.metrics import psnr
 from bdflow.reproduce import tables
 from bdflow.reproduce.arrived import JOURNEYS, Files, Left, left
 from bdflow.reproduce.harm import gains
+from bdflow.smallfile.container import NoChunkError, read
 
 FORMATS = {"stripped": "AVIF", "JPEG": "JPEG", "WebP": "WebP", "a": "PNG"}
 

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import bdflow
-from bdflow import arguments, backends, zoo
-from bdflow.computing import Computing
-from bdflow.metrics import psnr_y
-from bdflow.rescaler import Rescaler
+from bdflow import zoo
+from bdflow.cli import arguments
+from bdflow.quality.metrics import psnr_y
+from bdflow.runtime import backends
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.rescaler import Rescaler
 
 PHOTOGRAPH = Path(bdflow.__file__).parent / "assets" / "astronaut.png"
 LOSS = 0.06  # dB that half precision may cost; 0.053 at x2 on processors that multiply matrices in it
@@ -66,7 +68,7 @@ def test_openvino_costs_next_to_nothing(name, crop, tmp_path):
 
 
 def test_a_backend_that_is_not_there(tiny, monkeypatch):
-    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("bdflow.system.extras.find_spec", lambda name: None)
     for backend, packages in (("openvino", "openvino"), ("torch", "torch and safetensors")):
         line = rf'^backend {backend} needs {packages}: pip install "bdflow\[{backend}\]"$'
         with pytest.raises(bdflow.BDFlowError, match=line):
@@ -83,7 +85,7 @@ def test_the_command_line_offers_what_there_is():
 
 
 def test_a_device_that_the_backend_cannot_use(tiny, monkeypatch):
-    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: name)
+    monkeypatch.setattr("bdflow.system.extras.find_spec", lambda name: name)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(bdflow.BDFlowError, match=r"^openvino cannot use cuda here: choose cpu$"):
         load(tiny("tiny-x2"), backend="openvino", device="cuda")

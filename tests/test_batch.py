@@ -13,9 +13,9 @@ from PIL import Image
 from small_files import repainted, saved_again
 
 import bdflow
-import bdflow.restorer
-from bdflow.images import read
-from bdflow.metrics import psnr_y
+import bdflow.runtime.restorer
+from bdflow.pictures.reader import read
+from bdflow.quality.metrics import psnr_y
 
 
 def picture(path: str, seed: int = 0, mode: str = "RGB") -> None:
@@ -202,9 +202,9 @@ def test_what_cannot_be_done_at_all_is_one_line(shell, photos, arguments, messag
 
 def test_small_files_of_several_models_each_with_its_own_loaded_once(shell, photos, tiny, monkeypatch):
     loaded = []
-    real = bdflow.restorer.Rescaler
+    real = bdflow.runtime.restorer.Rescaler
     monkeypatch.setattr(
-        "bdflow.restorer.Rescaler",
+        "bdflow.runtime.restorer.Rescaler",
         lambda model, computing: loaded.append(model.name) or real(model, computing),
     )
     for name, data in photos.items():

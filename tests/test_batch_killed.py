@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of another kind
 COUNT = 60
 CODE = """
 import signal, sys
-from bdflow.cli import main
+from bdflow.cli.main import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited another
 sys.exit(main(sys.argv[1:]))

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from bdflow import environment
 from bdflow.batch import progress
 from bdflow.batch.run import INTERRUPTED, Made, run, share
 from bdflow.batch.tree import Naming, plan
+from bdflow.system import environment
 
 NAMING = Naming(".out", lambda name: Path(name).stem)
 RESULT = Made(b"result", 4, 3, None, ())

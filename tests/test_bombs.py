@@ -17,8 +17,9 @@ from pictures import file, png
 from PIL import Image
 from small_files import WEIGHTS, chunks, join, sealed, small
 
-from bdflow import container, images
 from bdflow.errors import BDFlowError
+from bdflow.pictures import reader
+from bdflow.smallfile import container
 from bdflow.smallfile.payload import varint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux tells it")
@@ -31,7 +32,8 @@ MOST_TIME = 20.0  # seconds of processor time; the slowest takes below one
 CHILD = """
 import io, json, sys, time, warnings
 from pathlib import Path
-from bdflow import container, images
+from bdflow.smallfile import container
+from bdflow.pictures import reader
 from bdflow.errors import BDFlowError
 
 def status(key):
@@ -45,7 +47,7 @@ for path in sys.argv[2:]:
     said = []
     with open(path, "rb") as file:
         container.holds_chunk(file)
-    for read in (images.read, container.read):
+    for read in (reader.read, container.read):
         try:
             said.append(repr(read(path)))
         except BDFlowError as error:
@@ -209,4 +211,4 @@ def test_a_real_picture_of_few_bytes_is_read():
     black = Image.new("1", (8192, 8192))
     data = file(black)
     assert black.width * black.height / len(data) > 5_000
-    assert images.read(data).width == 8192
+    assert reader.read(data).width == 8192

@@ -16,7 +16,7 @@ from tiny_models import graphs_of
 
 import bdflow
 from bdflow import zoo
-from bdflow.rescaler import Rescaler
+from bdflow.runtime.rescaler import Rescaler
 
 
 def pixels(source) -> np.ndarray:
@@ -184,7 +184,9 @@ def test_a_fault_of_the_input_is_told_before_one_of_the_output(shell, small):
 def test_what_the_output_cannot_hold_is_told_before_the_work(shell, built_in, monkeypatch):
     Image.new("RGBA", (9, 9)).save("glass.png")
     assert shell("downscale", "glass.png", "-x", "2")[0] == 0
-    monkeypatch.setattr("bdflow.rescaler.Rescaler.restore", lambda *_, **__: pytest.fail("worked in vain"))
+    monkeypatch.setattr(
+        "bdflow.runtime.rescaler.Rescaler.restore", lambda *_, **__: pytest.fail("worked in vain")
+    )
     for name, message in (("a.jpg", "jpg cannot hold transparency"), ("a.xyz", "cannot write 'xyz': choose")):
         status, out, err = shell("upscale", "glass.x2.png", "-o", name)
         assert (status, out, err.count("\n")) == (1, b"", 1)
@@ -284,7 +286,7 @@ def test_demo_writes_three_pictures_and_prints_a_table(shell, tiny, built_in, ph
     (built_in / "portraits-x8").symlink_to(tiny("tiny-x8"), target_is_directory=True)
     zoo.list_built_in()
     Image.fromarray(pixels(photo).repeat(4, 0).repeat(4, 1)).save("face.png")
-    monkeypatch.setattr("bdflow.demo.PHOTOGRAPH", Path("face.png"))
+    monkeypatch.setattr("bdflow.evaluation.demo.PHOTOGRAPH", Path("face.png"))
     status, out, err = shell("demo", "-o", "made/here")
     assert (status, err) == (0, "")
     text = out.decode()
@@ -317,7 +319,9 @@ def test_demo_writes_three_pictures_and_prints_a_table(shell, tiny, built_in, ph
 
 
 def test_evaluate_prints_a_table_and_writes_json_and_card(shell, built_in, tiny, photo, monkeypatch):
-    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
+    monkeypatch.setattr(
+        "bdflow.evaluation.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"})
+    )
     folder = Path("model")
     folder.mkdir()
     for path in tiny("tiny-x2").iterdir():
@@ -368,10 +372,12 @@ def test_a_model_is_trained_exported_and_used(shell, tiny, photo, pictures, monk
 
 
 def test_the_training_half_is_asked_for_where_it_is_missing(shell, photo, monkeypatch):
-    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None if name in ("msgspec", "onnx") else name)
+    monkeypatch.setattr(
+        "bdflow.system.extras.find_spec", lambda name: None if name in ("msgspec", "onnx") else name
+    )
     for command in [("mask", photo), ("train", "--data", ".", "--out", "run"), ("export", ".", "-o", "m")]:
         message = 'bdflow: this needs msgspec and onnx: pip install "bdflow[train]"\n'
         assert shell(*command) == (1, b"", message)
-    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("bdflow.system.extras.find_spec", lambda name: None)
     message = 'bdflow: --paper needs torch and safetensors: pip install "bdflow[torch]"\n'
     assert shell("models", "--paper") == (1, b"", message)

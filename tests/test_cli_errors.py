@@ -115,7 +115,9 @@ def files(small):
     ids=[a for a, _ in MENDABLE + MISTYPED],
 )
 def test_one_line_and_a_status(shell, files, monkeypatch, arguments, status, message):
-    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
+    monkeypatch.setattr(
+        "bdflow.evaluation.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"})
+    )
     got, out, err = shell(*arguments.split())
     assert err.startswith(f"bdflow: {message}")
     assert (got, out, err.count("\n")) == (status, b"", 1)
@@ -133,7 +135,7 @@ def test_what_the_system_refuses_is_one_line(shell, small, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bdflow.container.byte_report", full)
+    monkeypatch.setattr("bdflow.smallfile.container.byte_report", full)
     assert shell("info", small)[0::2] == (1, "bdflow: standard output: the disk is full\n")
 
 
@@ -205,7 +207,7 @@ def test_ctrl_c_ends_at_once_and_quietly(tiny, tmp_path):
     os.mkfifo(tmp_path / "slow.png")
     code = """
 import signal, sys
-from bdflow.cli import main
+from bdflow.cli.main import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited another
 sys.exit(main(sys.argv[1:]))

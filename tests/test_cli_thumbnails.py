@@ -11,8 +11,9 @@ from small_files import SRGB, saved_again
 from thumbnails import QUICK, coded, photo, pixels, thumbnail
 
 import bdflow
-from bdflow import fitting, restorer, zoo
-from bdflow.container import read
+from bdflow import fitting, zoo
+from bdflow.runtime import restorer
+from bdflow.smallfile.container import read
 from bdflow.smallfile.thumbnail import Thumbnail
 
 

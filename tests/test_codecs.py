@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
-from bdflow.codecs import AVIF, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.errors import BDFlowError
 from bdflow.methods import CODECS, Within, round_trip
 from bdflow.methods.codecs import FACTORS, _largest_that_fits
-from bdflow.metrics import psnr
-from bdflow.resize import resize
+from bdflow.pictures.codecs import AVIF, JPEG, JPEG_XL, WEBP, Codec
+from bdflow.pictures.resize import resize
+from bdflow.quality.metrics import psnr
 
 Picture = NDArray[np.uint8]
 

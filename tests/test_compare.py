@@ -20,9 +20,9 @@ from bdflow.compare.box import Box, choose_box, parse_box
 from bdflow.compare.measure import compare, table
 from bdflow.compare.run import sheet_paths
 from bdflow.compare.sheet import draw_sheet
-from bdflow.measure import Learned
+from bdflow.evaluation.measure import Learned
 from bdflow.methods import Rescaled
-from bdflow.metrics import psnr, psnr_y, ssim_y
+from bdflow.quality.metrics import psnr, psnr_y, ssim_y
 
 # Boxes
 
@@ -136,7 +136,7 @@ def test_a_method_that_fails_is_told_and_the_others_are_compared(compared, tmp_p
 
 def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, monkeypatch):
     learned = {"lpips": Learned(lambda a, b: 0.25, 31)}
-    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: (learned, {}))
+    monkeypatch.setattr("bdflow.evaluation.measure.learned", lambda *names, data=None: (learned, {}))
     monkeypatch.setattr("bdflow.compare.measure.rivals", lambda budget, scale: [])
     Image.fromarray(compared[1]).save(tmp_path / "photo.png")
     result = compare(Rescaled(compared[0]), tmp_path / "photo.png")
@@ -146,7 +146,7 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, 
         console.print(table(result))
     assert "┃ LPIPS-RGB ┃" in capture.get()
     assert "│    0.2500 │" in capture.get()
-    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {}))
+    monkeypatch.setattr("bdflow.evaluation.measure.learned", lambda *names, data=None: ({}, {}))
     assert "lpips" not in compare(Rescaled(compared[0]), tmp_path / "photo.png").stored[0].figures()
 
 
@@ -210,7 +210,9 @@ def test_sheets_are_named_after_their_photos(tmp_path):
 
 
 def test_compare_writes_sheet_page_and_figures(shell, built_in, monkeypatch):
-    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
+    monkeypatch.setattr(
+        "bdflow.evaluation.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"})
+    )
     Path("out").mkdir()
     for index in (1, 2):
         Image.fromarray(gradient(40, 52, 50 * index)).save(f"{index}.png")

@@ -25,12 +25,12 @@ from small_files import (
     with_payload,
 )
 
-from bdflow import codecs, container
-from bdflow.container import NoChunkError, byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture
-from bdflow.limits import SCALES
-from bdflow.smallfile import boundary
+from bdflow.pictures import codecs
+from bdflow.pictures.limits import SCALES
+from bdflow.pictures.reader import Picture
+from bdflow.smallfile import boundary, container
+from bdflow.smallfile.container import NoChunkError, byte_report, holds_chunk, read
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import Version1, read_varint, varint
 from bdflow.smallfile.protocol import Parts

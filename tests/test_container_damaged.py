@@ -20,9 +20,9 @@ from small_files import (
     with_payload,
 )
 
-from bdflow.container import NoChunkError, read
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture
+from bdflow.pictures.reader import Picture
+from bdflow.smallfile.container import NoChunkError, read
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import varint
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
+from bdflow.system.environment import available_cores
 from bdflow.train import data
 from bdflow.train.config import DataConfig
 from bdflow.train.data import Crops, Pictures, decode, list_pictures, loader, shrink

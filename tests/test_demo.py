@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bdflow import demo
-from bdflow.resize import bicubic_down
+from bdflow.evaluation import demo
+from bdflow.pictures.resize import bicubic_down
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

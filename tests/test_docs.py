@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bdflow import report, zoo
-from bdflow.metrics import psnr_y
+from bdflow import zoo
+from bdflow.evaluation import report
+from bdflow.quality.metrics import psnr_y
 
 ROOT = Path(__file__).parent.parent
 

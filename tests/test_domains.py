@@ -10,8 +10,8 @@ from measured import row as measured_row
 from pictures import smooth
 from PIL import Image
 
-from bdflow.computing import Computing
-from bdflow.metrics import psnr_y
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.quality.metrics import psnr_y
 from bdflow.reproduce import main, tables
 from bdflow.reproduce.external import External
 from bdflow.reproduce.main import Request
@@ -19,7 +19,7 @@ from bdflow.reproduce.plans import MEASURED, Party
 from bdflow.reproduce.results import read
 from bdflow.reproduce.schemas import Results
 from bdflow.reproduce.sets import Sample
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.runtime.computing import Computing
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from thumbnails import photo, thumbnail
 
-from bdflow import backends
-from bdflow.computing import Computing
-from bdflow.enhancer import TILE, Enhancer, cell, continued, describe, enlarged
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture
+from bdflow.pictures.reader import Picture
+from bdflow.pictures.strips import Strips
+from bdflow.runtime import backends
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import TILE, Enhancer, cell, continued, describe, enlarged
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, grid
-from bdflow.strips import Strips
 
 LEAST = 168  # of the tiny network, whose halo is 64: at factors of 3 three cells of 24 on each side, and one
 

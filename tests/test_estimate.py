@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from thumbnails import photo, thumbnail
 
-from bdflow.enhancer import Enhancer, cell
 from bdflow.fitting import estimate
 from bdflow.fitting.estimate import _blocks, _spans, excerpt, gain, measured
-from bdflow.images import Picture
-from bdflow.metrics import psnr, psnr_y
+from bdflow.pictures.reader import Picture
+from bdflow.quality.metrics import psnr, psnr_y
+from bdflow.runtime.enhancer import Enhancer, cell
 from bdflow.smallfile.thumbnail import FACTORS
 
 

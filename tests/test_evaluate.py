@@ -13,10 +13,12 @@ from pictures import smooth
 from PIL import Image
 
 import bdflow
-from bdflow import environment, evaluate, metrics
-from bdflow.container import byte_report
-from bdflow.measure import Learned
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.evaluation import evaluate
+from bdflow.evaluation.measure import Learned
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.quality import metrics
+from bdflow.smallfile.container import byte_report
+from bdflow.system import environment
 
 METRICS = {"psnr_y", "psnr_rgb", "ssim_y", "bicubic_psnr_y", "bicubic_psnr_rgb", "bicubic_ssim_y", "lr_psnr"}
 METRICS |= {"psnr_y_cropped", "bicubic_psnr_y_cropped"}
@@ -29,7 +31,9 @@ BYTES = {
 @pytest.fixture(autouse=True)
 def without_lpips(monkeypatch):
     """Whether the metric's weights are at hand shall not matter here."""
-    monkeypatch.setattr("bdflow.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"}))
+    monkeypatch.setattr(
+        "bdflow.evaluation.measure.learned", lambda *names, data=None: ({}, {"lpips": "not wanted"})
+    )
 
 
 @pytest.fixture
@@ -228,7 +232,7 @@ def test_lpips_stands_beside_the_others_where_it_is_at_hand(model, folder, monke
         return float(np.abs(a.astype(int) - b).mean())
 
     monkeypatch.setattr(
-        "bdflow.measure.learned", lambda *names, data=None: ({"lpips": Learned(distance, 31)}, {})
+        "bdflow.evaluation.measure.learned", lambda *names, data=None: ({"lpips": Learned(distance, 31)}, {})
     )
     Image.fromarray(smooth()).save(folder / "a.png")  # LPIPS needs 31 pixels
     result, said = run(model, folder, limit=1)

@@ -8,15 +8,17 @@ import torch
 from PIL import Image
 from tiny_restoration import NETWORK, make_pictures
 
-from bdflow import evaluate_budgets, images, zoo
-from bdflow.computing import Computing
-from bdflow.enhancer import Enhancer
+from bdflow import zoo
 from bdflow.errors import BDFlowError
-from bdflow.evaluate_budgets import evaluate_model
+from bdflow.evaluation import budgets
+from bdflow.evaluation.budgets import evaluate_model
+from bdflow.evaluation.report import card
 from bdflow.fitting import fit
-from bdflow.metrics import psnr_y
 from bdflow.networks.restoration import Restoration
-from bdflow.report import card
+from bdflow.pictures import reader
+from bdflow.quality.metrics import psnr_y
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import Enhancer
 from bdflow.train.export import export_restoration
 
 TRAINING = {
@@ -69,7 +71,7 @@ def test_figures_are_of_files_within_the_budget(result, model, photos):
     enhancer = Enhancer(model, Computing(threads=1))
     for budget, row in zip(BUDGETS, result["folders"].values(), strict=True):
         values = row["pictures"]["4.png"]
-        picture = images.read(photos / "4.png")
+        picture = reader.read(photos / "4.png")
         count = int(budget * picture.width * picture.height / 8)
         assert max(values["bytes"], values["codec_bytes"]) <= count
         ours = fit(picture, enhancer, budget=count)
@@ -110,7 +112,7 @@ def test_the_card_tells_data_time_gain_and_limits(model, result):
 
 
 def test_the_command(model, photos, shell, monkeypatch):
-    monkeypatch.setattr(evaluate_budgets, "BUDGETS", (0.9,))
+    monkeypatch.setattr(budgets, "BUDGETS", (0.9,))
     arguments = ("evaluate", model.folder, photos, "--trust", "--threads", "1")
     status, out, _ = shell(*arguments, "--limit", "1", "--card", "--json", "out.json")
     assert status == 0

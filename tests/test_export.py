@@ -15,15 +15,16 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
 from bdflow import BDFlowError, zoo
-from bdflow.networks.build import count_multiply_adds, count_parameters, load_model, load_weights
+from bdflow.networks.build import count_multiply_adds, count_parameters
 from bdflow.networks.config import ModelConfig
 from bdflow.networks.network import Down, Up, restore
-from bdflow.offline import onnxruntime
+from bdflow.system.offline import onnxruntime
 from bdflow.train import export as exporting
 from bdflow.train.config import OptimConfig, TrainConfig, to_dict
 from bdflow.train.export import check_parity, export, export_run
 from bdflow.train.green import network_of
 from bdflow.train.state import LAST
+from bdflow.zoo.loading import load_model, load_weights
 
 GRAPHS = ["down.onnx", "sample.onnx", "up.onnx"]
 FILES = ["SHA256SUMS", *GRAPHS, "weights.safetensors"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bdflow.errors import BDFlowError
-from bdflow.files import TEMPORARY, make_folder, opened, remove_abandoned, write_bytes
+from bdflow.system.files import TEMPORARY, make_folder, opened, remove_abandoned, write_bytes
 
 
 def names(folder: Path) -> list[str]:

@@ -10,15 +10,16 @@ from small_files import SRGB
 from thumbnails import PILLOW, QUICK, photo
 
 import bdflow
-from bdflow import codecs, fitting, images
-from bdflow.container import NoChunkError, read
-from bdflow.demo import PHOTOGRAPH
-from bdflow.enhancer import shrunk
+from bdflow import fitting
 from bdflow.errors import BDFlowError
+from bdflow.evaluation.demo import PHOTOGRAPH
 from bdflow.fitting import estimate, fit, in_srgb, rates
-from bdflow.images import Picture
 from bdflow.methods import Within
-from bdflow.metrics import psnr
+from bdflow.pictures import codecs, reader
+from bdflow.pictures.reader import Picture
+from bdflow.quality.metrics import psnr
+from bdflow.runtime.enhancer import shrunk
+from bdflow.smallfile.container import NoChunkError, read
 from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, FORMATS, Thumbnail
 from bdflow.zoo import PURPOSES
 
@@ -74,7 +75,7 @@ def test_the_budget_is_kept_and_no_plain_file_is_better(enhancer, format, budget
 
 @pytest.mark.parametrize("budget", [3000, 9000])
 def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypatch, budget):
-    picture = images.read(PHOTOGRAPH)
+    picture = reader.read(PHOTOGRAPH)
     usual = fit(picture, enhancer, budget=budget, format="WebP")
     monkeypatch.setattr(fitting, "_LARGE", 200_000)
     monkeypatch.setattr(estimate, "_EXCERPT", 90_000)
@@ -96,7 +97,7 @@ def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypat
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_for_the_look_avif_is_tuned_for_the_eye(enhancer, format):
-    picture = images.read(PHOTOGRAPH)
+    picture = reader.read(PHOTOGRAPH)
     usual, look = (
         fit(picture, enhancer, budget=5000, format=format, domain="photos", purpose=purpose)
         for purpose in PURPOSES
@@ -106,16 +107,16 @@ def test_for_the_look_avif_is_tuned_for_the_eye(enhancer, format):
     assert look.small.factor == usual.small.factor
     codec = replace(fitting.CODECS[format], tuning="iq") if format == "AVIF" else fitting.CODECS[format]
     coded = codec.encode(shrunk(picture, look.small.factor).to_pil(), look.quality)
-    assert np.array_equal(images.read(coded).rgb, look.small.image.rgb)
+    assert np.array_equal(reader.read(coded).rgb, look.small.image.rgb)
     # At full size and a given quality.
     look = fit(picture, enhancer, quality=40, format=format, purpose="look")
-    assert np.array_equal(images.read(codec.encode(picture.to_pil(), 40)).rgb, look.small.image.rgb)
+    assert np.array_equal(reader.read(codec.encode(picture.to_pil(), 40)).rgb, look.small.image.rgb)
     with pytest.raises(BDFlowError, match="no purpose 'beauty': choose one of fidelity, look"):
         fit(picture, enhancer, budget=5000, format=format, purpose="beauty")
 
 
 def test_at_full_size_the_codecs_own_file_is_tuned_for_the_eye_too(enhancer):
-    picture = images.read(PHOTOGRAPH)
+    picture = reader.read(PHOTOGRAPH)
     own = fit(picture, enhancer, budget=60_000, domain="plain", purpose="look")
     coded = replace(fitting.CODECS["AVIF"], tuning="iq").encode(picture.to_pil(), own.quality)
     assert own.small.data == coded

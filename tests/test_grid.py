@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from bdflow.grid import Grid, cell, markdown
+from bdflow.evaluation.grid import Grid, cell, markdown
 
 
 def shown(printable):

@@ -8,7 +8,7 @@ from pictures import ALPHA, COLOUR, GRAY, GRAY_PROFILE, SRGB, assert_picture, fi
 from PIL import Image
 
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture, read
+from bdflow.pictures.reader import Picture, read
 
 # Sources
 

@@ -10,7 +10,7 @@ from pictures import COLOUR, assert_picture, file, png, smooth
 from PIL import Image
 
 from bdflow.errors import BDFlowError
-from bdflow.images import read
+from bdflow.pictures.reader import read
 
 
 def test_unusable_files_are_named(tmp_path):

@@ -7,11 +7,11 @@ import pytest
 from pictures import ALPHA, COLOUR, GRAY, SRGB, assert_picture, file, smooth, three
 from PIL import Image
 
-from bdflow import strips
-from bdflow.codecs import check_writable, encode
 from bdflow.errors import BDFlowError
-from bdflow.images import READABLE, Picture, read
-from bdflow.strips import Strips
+from bdflow.pictures import strips
+from bdflow.pictures.codecs import check_writable, encode
+from bdflow.pictures.reader import READABLE, Picture, read
+from bdflow.pictures.strips import Strips
 
 
 @pytest.mark.parametrize("format", ["png", "tif", "tiff", "bmp", "PNG"])

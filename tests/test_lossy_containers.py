@@ -13,10 +13,10 @@ from PIL import Image, features
 from small_files import small
 from thumbnails import CONTAINERS, PILLOW, assert_same, coded, photo, pixels, thumbnail
 
-from bdflow import images
-from bdflow.container import NoChunkError, byte_report, holds_chunk, read
 from bdflow.errors import BDFlowError
-from bdflow.report import small_file
+from bdflow.evaluation.report import small_file
+from bdflow.pictures import reader
+from bdflow.smallfile.container import NoChunkError, byte_report, holds_chunk, read
 from bdflow.smallfile.payload import Version1, Version2
 from bdflow.smallfile.protocol import MOST_PARTS
 from bdflow.smallfile.quantizer import quality
@@ -131,7 +131,7 @@ def test_an_ordinary_picture_is_told_from_a_small_file(format):
         read(plain)
     assert caught.value.format == format
     assert caught.value.quality == quality(plain)
-    np.testing.assert_array_equal(caught.value.picture.rgb, images.read(plain).rgb)
+    np.testing.assert_array_equal(caught.value.picture.rgb, reader.read(plain).rgb)
 
 
 def test_foreign_parts_are_left_alone():
@@ -206,7 +206,7 @@ def test_two_payloads(format):
 def test_a_photograph_beyond_the_limit_is_refused_before_pixels_are_decoded(format, monkeypatch):
     data = made(format).data
     assert read(data, max_pixels=52 * 40).size == (52, 40)
-    monkeypatch.setattr(images, "_convert", lambda image: pytest.fail("decoded"))
+    monkeypatch.setattr(reader, "_convert", lambda image: pytest.fail("decoded"))
     with pytest.raises(BDFlowError, match="the photograph's 52x40 is more than 2,079 pixels"):
         read(data, max_pixels=52 * 40 - 1)
     with pytest.raises(BDFlowError, match="pixels"):
@@ -219,7 +219,7 @@ def test_a_pillow_without_avif(monkeypatch):
     data = made("AVIF").data
     monkeypatch.setattr(PIL.AvifImagePlugin, "SUPPORTED", False)
     monkeypatch.setattr(features, "check", lambda name: name != "avif")
-    for attempt in (lambda: read(data), lambda: images.read(data), lambda: coded(photo(), "AVIF")):
+    for attempt in (lambda: read(data), lambda: reader.read(data), lambda: coded(photo(), "AVIF")):
         with pytest.raises(BDFlowError, match="this Pillow was built without AVIF: pip install --upgrade"):
             attempt()
 

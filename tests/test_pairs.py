@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from tiny_restoration import PAIRS, make_pictures
 
-from bdflow import codecs
-from bdflow.enhancer import shrunk
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture
+from bdflow.pictures import codecs
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import shrunk
 from bdflow.smallfile.quantizer import quality
 from bdflow.smallfile.thumbnail import grid
 from bdflow.train import pairs

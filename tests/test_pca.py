@@ -5,7 +5,7 @@ import pytest
 
 from bdflow import BDFlowError
 from bdflow.methods import pca
-from bdflow.metrics import psnr
+from bdflow.quality.metrics import psnr
 
 SIDE = 8
 

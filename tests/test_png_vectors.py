@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from small_files import small
 
-from bdflow import images
-from bdflow.container import read
 from bdflow.errors import BDFlowError
-from bdflow.resize import bicubic_up_rows
+from bdflow.pictures import reader
+from bdflow.pictures.resize import bicubic_up_rows
 from bdflow.smallfile import boundary
+from bdflow.smallfile.container import read
 from bdflow.smallfile.payload import Version1, unpack
 
 VECTORS = Path(__file__).parent / "vectors" / "pngs.json"
@@ -26,7 +26,7 @@ def text(data: bytes | np.ndarray) -> str:
     return base64.b64encode(bytes(data)).decode()
 
 
-def rgba(image: images.Picture) -> bytes:
+def rgba(image: reader.Picture) -> bytes:
     alpha = np.full(image.rgb.shape[:2], 255, np.uint8) if image.alpha is None else image.alpha
     return np.dstack([image.rgb, alpha]).tobytes()
 
@@ -94,7 +94,7 @@ def make() -> dict[str, object]:
     return {
         "files": [said_of(path) for path in sorted(GOLDEN.glob("v1-*.png"))],
         "pictures": [
-            {"what": name, "png": text(data), "samples": text(rgba(images.read(data)))}
+            {"what": name, "png": text(data), "samples": text(rgba(reader.read(data)))}
             for name, data in pictures().items()
         ],
         "refused payloads": [{"payload": text(data), "why": why} for why, data in refused().items()],
@@ -113,7 +113,7 @@ def test_vectors():
         VECTORS.write_text(json.dumps(make(), indent=1) + "\n")
     vectors = json.loads(VECTORS.read_text())
     for entry in vectors["pictures"]:  # Pillow may write them otherwise another year: what they show counts
-        assert text(rgba(images.read(base64.b64decode(entry["png"])))) == entry["samples"]
+        assert text(rgba(reader.read(base64.b64decode(entry["png"])))) == entry["samples"]
     made = make()
     for name in made.keys() - {"pictures", "refused payloads"}:
         assert vectors[name] == made[name]

@@ -12,12 +12,14 @@ from pictures import smooth
 from small_files import assert_same, small
 
 import bdflow
-from bdflow import backends, container, fitting
-from bdflow.computing import Computing
+from bdflow import fitting
 from bdflow.errors import BDFlowError
 from bdflow.fitting.search import TooFewBytesError
-from bdflow.images import Picture
-from bdflow.restorer import Restorer
+from bdflow.pictures.reader import Picture
+from bdflow.runtime import backends
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.restorer import Restorer
+from bdflow.smallfile import container
 
 
 def there_and_back(thing):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from thumbnails import CONTAINERS, PILLOW, QUICK, photo
 
-from bdflow import codecs
+from bdflow.pictures import codecs
 from bdflow.smallfile.payload import Version2
 from bdflow.smallfile.quantizer import quality
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from thumbnails import QUICK, photo
 
-from bdflow import codecs
-from bdflow.codecs import Codec
-from bdflow.enhancer import shrunk
 from bdflow.fitting.rates import Rates
-from bdflow.images import Picture
+from bdflow.pictures import codecs
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import shrunk
 
 
 def noisy(height: int = 48, width: int = 64) -> Picture:

@@ -8,9 +8,10 @@ from PIL import Image
 from tiny_models import CONFIGS
 
 import bdflow
-from bdflow import images, refine
-from bdflow.metrics import psnr, psnr_y
-from bdflow.resize import bicubic_down
+from bdflow.pictures import reader
+from bdflow.pictures.resize import bicubic_down
+from bdflow.quality.metrics import psnr, psnr_y
+from bdflow.runtime import refine
 from bdflow.zoo import BUILT_IN
 
 ASTRONAUT = BUILT_IN.parent / "assets" / "astronaut.png"
@@ -18,7 +19,7 @@ ASTRONAUT = BUILT_IN.parent / "assets" / "astronaut.png"
 
 @pytest.fixture(scope="module")
 def face():
-    return images.read(ASTRONAUT).rgb[60:160, 170:266]
+    return reader.read(ASTRONAUT).rgb[60:160, 170:266]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_what_came_out_worse_is_not_taken(x4, face, monkeypatch):
 
 
 def test_tiles_find_what_the_whole_would(x4, monkeypatch):
-    true = images.read(ASTRONAUT).rgb[:320, :96]
+    true = reader.read(ASTRONAUT).rgb[:320, :96]
     whole = x4.downscale(true, refine=2)
     monkeypatch.setattr(refine, "KEPT", 64)
     tiled = x4.downscale(true, refine=2)
@@ -97,10 +98,10 @@ def test_what_cannot_be_is_told_in_a_line(x4, face, monkeypatch):
     def without_memory(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("bdflow.refine.restore", without_memory)
+    monkeypatch.setattr("bdflow.runtime.refine.restore", without_memory)
     with pytest.raises(bdflow.BDFlowError, match=r"^torch failed: out of memory$"):
         x4.downscale(face, refine=1)
-    monkeypatch.setattr("bdflow.extras.find_spec", lambda name: name != "safetensors" or None)
+    monkeypatch.setattr("bdflow.system.extras.find_spec", lambda name: name != "safetensors" or None)
     with pytest.raises(
         bdflow.BDFlowError, match=r'^refining needs safetensors: pip install "bdflow\[torch\]"$'
     ):

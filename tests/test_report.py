@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from tiny_models import TRAINING
 
-from bdflow import BDFlowError, report, zoo
+from bdflow import BDFlowError, zoo
+from bdflow.evaluation import report
 
 
 def printed(table, width: int = 80) -> str:

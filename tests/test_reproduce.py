@@ -14,11 +14,11 @@ from PIL import Image
 
 import bdflow
 from bdflow import BDFlowError
-from bdflow.codecs import AVIF, JPEG, WEBP
-from bdflow.computing import Computing
-from bdflow.measure import Learned, Scorer, learned, small_figures
+from bdflow.evaluation.measure import Learned, Scorer, learned, small_figures
 from bdflow.methods import CODECS, ESRGAN, AtQuality, RealESRGAN, Rescaled, round_trip
-from bdflow.metrics import luma, psnr, psnr_y, ssim, ssim_y
+from bdflow.pictures.codecs import AVIF, JPEG, WEBP
+from bdflow.pictures.resize import bicubic_down
+from bdflow.quality.metrics import luma, psnr, psnr_y, ssim, ssim_y
 from bdflow.reproduce import entries, main, page, run, tables
 from bdflow.reproduce.curves import Verdict
 from bdflow.reproduce.entries import Entry, Ours, harmed_bicubic
@@ -29,7 +29,7 @@ from bdflow.reproduce.main import NAMES, Request
 from bdflow.reproduce.results import Folder, parse, read, schema
 from bdflow.reproduce.schemas import Latents, Results, Sizes, Study
 from bdflow.reproduce.sets import Sample, find_sets
-from bdflow.resize import bicubic_down
+from bdflow.runtime.computing import Computing
 
 ROOT = Path(__file__).parent.parent
 
@@ -369,7 +369,7 @@ def test_the_conditions_of_our_file(ours):
     plain = round_trip(Rescaled(ours.rescaler), true)[1]
     assert (round_trip(ours.harmed(named("as stored")).method, true)[1] == plain).all()
     lost = round_trip(ours.harmed(named("chunk lost")).method, true)
-    assert bdflow.container.read(lost[0]).boundary is None
+    assert bdflow.smallfile.container.read(lost[0]).boundary is None
     assert psnr(true, round_trip(ours.harmed(named("JPEG 30")).method, true)[1]) < psnr(true, plain)
     drawn = [round_trip(ours.sampled(1.0, seed).method, true)[1] for seed in (0, 0, 1)]
     assert (drawn[0] == drawn[1]).all()
@@ -647,7 +647,7 @@ def test_what_the_user_can_mend_is_one_line(shell, arguments, message):
 
 
 def test_a_missing_package_is_one_line(shell, monkeypatch):
-    find = "bdflow.extras.find_spec"
+    find = "bdflow.system.extras.find_spec"
     monkeypatch.setattr(find, lambda name: None if name == "matplotlib" else object())
     assert shell("reproduce", "table1")[2] == ('bdflow: this needs matplotlib: pip install "bdflow[bench]"\n')
 

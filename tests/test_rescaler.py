@@ -14,11 +14,13 @@ from small_files import repainted, saved_again
 from tiny_models import CONFIGS
 
 import bdflow
-from bdflow import backends, container, images, rescaler
-from bdflow.computing import Computing
-from bdflow.networks.build import load_model
 from bdflow.networks.network import Down, Up
-from bdflow.resize import bicubic_down
+from bdflow.pictures import reader
+from bdflow.pictures.resize import bicubic_down
+from bdflow.runtime import backends, rescaler
+from bdflow.runtime.computing import Computing
+from bdflow.smallfile import container
+from bdflow.zoo.loading import load_model
 
 SIZES = [(1, 1), (1, 7), (7, 1), (3, 5), (8, 8), (9, 15), (17, 40), (41, 23)]  # height, width
 NOISE = np.random.default_rng(0).integers(0, 256, (41, 45, 4), np.uint8)
@@ -84,7 +86,7 @@ def test_both_directions_compute_what_torch_does(model):
         assert (small.boundary != boundary[0][0, 0].numpy()).mean() < 0.1
     same = dataclasses.replace(
         small,
-        image=images.Picture(np.ascontiguousarray(expected[0].permute(1, 2, 0))),
+        image=reader.Picture(np.ascontiguousarray(expected[0].permute(1, 2, 0))),
         boundary=boundary[0][0, 0].numpy() if boundary else None,
     )
     assert gap(model.upscale(same), restored[0].permute(1, 2, 0)) <= 1
@@ -137,7 +139,7 @@ def test_gray_is_the_luma_of_what_the_network_gives(x2):
 
 def test_a_gray_picture_alone_is_restored_as_gray(x2):
     small = Image.fromarray(noise(9, 12, 1)[..., 0])
-    restored, coloured = x2.upscale(images.read(small)), x2.upscale(images.read(small.convert("RGB")))
+    restored, coloured = x2.upscale(reader.read(small)), x2.upscale(reader.read(small.convert("RGB")))
     assert restored.mode == "L"
     np.testing.assert_array_equal(np.asarray(restored), np.asarray(coloured.convert("L")))
 
@@ -238,8 +240,8 @@ def test_a_draw_of_z_is_repeatable_and_its_spread_counts(model):
 
 def test_pixels_alone_that_would_become_too_many_are_refused_before_the_work(x2):
     most = 4 * 41 * 45 - 1
-    x2.upscale(images.read(noise(41, 44)), max_pixels=most)
-    for source in (images.read(noise()), file(Image.fromarray(noise()))):
+    x2.upscale(reader.read(noise(41, 44)), max_pixels=most)
+    for source in (reader.read(noise()), file(Image.fromarray(noise()))):
         with pytest.raises(
             bdflow.BDFlowError, match="without a bdflow chunk would become 90x82, more than 7,379"
         ):
@@ -260,14 +262,14 @@ def test_more_pixels_than_allowed_are_refused_before_they_are_decoded(x2):
 
 
 def test_what_memory_holds_already_is_not_refused(x2):
-    picture = images.read(noise())
+    picture = reader.read(noise())
     small = x2.downscale(picture, max_pixels=1)
     assert x2.upscale(small, max_pixels=1).size == (45, 41)
 
 
 def test_a_picture_that_was_read_is_shrunk_as_its_file(x2):
     data = file(Image.fromarray(noise(channels=4)), "TIFF")
-    assert x2.downscale(images.read(data)).to_bytes() == x2.downscale(data).to_bytes()
+    assert x2.downscale(reader.read(data)).to_bytes() == x2.downscale(data).to_bytes()
 
 
 @pytest.mark.parametrize("sigma", [-0.1, 1e300, float("inf"), float("nan")])
@@ -286,7 +288,7 @@ def test_a_stripped_file_is_restored_from_its_pixels_with_a_warning(model, forma
     small = model.downscale(noise(40, 40))
     data = saved_again(small.to_bytes(), format)
     if format == "WEBP":  # lossy: other pixels
-        small = dataclasses.replace(small, image=images.read(data))
+        small = dataclasses.replace(small, image=reader.read(data))
     with pytest.warns(UserWarning, match=r"^the data: no bdflow chunk .* pixels alone, at \d+x\d+$"):
         restored = model.upscale(data)
     empty = None if small.boundary is None else np.zeros_like(small.boundary)
@@ -295,7 +297,7 @@ def test_a_stripped_file_is_restored_from_its_pixels_with_a_warning(model, forma
 
 
 def test_pixels_alone_give_a_multiple_of_the_scale(x4):
-    restored = x4.upscale(images.read(noise(3, 5)))
+    restored = x4.upscale(reader.read(noise(3, 5)))
     assert restored.size == (20, 12)
 
 

@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bdflow.metrics import psnr
-from bdflow.resize import bicubic_down, bicubic_up, resize
+from bdflow.pictures.resize import bicubic_down, bicubic_up, resize
+from bdflow.quality.metrics import psnr
 
 Picture = NDArray[np.uint8]
 

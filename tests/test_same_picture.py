@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 import bdflow
-from bdflow import backends, zoo
-from bdflow.computing import Computing
-from bdflow.rescaler import Rescaler
-from bdflow.restorer import Restorer
+from bdflow import zoo
+from bdflow.runtime import backends
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.runtime.restorer import Restorer
 
 BOUND = 1
 PHOTOGRAPH = Path(bdflow.__file__).parent / "assets" / "astronaut.png"

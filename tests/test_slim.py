@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from thumbnails import coded, photo, pixels
 
-from bdflow.container import holds_chunk, read
 from bdflow.errors import BDFlowError
 from bdflow.smallfile import av1, avif
+from bdflow.smallfile.container import holds_chunk, read
 from bdflow.smallfile.isobmff import box, boxes
 from bdflow.smallfile.payload import Version2
 from bdflow.smallfile.quantizer import quality

@@ -20,7 +20,7 @@ from PIL import Image
 
 import bdflow
 from bdflow.errors import BDFlowError
-from bdflow.files import write_bytes
+from bdflow.system.files import write_bytes
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,4 +1,4 @@
-"""What `bdflow benchmark speed` reports: every step of every model, and where the ceiling lies."""
+"""What `bdflow benchmark` reports: every step of every model, and where the ceiling lies."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def result(tiny):
         patch.setattr(speed, "_IRN_BLOCKS", small)
         patch.setattr(speed, "_CEILING_SIDE", 16)
         # OpenVINO bears no forks later.
-        patch.setattr("bdflow.extras.find_spec", lambda name: None if name == "openvino" else name)
+        patch.setattr("bdflow.system.extras.find_spec", lambda name: None if name == "openvino" else name)
         model = zoo.find(tiny("tiny-x4"), trust=True)
         return speed.measure([model], [32], rounds=2, threads=1, say=lambda _: None)
 

@@ -15,10 +15,10 @@ import pytest
 from pictures import COLOUR, file
 from PIL import Image
 
-from bdflow import streams
-from bdflow.cli import main
+from bdflow.cli.main import main
 from bdflow.errors import BDFlowError
-from bdflow.files import printable
+from bdflow.system import streams
+from bdflow.system.files import printable
 
 SHELL = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 BDFLOW = f"exec {sys.executable} -m bdflow "
@@ -167,7 +167,7 @@ def test_signals_are_heard_while_a_network_runs():
     """The main thread hears of them when its call into C returns; this one never does."""
     code = """
 import ctypes, signal
-from bdflow import interrupts
+from bdflow.system import interrupts
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 interrupts.listen()
 print("ready", flush=True)

@@ -9,10 +9,11 @@ from pictures import SRGB
 from PIL import Image
 from small_files import chunks
 
-from bdflow import BDFlowError, strips
-from bdflow.demo import PHOTOGRAPH
-from bdflow.resize import bicubic_up, bicubic_up_rows
-from bdflow.strips import Strips
+from bdflow import BDFlowError
+from bdflow.evaluation.demo import PHOTOGRAPH
+from bdflow.pictures import strips
+from bdflow.pictures.resize import bicubic_up, bicubic_up_rows
+from bdflow.pictures.strips import Strips
 
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 SIZES = [(1, 1), (1, 9), (9, 1), (23, 31)]  # height, width

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from thumbnails import assert_same, photo, pixels, thumbnail
 
-from bdflow.container import read
-from bdflow.enhancer import cell, describe, enlarged, shrunk
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import cell, describe, enlarged, shrunk
+from bdflow.smallfile.container import read
 from bdflow.smallfile.payload import Version2, unpack
 from bdflow.smallfile.quantizer import quality
 from bdflow.smallfile.thumbnail import DOMAINS, FACTORS, FORMATS, Thumbnail, grid, multiples

@@ -12,10 +12,11 @@ from test_rescaler import SIZES, gap, noise
 from tiny_models import CONFIGS
 
 import bdflow
-from bdflow import rescaler, zoo
-from bdflow.computing import Computing
-from bdflow.rescaler import Rescaler
-from bdflow.tiles import cut
+from bdflow import zoo
+from bdflow.runtime import rescaler
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.runtime.tiles import cut
 from bdflow.train.halo import measure_halo
 
 find = partial(zoo.find, trust=True)

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import bdflow
-from bdflow.container import read as read_small
-from bdflow.images import Picture, read
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.pictures.reader import Picture, read
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.smallfile.container import read as read_small
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (3, 5), (8, 200), (200, 7), (1, 17), (1300, 8)])

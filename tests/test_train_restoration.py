@@ -17,12 +17,11 @@ from tiny_run import assert_same, rows, state
 
 import bdflow
 from bdflow import zoo
-from bdflow.computing import Computing
-from bdflow.enhancer import Enhancer, describe
 from bdflow.errors import BDFlowError
-from bdflow.metrics import luma, psnr, psnr_y
-from bdflow.networks.build import load_graph
 from bdflow.quality.lpips_vgg16 import LPIPSOnVGG16
+from bdflow.quality.metrics import luma, psnr, psnr_y
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import Enhancer, describe
 from bdflow.train import restoration, study
 from bdflow.train.config import RestorationTrainConfig, load_config, override, read_saved, to_dict
 from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
@@ -31,6 +30,7 @@ from bdflow.train.halo import measure_halo
 from bdflow.train.pairs import Views
 from bdflow.train.restoration import Crops, RestorationLoss, is_kernel, plain_enlargement
 from bdflow.train.run import run
+from bdflow.zoo.loading import load_graph
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_the_exported_model_restores(exported, pictures):
         true = np.asarray(photo)
     enhancer = Enhancer(model, Computing(threads=1, device="cpu"))
     from bdflow.fitting import fit
-    from bdflow.images import Picture
+    from bdflow.pictures.reader import Picture
 
     small = fit(Picture(true), enhancer, budget=450, domain="photos").small
     with pytest.raises(
@@ -257,7 +257,7 @@ def test_the_command_reads_a_file_and_begins_with_a_model(exported, pictures, ca
 
 
 def test_a_study_takes_it_as_the_others(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("bdflow.evaluate_budgets.BUDGETS", (0.9,))
+    monkeypatch.setattr("bdflow.evaluation.budgets.BUDGETS", (0.9,))
     write_config(tmp_path / "tiny.toml")
     plan = tmp_path / "loss.toml"
     plan.write_text(

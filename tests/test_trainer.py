@@ -15,8 +15,8 @@ from PIL import Image
 from tiny_run import STEPS, assert_same, config, rows, state, trainer_of
 from torch import Tensor
 
-from bdflow import interrupts
 from bdflow.errors import BDFlowError
+from bdflow.system import interrupts
 from bdflow.train import loop, losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
 from bdflow.train.log import LOG

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import bdflow
-from bdflow import fitting, transparency
-from bdflow.computing import Computing
-from bdflow.enhancer import Enhancer
-from bdflow.images import Picture, read
-from bdflow.resize import bicubic_down, bicubic_up
-from bdflow.transparency import spread
+from bdflow import fitting
+from bdflow.pictures import transparency
+from bdflow.pictures.reader import Picture, read
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.pictures.transparency import spread
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import Enhancer
 from bdflow.zoo import find_restoration
 
 SIDE = 96

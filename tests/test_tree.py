@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bdflow.arguments import small_stem
 from bdflow.batch.tree import Naming, Plan, plan
+from bdflow.cli.arguments import small_stem
 from bdflow.errors import BDFlowError
 
 X8 = Naming(".x8.png", lambda name: Path(name).stem)

@@ -12,8 +12,10 @@ from small_files import saved_again
 from tiny_models import CONFIGS
 
 import bdflow
-from bdflow import BDFlowError, graphs, images, zoo
-from bdflow.rescaler import Rescaler
+from bdflow import BDFlowError, zoo
+from bdflow.pictures import reader
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.zoo import graphs
 
 FILES = ["down.onnx", "sample.onnx", "up.onnx", "weights.safetensors"]
 FOREIGN = "not one of the models that came with bdflow; if you trust who made it, add --trust"
@@ -115,7 +117,7 @@ def test_every_verb_that_loads_a_model_asks_for_trust(shell, built_in, tiny, pho
 
 
 def test_every_way_in_python_asks_for_trust(built_in, tiny, photo):
-    from bdflow.restorer import Restorer
+    from bdflow.runtime.restorer import Restorer
 
     ways = (
         bdflow.load,
@@ -269,4 +271,4 @@ def test_a_tensor_beyond_the_end_of_the_weights_is_one_line(folder):
     reseal(folder)
     rescaler = Rescaler(zoo.find(folder, trust=True))
     with pytest.raises(BDFlowError, match=r"up\.onnx: ONNX Runtime cannot load it: "):
-        rescaler.upscale(images.read(b"P5 4 4 255 " + bytes(16)))
+        rescaler.upscale(reader.read(b"P5 4 4 255 " + bytes(16)))

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from tiny_run import STEPS, assert_same, rows, state, trainer_of
 
-from bdflow.metrics import psnr, psnr_y
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.pictures.resize import bicubic_down, bicubic_up
+from bdflow.quality.metrics import psnr, psnr_y
 from bdflow.train import trainer
 from bdflow.train.export import Down, Up
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from bdflow import web, zoo
-from bdflow.container import read
-from bdflow.enhancer import Enhancer
+from bdflow import zoo
 from bdflow.networks.restoration import Restoration, RestorationConfig, Restore
-from bdflow.tiles import cut
+from bdflow.runtime.enhancer import Enhancer
+from bdflow.runtime.tiles import cut
+from bdflow.smallfile.container import read
+from bdflow.zoo import web
 
 ROOT = Path(__file__).parents[1]
 VECTORS = Path(__file__).parent / "vectors"

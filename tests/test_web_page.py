@@ -10,8 +10,8 @@ from PIL import Image
 from thumbnails import photo, thumbnail
 from web_page import SMALL, VECTORS, image, natural, wait
 
-from bdflow.container import read
-from bdflow.metrics import psnr
+from bdflow.quality.metrics import psnr
+from bdflow.smallfile.container import read
 from bdflow.smallfile.thumbnail import Thumbnail
 
 

@@ -8,10 +8,10 @@ from thumbnails import photo
 from web_page import ROOT, VECTORS, image, wait
 
 from bdflow import zoo
-from bdflow.computing import Computing
-from bdflow.images import Picture
-from bdflow.rescaler import Rescaler
-from bdflow.web import export_web
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.zoo.web import export_web
 
 UPSCALED = """async ({ names, ort }) => {
   const { configure, restore } = await import("/bdflow/index.js");

@@ -10,10 +10,10 @@ from small_files import saved_again
 from thumbnails import coded, photo, pixels, thumbnail
 
 import bdflow
-from bdflow.computing import Computing
-from bdflow.enhancer import describe
 from bdflow.errors import BDFlowError
-from bdflow.restorer import Restorer
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.enhancer import describe
+from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile.thumbnail import FORMATS
 
 

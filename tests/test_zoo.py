@@ -14,7 +14,7 @@ from tiny_models import CONFIGS, metadata
 from bdflow import BDFlowError, zoo
 from bdflow.networks.build import build
 from bdflow.networks.config import ModelConfig
-from bdflow.rescaler import Rescaler
+from bdflow.runtime.rescaler import Rescaler
 from bdflow.train.config import to_dict
 
 FILES = ["down.onnx", "sample.onnx", "up.onnx", "weights.safetensors"]

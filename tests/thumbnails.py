@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from bdflow import codecs, images
-from bdflow.codecs import Codec
-from bdflow.enhancer import shrunk
-from bdflow.images import Picture
+from bdflow.pictures import codecs, reader
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import shrunk
 from bdflow.smallfile import avif, jpeg, webp
 from bdflow.smallfile.payload import Version2
 from bdflow.smallfile.quantizer import quality as quality_of
@@ -50,7 +50,7 @@ def thumbnail(
     size = picture.width, picture.height
     file = coded(picture, format, factor, quality)
     return Thumbnail(
-        image=images.read(file),
+        image=reader.read(file),
         format=format,
         data=CONTAINERS[format].insert(file, Version2.of(size, factor, domain).pack()),
         factor=factor,

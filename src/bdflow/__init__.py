@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdflow.computing import Computing
 from bdflow.errors import BDFlowError
-from bdflow.limits import MAX_PIXELS
+from bdflow.pictures.limits import MAX_PIXELS
+from bdflow.runtime.computing import Computing
+from bdflow.version import __version__
 
 if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflow --help` is quick
     from pathlib import Path
@@ -26,14 +27,13 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
     from PIL import Image
 
     from bdflow.fitting import EffortName
-    from bdflow.images import Source
-    from bdflow.metadata import Choice
-    from bdflow.rescaler import Rescaler
+    from bdflow.pictures.metadata import Choice
+    from bdflow.pictures.reader import Source
+    from bdflow.runtime.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
     from bdflow.smallfile.thumbnail import Domain, Thumbnail
     from bdflow.zoo import Purpose
 
-__version__ = "0.1.0"
 __all__ = ["BDFlowError", "__version__", "downscale", "fit", "list_models", "load", "upscale"]
 
 
@@ -50,12 +50,12 @@ def load(
     """A model by name or folder, or the default one of a scale.
 
     A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
-    ``tile``, ``threads``, ``device`` and ``backend`` are those of :class:`bdflow.computing.Computing`.
+    ``tile``, ``threads``, ``device`` and ``backend``: see :class:`bdflow.runtime.computing.Computing`.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or it cannot run so.
     """
-    from bdflow.rescaler import Rescaler
+    from bdflow.runtime.rescaler import Rescaler
     from bdflow.zoo import find
 
     found = find(model, scale, trust=trust)
@@ -77,7 +77,7 @@ def downscale(
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Downscaled:
-    """Shrink one picture into a PNG; see :meth:`bdflow.rescaler.Rescaler.downscale`.
+    """Shrink one picture into a PNG; see :meth:`bdflow.runtime.rescaler.Rescaler.downscale`.
 
     For several, :func:`load` once. For an ordinary codec and a number of bytes, see :func:`fit`.
     """
@@ -108,7 +108,7 @@ def fit(
     """Shrink one picture into an ordinary AVIF, WebP or JPEG that :func:`upscale` restores.
 
     Args:
-        image: A path, bytes, a PIL image or an array; see :func:`bdflow.images.read`.
+        image: A path, bytes, a PIL image or an array; see :func:`bdflow.pictures.reader.read`.
         max_bytes: The file's bytes at most, everything counted.
         bits_per_pixel: The same in bits for each pixel of the photograph.
         quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
@@ -119,14 +119,15 @@ def fit(
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
         metadata: "keep" puts EXIF, XMP, IPTC and the resolution into the file; they count in its bytes.
-        tile, threads, device, backend: Those of :class:`bdflow.computing.Computing`.
+        tile, threads, device, backend: Those of :class:`bdflow.runtime.computing.Computing`.
 
     Raises:
         BDFlowError: The picture cannot be read, the format cannot hold it in so few bytes, or the arguments
             contradict each other.
     """
-    from bdflow import fitting, images
-    from bdflow.enhancer import Enhancer
+    from bdflow import fitting
+    from bdflow.pictures import reader
+    from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
     if max_bytes is not None and bits_per_pixel is not None:
@@ -141,7 +142,7 @@ def fit(
         purpose=purpose,
         what=what,
     )
-    picture = images.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
+    picture = reader.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
     if bits_per_pixel is not None:
         max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), Computing(tile, threads, device, backend))
@@ -180,7 +181,7 @@ def upscale(
     it is, and whether it shows ``photos`` (which is assumed) or ``portraits``.
     ``purpose`` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
 
-    See :meth:`bdflow.rescaler.Rescaler.upscale`.
+    See :meth:`bdflow.runtime.rescaler.Rescaler.upscale`.
 
     Raises:
         BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by another
@@ -188,7 +189,7 @@ def upscale(
     """
     import warnings
 
-    from bdflow.restorer import Restorer
+    from bdflow.runtime.restorer import Restorer
 
     restorer = Restorer(
         model,

@@ -1,5 +1,5 @@
 """``python -m bdflow``."""
 
-from bdflow.cli import main
+from bdflow.cli.main import main
 
 raise SystemExit(main())

@@ -1,4 +1,4 @@
-/** A thumbnail's pixels to the photograph's, tile by tile; the same as src/bdflow/enhancer.py. */
+/** A thumbnail's pixels to the photograph's, tile by tile; the same as src/bdflow/runtime/enhancer.py. */
 
 import { BDFlowError } from "./errors.js";
 import { describe, multiples } from "./inspect.js";

@@ -1,4 +1,4 @@
-/** Resampling as Pillow's 8-bit LANCZOS and BICUBIC do it, rows first; see `enlarged` in src/bdflow/enhancer.py. */
+/** Resampling as Pillow's 8-bit LANCZOS and BICUBIC do it, rows first; see `enlarged` in src/bdflow/runtime/enhancer.py. */
 
 /**
  * @typedef {object} Filter

@@ -1,4 +1,4 @@
-/** Tiles of a picture too large to compute at once, cut as src/bdflow/tiles.py cuts them. */
+/** Tiles of a picture too large to compute at once, cut as src/bdflow/runtime/tiles.py cuts them. */
 
 /**
  * @typedef {object} Span One side of a tile, in cells: what it sees, and what is kept of it.

@@ -1,4 +1,4 @@
-/** A PNG's pixels to the photograph's, tile by tile; the same as src/bdflow/rescaler.py. */
+/** A PNG's pixels to the photograph's, tile by tile; the same as src/bdflow/runtime/rescaler.py. */
 
 import { luma } from "./enhancer.js";
 import { BICUBIC, enlarged } from "./resample.js";

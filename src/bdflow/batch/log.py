@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from bdflow import streams
 from bdflow.errors import BDFlowError
-from bdflow.files import reason
+from bdflow.system import streams
+from bdflow.system.files import reason
 
 _LONGEST_LINE = 1 << 20  # bytes
 

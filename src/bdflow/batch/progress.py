@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 
-from bdflow import interrupts
-from bdflow.streams import is_terminal
+from bdflow.system import interrupts
+from bdflow.system.streams import is_terminal
 
 _SECONDS_BETWEEN_LINES = 30.0
 

@@ -15,9 +15,9 @@ from bdflow.batch.log import Log
 from bdflow.batch.progress import clock, heed_ctrl_c, progress
 from bdflow.batch.tree import Folder, Plan
 from bdflow.batch.work import Made, Work
-from bdflow.environment import available_cores, available_memory
 from bdflow.errors import BDFlowError
-from bdflow.files import make_folder, printable, reason, writing
+from bdflow.system.environment import available_cores, available_memory
+from bdflow.system.files import make_folder, printable, reason, writing
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 

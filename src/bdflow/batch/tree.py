@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bdflow.errors import BDFlowError
-from bdflow.files import TEMPORARY, make_folder, reason, remove_abandoned
-from bdflow.images import READABLE
+from bdflow.pictures.reader import READABLE
+from bdflow.system.files import TEMPORARY, make_folder, reason, remove_abandoned
 
 
 class Item(NamedTuple):

@@ -4,21 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bdflow import fitting, images
-from bdflow.container import byte_report, ending_of, holds_chunk
-from bdflow.enhancer import Enhancer
-from bdflow.files import opened
+from bdflow import fitting
+from bdflow.evaluation.measure import read_back
 from bdflow.fitting import EffortName
-from bdflow.images import Picture
-from bdflow.limits import MAX_PIXELS
-from bdflow.measure import read_back
-from bdflow.metadata import Choice
-from bdflow.metrics import MAX_PSNR, psnr_y
-from bdflow.rescaler import Rescaler
-from bdflow.restorer import Restorer
+from bdflow.pictures import reader
+from bdflow.pictures.limits import MAX_PIXELS
+from bdflow.pictures.metadata import Choice
+from bdflow.pictures.reader import Picture
+from bdflow.pictures.strips import Strips
+from bdflow.pictures.transparency import spread
+from bdflow.quality.metrics import MAX_PSNR, psnr_y
+from bdflow.runtime.enhancer import Enhancer
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.runtime.restorer import Restorer
+from bdflow.smallfile.container import byte_report, ending_of, holds_chunk
 from bdflow.smallfile.thumbnail import Domain
-from bdflow.strips import Strips
-from bdflow.transparency import spread
+from bdflow.system.files import opened
 from bdflow.zoo import Purpose
 
 
@@ -135,7 +136,7 @@ def coding(
 def _photograph(path: Path, max_pixels: int, metadata: Choice) -> Picture | None:
     """A picture that is no small file of bdflow's."""
     with opened(path) as (stream, name):
-        return None if holds_chunk(stream) else images.decode(stream, name, max_pixels, metadata=metadata)
+        return None if holds_chunk(stream) else reader.decode(stream, name, max_pixels, metadata=metadata)
 
 
 def _made(

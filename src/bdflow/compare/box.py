@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bdflow.errors import BDFlowError
-from bdflow.metrics import luma
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
+from bdflow.quality.metrics import luma
 
 ENLARGED = 320  # pixels: about so long is the enlarged box
 _SMALLEST, _LARGEST = 8, 640  # pixels of a side: fewer show nothing, more is no detail

@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import Group
 from rich.markup import escape
 
-from bdflow import measure
 from bdflow.compare.box import Box, choose_box
-from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.files import named, printable
-from bdflow.grid import Grid
-from bdflow.images import Picture
-from bdflow.images import read as read_picture
+from bdflow.evaluation import measure
+from bdflow.evaluation.grid import Grid
 from bdflow.methods import FittedTo, Rescaled, rivals
-from bdflow.picture import RGB
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import Picture
+from bdflow.pictures.reader import read as read_picture
 from bdflow.smallfile.downscaled import Downscaled
+from bdflow.system.environment import environment
+from bdflow.system.files import named, printable
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,12 @@ from typing import Any
 
 from PIL import Image
 
-from bdflow import __version__
-from bdflow.codecs import WEBP_LOSSLESS
 from bdflow.compare.measure import Comparison
-from bdflow.files import printable
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.codecs import WEBP_LOSSLESS
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
+from bdflow.system.files import printable
+from bdflow.version import __version__
 
 _LOSSLESS = replace(WEBP_LOSSLESS, effort=4)  # of eight pictures of a megapixel, in seconds
 _SHOWN = 1024  # pixels of the longer side: a page of some megabytes, whatever the photograph

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bdflow.codecs import encode
 from bdflow.compare.box import parse_box
 from bdflow.compare.measure import compare, entry, readable, results, table
 from bdflow.compare.page import draw_page, section
 from bdflow.compare.sheet import draw_sheet
 from bdflow.errors import BDFlowError
-from bdflow.files import write_bytes
-from bdflow.images import Picture
 from bdflow.methods import FittedTo, Rescaled
+from bdflow.pictures.codecs import encode
+from bdflow.pictures.reader import Picture
+from bdflow.system.files import write_bytes
 
 
 def sheet_paths(photos: Sequence[Path], output: Path | None, *, elsewhere: bool = False) -> list[Path | None]:

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bdflow.compare.box import ENLARGED, Box
 from bdflow.compare.measure import Comparison
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
 
 _COLUMNS = 4
 _MARGIN, _GAP = 28, 16

@@ -9,17 +9,17 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image, ImageCms, features
 
-from bdflow import codecs
-from bdflow.codecs import Codec
-from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.fitting.candidates import Candidates, Fitted, best
 from bdflow.fitting.estimate import excerpt
 from bdflow.fitting.rates import encode
 from bdflow.fitting.search import Effort, Prospect, Search, TooFewBytesError
-from bdflow.images import Picture
+from bdflow.pictures import codecs
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.reader import Picture
+from bdflow.pictures.transparency import spread
+from bdflow.runtime.enhancer import Enhancer
 from bdflow.smallfile.thumbnail import DOMAINS, Domain
-from bdflow.transparency import spread
 from bdflow.zoo import PURPOSES, Purpose
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bdflow import images
-from bdflow.codecs import Codec
-from bdflow.enhancer import Enhancer
 from bdflow.fitting.estimate import Quality, measured
-from bdflow.images import Picture
+from bdflow.pictures import reader
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import Enhancer
 from bdflow.smallfile import avif, jpeg, webp
 from bdflow.smallfile.payload import Version2
 from bdflow.smallfile.quantizer import quality as quality_of
@@ -80,7 +80,7 @@ class Candidates:
 
     def _small(self, factor: float, coded: bytes, data: bytes, domain: Domain) -> Thumbnail:
         return Thumbnail(
-            image=replace(images.read(coded), metadata=self.picture.metadata),
+            image=replace(reader.read(coded), metadata=self.picture.metadata),
             format=self.format,
             data=data,
             factor=factor,

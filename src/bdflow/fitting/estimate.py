@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bdflow.enhancer import Enhancer, cell
-from bdflow.images import Array, Picture
-from bdflow.metrics import MAX_PSNR, SquaredErrors
+from bdflow.pictures.reader import Array, Picture
+from bdflow.quality.metrics import MAX_PSNR, SquaredErrors
+from bdflow.runtime.enhancer import Enhancer, cell
+from bdflow.runtime.tiles import Span
 from bdflow.smallfile.thumbnail import Thumbnail
-from bdflow.tiles import Span
 
 _GRID = 48  # pixels: where thumbnails of every factor can be cut
 _WINDOW = 3 * _GRID

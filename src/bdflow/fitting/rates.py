@@ -8,11 +8,11 @@ from functools import cache
 
 from PIL import Image
 
-from bdflow.codecs import Codec
-from bdflow.enhancer import shrunk
 from bdflow.errors import BDFlowError
-from bdflow.files import reason
-from bdflow.images import Picture
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import shrunk
+from bdflow.system.files import reason
 
 _SLOPE = 4.0  # logarithm of the bytes between the lowest and the highest quality, roughly
 _SHRINKING = 1.3  # bytes go with the factor to the power of this, at a quality

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from bdflow.codecs import AVIF_FOR_EYE, Codec
-from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
 from bdflow.fitting.candidates import Candidates, Fitted, best
 from bdflow.fitting.estimate import Quality, gain
 from bdflow.fitting.rates import Rates
-from bdflow.images import Picture
+from bdflow.pictures.codecs import AVIF_FOR_EYE, Codec
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.enhancer import Enhancer
 from bdflow.smallfile.thumbnail import Domain
 
 _QUICK = 4  # AVIF's effort while factors are compared

@@ -1,6 +1,6 @@
 """Every way to store a photograph small, behind one protocol: a picture to bytes, these bytes to a picture.
 
->>> from bdflow.codecs import JPEG
+>>> from bdflow.pictures.codecs import JPEG
 >>> from bdflow.methods import Within, round_trip
 >>> data, pixels = round_trip(Within(JPEG, 16_000), rgb)
 

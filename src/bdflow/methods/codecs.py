@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from bdflow.codecs import AVIF, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.errors import BDFlowError
 from bdflow.methods.protocol import is_gray, split_size, with_size
-from bdflow.metrics import psnr
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.codecs import AVIF, JPEG, JPEG_XL, WEBP, Codec
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
+from bdflow.quality.metrics import psnr
 
 __all__ = ["CODECS", "FACTORS", "AtQuality", "Within"]
 

@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bdflow.fitting import budget, fit
-from bdflow.images import Picture
 from bdflow.methods.protocol import is_gray
-from bdflow.picture import RGB
-from bdflow.restorer import Restorer
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import Picture
+from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile.thumbnail import Thumbnail
 
 if TYPE_CHECKING:  # it loads ONNX Runtime
-    from bdflow.enhancer import Enhancer
+    from bdflow.runtime.enhancer import Enhancer
     from bdflow.smallfile.thumbnail import Domain
     from bdflow.zoo import Model, Purpose
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bdflow.errors import BDFlowError
 from bdflow.methods.protocol import split_size, with_size
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
 
 Floats = NDArray[np.float32]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bdflow.extras import needs
 from bdflow.methods.protocol import split_size, with_size
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
+from bdflow.system.extras import needs
 
 __all__ = ["BlurHash", "ThumbHash"]
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from bdflow.errors import BDFlowError
-from bdflow.picture import RGB
+from bdflow.pictures.picture import RGB
 
 _SIZE_BYTES = 4  # height and width, 16 bits each
 _MAX_SIDE = 0xFFFF

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from bdflow.codecs import smallest_png
-from bdflow.images import read as read_picture
 from bdflow.methods.protocol import is_gray, split_size, with_size
-from bdflow.picture import RGB
-from bdflow.resize import enlarge, shrink
+from bdflow.pictures.codecs import smallest_png
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import read as read_picture
+from bdflow.pictures.resize import enlarge, shrink
 
 if TYPE_CHECKING:  # they load ONNX Runtime
-    from bdflow.rescaler import Rescaler
+    from bdflow.runtime.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
     from bdflow.zoo import Model
 

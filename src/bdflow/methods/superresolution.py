@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bdflow.errors import BDFlowError
-from bdflow.extras import missing, needs
-from bdflow.images import read as read_picture
 from bdflow.methods.protocol import Method, split_size
 from bdflow.methods.rescaled import Resampled
-from bdflow.metric_weights import find
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import read as read_picture
+from bdflow.pictures.resize import resize
+from bdflow.quality.weights import find
+from bdflow.system.extras import missing, needs
 
 ESRGAN_PACKAGE = "@upscalerjs/esrgan-thick@1.0.0"  # what scripts/esrgan_weights.py fetches
 ESRGAN_FILE = "esrgan-thick-x{}.onnx"
@@ -155,7 +155,7 @@ def _esrgan(factor: int) -> Any:
         raise BDFlowError(
             "ESRGAN needs its weights: `make rivals` in a clone of bdflow fetches them"
         ) from None
-    from bdflow.offline import onnxruntime
+    from bdflow.system.offline import onnxruntime
 
     return onnxruntime.InferenceSession(path)
 

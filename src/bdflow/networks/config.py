@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from bdflow.limits import SCALES
+from bdflow.pictures.limits import SCALES
 
 Activation = Literal["leaky_relu", "silu", "gelu"]
 

@@ -3,9 +3,9 @@
 One network for every codec, quality, factor and domain. It sees the enlargement at the photograph's size, in
 cells of 4x4 pixels, and adds what is missing: first residual blocks on the grid of the cells, then more of
 them on a grid half as fine, with a path past these, then the first kind again. What is known of the file
-(`bdflow.enhancer.describe`) scales and shifts the channels of each block; with these folded into its kernels,
-it is nothing but convolutions. No normalisation and no pooling over the picture: a tile that sees `reach`
-pixels around is restored exactly.
+(`bdflow.runtime.enhancer.describe`) scales and shifts the channels of each block; with these folded into its
+kernels, it is nothing but convolutions. No normalisation and no pooling over the picture: a tile that sees
+`reach` pixels around is restored exactly.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class RestorationConfig:
         width: Channels on the grid of the cells.
         deep: Channels on the grid half as fine.
         before, middle, after: Residual blocks on the first grid, the second, and the first again.
-        facts: Numbers that are known of a file; see `bdflow.enhancer.describe`.
+        facts: Numbers that are known of a file; see `bdflow.runtime.enhancer.describe`.
         embedding: Channels that these become, from which each block takes its scales and shifts.
 
     Raises:

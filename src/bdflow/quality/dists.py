@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad
 
-from bdflow.metric_weights import find
+from bdflow.quality.weights import find
 
 FILE = "dists_vgg16.npz"
 LEAST = 16  # pixels of a side: the last stage shrinks so far
@@ -27,7 +27,7 @@ def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
     """VGG16's features under torchvision's names, and the metric's ``alpha`` and ``beta``.
 
     Raises:
-        BDFlowError: There is no ``dists_vgg16.npz`` where :func:`bdflow.metric_weights.find` looks.
+        BDFlowError: There is no ``dists_vgg16.npz`` where :func:`bdflow.quality.weights.find` looks.
     """
     with np.load(find(FILE, data), allow_pickle=False) as arrays:
         return {key: torch.from_numpy(arrays[key]) for key in arrays.files}

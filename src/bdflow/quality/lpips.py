@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
 from bdflow.errors import BDFlowError
-from bdflow.metric_weights import cache, find
+from bdflow.quality.weights import cache, find
 
 FILE = "lpips_alexnet_features_and_lins.npz"
 LEAST = 31  # pixels of a side: AlexNet's features of less are empty
@@ -22,7 +22,7 @@ _CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (
 def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
     """The metric's weights under torchvision's and LPIPS's key names.
 
-    ``lpips_alexnet_features_and_lins.npz`` where :func:`bdflow.metric_weights.find` looks, else, in the
+    ``lpips_alexnet_features_and_lins.npz`` where :func:`bdflow.quality.weights.find` looks, else, in the
     torch cache, torchvision's ``alexnet-owt-*.pth`` with LPIPS's ``alex.pth``.
 
     Raises:

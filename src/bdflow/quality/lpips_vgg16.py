@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from bdflow.metric_weights import find
 from bdflow.quality import dists, lpips
+from bdflow.quality.weights import find
 
 FILE = "lpips_vgg16_lins.npz"  # the features are those of DISTS
 _CHANNELS = (64, 128, 256, 512, 512)
@@ -20,7 +20,7 @@ def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
 
     Raises:
         BDFlowError: `dists_vgg16.npz` or `lpips_vgg16_lins.npz` is not where
-            :func:`bdflow.metric_weights.find` looks.
+            :func:`bdflow.quality.weights.find` looks.
     """
     with np.load(find(FILE, data), allow_pickle=False) as heads:
         return dists.find_weights(data) | {key: torch.from_numpy(heads[key]) for key in heads.files}

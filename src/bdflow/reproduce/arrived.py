@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from bdflow.codecs import JPEG, WEBP, Codec, smallest_png
-from bdflow.enhancer import Enhancer
-from bdflow.images import Picture
 from bdflow.methods import FittedTo
-from bdflow.picture import RGB
+from bdflow.pictures.codecs import JPEG, WEBP, Codec, smallest_png
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import Picture
 from bdflow.reproduce.entries import Entry, Rate, fitted
 from bdflow.reproduce.facts import Enlarged, Fitted
 from bdflow.reproduce.harm import as_pillow_writes, smaller_and_back
 from bdflow.reproduce.schemas import Results
-from bdflow.restorer import Restorer
+from bdflow.runtime.enhancer import Enhancer
+from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile import avif
 from bdflow.smallfile.thumbnail import LEARNED, Thumbnail
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bdflow.grid import Grid, cell
+from bdflow.evaluation.grid import Grid, cell
 from bdflow.reproduce.facts import Foreign, Resampling, Trained
 from bdflow.reproduce.published import published
 from bdflow.reproduce.schemas import Results, Row

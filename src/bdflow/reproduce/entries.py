@@ -9,12 +9,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from bdflow import container, zoo
-from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG_XL, Codec, smallest_png
-from bdflow.enhancer import Enhancer
-from bdflow.images import Picture
-from bdflow.images import read as read_picture
-from bdflow.measure import Scorer, size_of, small_figures, store
+from bdflow import zoo
+from bdflow.evaluation.measure import Scorer, size_of, small_figures, store
 from bdflow.methods import (
     AtQuality,
     BlurHash,
@@ -29,7 +25,10 @@ from bdflow.methods import (
 from bdflow.methods.codecs import FACTORS
 from bdflow.methods.protocol import is_gray, split_size, with_size
 from bdflow.methods.superresolution import SuperResolution
-from bdflow.picture import RGB
+from bdflow.pictures.codecs import AVIF, AVIF_FOR_EYE, JPEG_XL, Codec, smallest_png
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import Picture
+from bdflow.pictures.reader import read as read_picture
 from bdflow.reproduce.external import External
 from bdflow.reproduce.facts import (
     AnyFacts,
@@ -45,7 +44,9 @@ from bdflow.reproduce.facts import (
 from bdflow.reproduce.harm import Condition
 from bdflow.reproduce.schemas import Values
 from bdflow.reproduce.sets import Sample
-from bdflow.rescaler import Rescaler
+from bdflow.runtime.enhancer import Enhancer
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.smallfile import container
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import VERSION
 from bdflow.smallfile.thumbnail import FACTORS as THUMBNAILS

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bdflow.errors import BDFlowError
-from bdflow.images import read as read_picture
-from bdflow.picture import RGB
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import read as read_picture
 from bdflow.reproduce.facts import Foreign
 from bdflow.reproduce.sets import Sample
 

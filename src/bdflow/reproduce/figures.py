@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bdflow.files import write_bytes
-from bdflow.offline import passing_font_list
 from bdflow.reproduce import curves
 from bdflow.reproduce.facts import Family, Resampling
 from bdflow.reproduce.harm import gains
 from bdflow.reproduce.published import published
 from bdflow.reproduce.schemas import Latents, Results, Row
+from bdflow.system.files import write_bytes
+from bdflow.system.offline import passing_font_list
 
 with passing_font_list():
     import matplotlib

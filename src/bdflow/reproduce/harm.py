@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from bdflow.codecs import JPEG, WEBP, Codec
-from bdflow.picture import RGB
+from bdflow.pictures.codecs import JPEG, WEBP, Codec
+from bdflow.pictures.picture import RGB
 from bdflow.reproduce.facts import Flow, Resampling, Trained
 from bdflow.reproduce.schemas import Results
 

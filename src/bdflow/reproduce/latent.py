@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bdflow.errors import BDFlowError
-from bdflow.networks.build import load_model
 from bdflow.networks.wavelets import Haar
 from bdflow.reproduce.entries import Ours
 from bdflow.reproduce.schemas import Latent, LatentFacts
 from bdflow.reproduce.sets import Sample
+from bdflow.zoo.loading import load_model
 
 EDGES = np.linspace(-2, 2, 161)
 SETS = ("portraits/test", "celebahq1024/test", "photos/kodak24")

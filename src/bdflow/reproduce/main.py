@@ -8,12 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bdflow import zoo
-from bdflow.computing import DEFAULT, Computing
-from bdflow.enhancer import Enhancer
 from bdflow.errors import BDFlowError
-from bdflow.extras import needs
-from bdflow.files import make_folder, write_bytes
-from bdflow.measure import Learned, Scorer, learned
+from bdflow.evaluation.measure import Learned, Scorer, learned
 from bdflow.networks.facts import DOWN
 from bdflow.reproduce import page
 from bdflow.reproduce.entries import Ours
@@ -27,7 +23,11 @@ from bdflow.reproduce.schemas import Latents, LatentSettings, Results, Sizes, he
 from bdflow.reproduce.sets import PAPER_SIDE, Sample, Sets, find_sets
 from bdflow.reproduce.sheets import SHEETS, draw, drawn_of
 from bdflow.reproduce.tables import ABLATIONS, STUDY, grids
-from bdflow.rescaler import Rescaler
+from bdflow.runtime.computing import DEFAULT, Computing
+from bdflow.runtime.enhancer import Enhancer
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.system.extras import needs
+from bdflow.system.files import make_folder, write_bytes
 
 Say = Callable[[str], None]
 

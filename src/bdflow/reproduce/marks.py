@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bdflow.grid import Grid
+from bdflow.evaluation.grid import Grid
 from bdflow.reproduce.curves import MEASURES, Point, bd_rate, best, rate_at
 from bdflow.reproduce.facts import Coded, Fitted
 from bdflow.reproduce.schemas import Results, Row

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from bdflow.files import write_bytes
-from bdflow.grid import Grid
+from bdflow.evaluation.grid import Grid
 from bdflow.reproduce import curves, figures
 from bdflow.reproduce.facts import Flow, Resampling
 from bdflow.reproduce.harm import gains, losses_of_draws
@@ -17,6 +16,7 @@ from bdflow.reproduce.schemas import Latents, Reproduced, Results, Row, Sizes
 from bdflow.reproduce.sheets import SHEETS
 from bdflow.reproduce.tables import ABLATIONS, STUDY
 from bdflow.reproduce.tables import grids as tables_of
+from bdflow.system.files import write_bytes
 
 PAGE = "results.md"
 ORDER = (

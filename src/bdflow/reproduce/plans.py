@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bdflow.codecs import AVIF, AVIF_FOR_EYE, JPEG, JPEG_XL, WEBP, Codec
-from bdflow.enhancer import Enhancer
 from bdflow.methods import CODECS, ESRGAN, RealESRGAN
+from bdflow.pictures.codecs import AVIF, AVIF_FOR_EYE, JPEG, JPEG_XL, WEBP, Codec
 from bdflow.reproduce import arrived
 from bdflow.reproduce.entries import (
     Entry,
@@ -27,6 +26,7 @@ from bdflow.reproduce.harm import CONDITIONS
 from bdflow.reproduce.portraits import Portraits
 from bdflow.reproduce.run import Plan
 from bdflow.reproduce.sets import OTHERS, PORTRAITS, Sample
+from bdflow.runtime.enhancer import Enhancer
 from bdflow.zoo import RESTORATION, Purpose
 
 PAPER_SCALES = (8, 16, 32, 64)

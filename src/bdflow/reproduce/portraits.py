@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bdflow.evaluate import pictures_in
-from bdflow.images import read as read_picture
+from bdflow.evaluation.evaluate import pictures_in
 from bdflow.methods import pca
-from bdflow.picture import RGB
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import read as read_picture
 from bdflow.reproduce.entries import Entry
 from bdflow.reproduce.facts import Principal
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from bdflow.errors import BDFlowError
-from bdflow.files import write_bytes
 from bdflow.reproduce.schemas import Environment, Latents, Reproduced, Results, Schema, Sizes, Study, here
+from bdflow.system.files import write_bytes
 
 _T = TypeVar("_T", Results, Sizes, Latents, Study)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bdflow.errors import BDFlowError
-from bdflow.measure import METRICS, Scorer
-from bdflow.picture import RGB
+from bdflow.evaluation.measure import METRICS, Scorer
+from bdflow.pictures.picture import RGB
 from bdflow.reproduce.entries import Entry
 from bdflow.reproduce.facts import Foreign, Trained
 from bdflow.reproduce.known import Memory

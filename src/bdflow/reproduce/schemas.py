@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from bdflow.environment import environment
 from bdflow.reproduce.facts import AnyFacts
+from bdflow.system.environment import environment
 
 Values = dict[str, float]
 Digests = Mapping[str, Mapping[str, str]]  # of every picture, by set and name
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Versions and machine of a run; see :func:`bdflow.environment.environment`."""
+    """Versions and machine of a run; see :func:`bdflow.system.environment.environment`."""
 
     bdflow: str
     commit: str | None

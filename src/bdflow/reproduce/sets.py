@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bdflow.errors import BDFlowError
-from bdflow.evaluate import pictures_in
-from bdflow.images import READABLE
-from bdflow.images import read as read_picture
-from bdflow.picture import RGB
-from bdflow.resize import resize
+from bdflow.evaluation.evaluate import pictures_in
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.reader import READABLE
+from bdflow.pictures.reader import read as read_picture
+from bdflow.pictures.resize import resize
 
 PORTRAITS = ("portraits/test", "celebahq1024/test", "celebahq512/test")
 OTHERS = (

@@ -9,19 +9,19 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bdflow.codecs import AVIF, WEBP
 from bdflow.compare.box import ENLARGED, Box, choose_box
 from bdflow.errors import BDFlowError
-from bdflow.measure import Scorer
-from bdflow.metrics import MAX_PSNR, psnr_y
-from bdflow.picture import RGB
-from bdflow.report import contact_sheet
+from bdflow.evaluation.measure import Scorer
+from bdflow.evaluation.report import contact_sheet
+from bdflow.pictures.codecs import AVIF, WEBP
+from bdflow.pictures.picture import RGB
+from bdflow.pictures.resize import resize
+from bdflow.quality.metrics import MAX_PSNR, psnr_y
 from bdflow.reproduce.entries import Entry, resampled, restored_elsewhere
 from bdflow.reproduce.plans import Party
 from bdflow.reproduce.run import Restored
 from bdflow.reproduce.schemas import Row
 from bdflow.reproduce.sets import Sample
-from bdflow.resize import resize
 
 _CELLS = 4  # pixels of the small picture that a box shows at least, or there would be nothing to see
 _COLUMNS = 4  # of a sheet of every scale: each beside its bicubic

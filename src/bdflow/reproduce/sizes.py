@@ -15,11 +15,12 @@ import msgspec
 import torch
 
 from bdflow.errors import BDFlowError
-from bdflow.networks.build import build, count_multiply_adds, count_parameters, load_model
+from bdflow.networks.build import build, count_multiply_adds, count_parameters
 from bdflow.networks.config import ModelConfig
 from bdflow.reproduce.entries import Ours
 from bdflow.reproduce.plans import PAPER_SCALES, paper_label
 from bdflow.reproduce.schemas import Size, SizeFacts, SizeSettings
+from bdflow.zoo.loading import load_model
 
 
 def networks(models: Sequence[Ours]) -> dict[str, ModelConfig]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, pstdev, stdev
 
-from bdflow.grid import Grid, cell
+from bdflow.evaluation.grid import Grid, cell
 from bdflow.reproduce import curves
 from bdflow.reproduce.arrived import left
 from bdflow.reproduce.domains import table6

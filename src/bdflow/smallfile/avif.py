@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
-from bdflow.metadata import NONE, Metadata
+from bdflow.pictures.metadata import NONE, Metadata
 from bdflow.smallfile.isobmff import box, boxes, items
 from bdflow.smallfile.protocol import MOST_PARTS, Parts
 from bdflow.smallfile.slim import slimmed

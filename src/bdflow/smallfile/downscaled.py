@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bdflow.errors import BDFlowError
-from bdflow.files import write_bytes
-from bdflow.images import Array, Picture
-from bdflow.limits import MAX_SIDE, SCALES
+from bdflow.pictures.limits import MAX_SIDE, SCALES
+from bdflow.pictures.reader import Array, Picture
 from bdflow.smallfile.boundary import MAX_BITS
+from bdflow.system.files import write_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +94,12 @@ class Downscaled:
         return png.write(self)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the PNG file, whole or not at all; see `bdflow.files.write_bytes`.
+        """Write the PNG file, whole or not at all; see `bdflow.system.files.write_bytes`.
 
         Raises:
             BDFlowError: the path does not end in .png, exists already, or cannot be written.
         """
-        from bdflow import container  # reads what this module describes
+        from bdflow.smallfile import container  # reads what this module describes
 
         container.check_ending(path, "PNG")
         write_bytes(path, self.to_bytes(), overwrite=overwrite)

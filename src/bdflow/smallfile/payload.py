@@ -34,8 +34,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from bdflow.errors import BDFlowError
-from bdflow.images import Picture, too_large
-from bdflow.limits import MAX_PIXELS, MAX_PROFILE
+from bdflow.pictures.limits import MAX_PIXELS, MAX_PROFILE
+from bdflow.pictures.reader import Picture, too_large
 from bdflow.smallfile import boundary as boundary_code
 from bdflow.smallfile.downscaled import Downscaled, check_fits
 from bdflow.smallfile.quantizer import quality
@@ -76,7 +76,7 @@ class Payload(Protocol):
         """
 
     def shares(self) -> dict[str, int]:
-        """Bytes of the payload that are not header, by the names of `bdflow.container.byte_report`."""
+        """Bytes of the payload that are not header, by the names of `container.byte_report`."""
 
 
 def unpack(data: bytes, format: str = "PNG") -> Payload:

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from PIL.PngImagePlugin import PngInfo
 
-from bdflow.codecs import smallest_png
 from bdflow.errors import BDFlowError
+from bdflow.pictures.codecs import smallest_png
 from bdflow.smallfile.downscaled import Downscaled
 from bdflow.smallfile.payload import DAMAGED, MAX_PAYLOAD, Version1
 from bdflow.smallfile.protocol import Parts

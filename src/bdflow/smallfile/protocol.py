@@ -1,4 +1,4 @@
-"""What a container of the small file is asked for: one module each, registered in `bdflow.container`."""
+"""What a container of the small file is asked for: one module each, named in `bdflow.smallfile.container`."""
 
 from typing import BinaryIO, NamedTuple, Protocol
 

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Literal
 
 from bdflow.errors import BDFlowError
-from bdflow.files import write_bytes
-from bdflow.images import Picture
+from bdflow.pictures.reader import Picture
+from bdflow.system.files import write_bytes
 
 FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)
 FORMATS = ("AVIF", "WebP", "JPEG")
@@ -73,13 +73,13 @@ class Thumbnail:
         return self.data
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the file, whole or not at all; see `bdflow.files.write_bytes`.
+        """Write the file, whole or not at all; see `bdflow.system.files.write_bytes`.
 
         Raises:
             BDFlowError: there is no file; or the path's ending is of another format, or the file exists
                 already or cannot be written.
         """
-        from bdflow import container  # reads what this module describes
+        from bdflow.smallfile import container  # reads what this module describes
 
         if self.format is None or not self.data:
             raise BDFlowError(f"{os.fspath(path)}: only the pixels are known: there is no small file to save")

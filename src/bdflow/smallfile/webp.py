@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bdflow.errors import BDFlowError
-from bdflow.metadata import NONE, Metadata
+from bdflow.pictures.metadata import NONE, Metadata
 from bdflow.smallfile.payload import MAX_PAYLOAD
 from bdflow.smallfile.protocol import MOST_PARTS, Parts
 

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bdflow import images
-from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
-from bdflow.images import READABLE
-from bdflow.resize import resize
+from bdflow.pictures import reader
+from bdflow.pictures.reader import READABLE
+from bdflow.pictures.resize import resize
+from bdflow.system.environment import available_cores
 from bdflow.train.config import DataConfig
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
     """An RGB array ``(H, W, 3)``, as the runtime reads it; any fault is a ValueError that names no path."""
     try:
-        return images.read(path).rgb
+        return reader.read(path).rgb
     except BDFlowError as error:
         raise ValueError(str(error).removeprefix(f"{path}: ")) from error
 

@@ -19,16 +19,17 @@ from torch import Tensor, nn
 
 from bdflow import zoo
 from bdflow.errors import BDFlowError
-from bdflow.networks.build import count_multiply_adds, count_parameters, load_weights
+from bdflow.networks.build import count_multiply_adds, count_parameters
 from bdflow.networks.facts import DOWN, SAMPLE, UP
 from bdflow.networks.network import Down, Network, Up
 from bdflow.networks.restoration import GRID, Restoration, Restore, multiply_adds
 from bdflow.networks.stored import TOP, to_levels
-from bdflow.offline import onnxruntime
+from bdflow.system.offline import onnxruntime
 from bdflow.train.config import RestorationTrainConfig, TrainConfig, read_saved, to_dict
 from bdflow.train.green import network_of
 from bdflow.train.state import LAST, read_state
 from bdflow.zoo import SUMS, WEIGHTS, read_header
+from bdflow.zoo.loading import load_weights
 
 OPSET = 20
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from bdflow import zoo
-from bdflow.computing import Computing
-from bdflow.demo import PHOTOGRAPH
-from bdflow.files import write_bytes
-from bdflow.images import Array, read
+from bdflow.evaluation.demo import PHOTOGRAPH
 from bdflow.networks.facts import DOWN
-from bdflow.rescaler import Rescaler
+from bdflow.pictures.reader import Array, read
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.system.files import write_bytes
 from bdflow.zoo import HALO, SUMS, find
 
 _TRIED = (32, 64, 96, 128, 192, 256, 384, 512)  # pixels

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bdflow import interrupts
 from bdflow.errors import BDFlowError
 from bdflow.networks.build import count_parameters
-from bdflow.offline import hidden
+from bdflow.system import interrupts
+from bdflow.system.offline import hidden
 from bdflow.train.config import Config, read_saved, to_dict
 from bdflow.train.log import Log, Scores, rewind
 from bdflow.train.optim import learning_rate

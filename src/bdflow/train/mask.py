@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, conv2d, pad
 
-from bdflow.report import contact_sheet
+from bdflow.evaluation.report import contact_sheet
 from bdflow.train.config import MaskConfig
 
 

@@ -28,14 +28,14 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from bdflow import codecs, images
-from bdflow.codecs import Codec
-from bdflow.enhancer import shrunk
 from bdflow.errors import BDFlowError
-from bdflow.files import write_bytes
-from bdflow.images import Array, Picture
+from bdflow.pictures import codecs, reader
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.reader import Array, Picture
+from bdflow.runtime.enhancer import shrunk
 from bdflow.smallfile.quantizer import quality as quality_of
 from bdflow.smallfile.thumbnail import Domain, Thumbnail
+from bdflow.system.files import write_bytes
 from bdflow.train.config_restoration import PairsConfig
 from bdflow.train.data import list_pictures
 
@@ -160,10 +160,10 @@ class Views:
         """A view, uint8 (H, W, 3), and one of the ``codings`` thumbnails of it."""
         with zipfile.ZipFile(self.path(index)) as file:
             described = json.loads(file.read("view.json"))["codings"][coding]
-            true = images.read(file.read("true.png")).rgb
+            true = reader.read(file.read("true.png")).rgb
             data = file.read(described["file"])
         thumbnail = Thumbnail(
-            image=images.read(data),
+            image=reader.read(data),
             format=described["format"],
             data=data,
             factor=described["factor"],
@@ -306,7 +306,7 @@ def make_view(
     """
     rng = np.random.default_rng((config.seed, planned.round, planned.picture))
     try:
-        rgb = images.read(source.path).rgb
+        rgb = reader.read(source.path).rgb
     except BDFlowError as error:
         return f"skipped {error}"
     shorter = min(rgb.shape[:2])

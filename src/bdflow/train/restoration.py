@@ -16,15 +16,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bdflow.enhancer import describe, enlarged
-from bdflow.environment import available_cores
 from bdflow.errors import BDFlowError
-from bdflow.images import Array
-from bdflow.measure import Learned, learned
-from bdflow.metrics import MAX_PSNR, psnr_y
+from bdflow.evaluation.measure import Learned, learned
 from bdflow.networks.restoration import GRID, Restoration
+from bdflow.pictures.reader import Array
 from bdflow.quality.lpips_vgg16 import LPIPSOnVGG16
+from bdflow.quality.metrics import MAX_PSNR, psnr_y
+from bdflow.runtime.enhancer import describe, enlarged
 from bdflow.smallfile.thumbnail import FORMATS, Domain, Thumbnail, multiples
+from bdflow.system.environment import available_cores
 from bdflow.train.config import Config, RestorationTrainConfig
 from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
 from bdflow.train.log import Scores
@@ -54,7 +54,7 @@ class Pair(NamedTuple):
 
 
 def plain_enlargement(small: Thumbnail, grid: int = 1) -> Array:
-    """The whole enlargement of a thumbnail, uint8 (H, W, 3), as `bdflow.enhancer` shows it to a network.
+    """The whole enlargement of a thumbnail, uint8 (H, W, 3), as `bdflow.runtime.enhancer` shows it.
 
     Args:
         grid: A divisor of `GRID`. The sides go on to multiples of it, as the edge is.
@@ -141,7 +141,7 @@ class RestorationLoss(nn.Module):
         super().__init__()
         self.network, self.config = network, config
         self.lpips = LPIPSOnVGG16() if config.lpips else None
-        # That of `bdflow.metrics.luma`.
+        # That of `bdflow.quality.metrics.luma`.
         luma = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
         self.register_buffer("luma", luma, persistent=False)
 

@@ -26,22 +26,25 @@ from PIL import Image
 from rich.table import Table
 from safetensors.torch import save
 
-from bdflow import container, images, zoo
-from bdflow.codecs import AVIF, JPEG_XL
-from bdflow.computing import Computing
-from bdflow.demo import PHOTOGRAPH
-from bdflow.environment import available_cores, environment
+from bdflow import zoo
 from bdflow.errors import BDFlowError
-from bdflow.grid import Grid
-from bdflow.metrics import psnr_y
-from bdflow.networks.build import build, count_multiply_adds, load_model
+from bdflow.evaluation.demo import PHOTOGRAPH
+from bdflow.evaluation.grid import Grid
+from bdflow.networks.build import build, count_multiply_adds
 from bdflow.networks.config import ModelConfig
-from bdflow.offline import onnxruntime
-from bdflow.rescaler import Rescaler
-from bdflow.resize import resize
-from bdflow.strips import Strips
+from bdflow.pictures import reader
+from bdflow.pictures.codecs import AVIF, JPEG_XL
+from bdflow.pictures.resize import resize
+from bdflow.pictures.strips import Strips
+from bdflow.quality.metrics import psnr_y
+from bdflow.runtime.computing import Computing
+from bdflow.runtime.rescaler import Rescaler
+from bdflow.smallfile import container
+from bdflow.system.environment import available_cores, environment
+from bdflow.system.offline import onnxruntime
 from bdflow.train.export import OPSET, write_graph
 from bdflow.zoo import WEIGHTS, Model
+from bdflow.zoo.loading import load_model
 
 AVIF_QUALITY = JPEG_XL_QUALITY = 60  # what web pages use; the time hardly depends on it
 IRN_SIDES = 1024  # pixels; at 2048 a round of IRN would take as long as all else together
@@ -156,7 +159,7 @@ def _row(item: Item) -> dict[str, Any]:
 
 
 def _photograph(side: int) -> np.ndarray:
-    return resize(images.read(PHOTOGRAPH).rgb, (side, side))
+    return resize(reader.read(PHOTOGRAPH).rgb, (side, side))
 
 
 def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Item]:
@@ -169,7 +172,7 @@ def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Ite
         if side % model.scale:
             continue
         yield from _of_model(Rescaler(model, Computing(threads=threads, device="cpu")), rgb, jpeg, threads)
-    yield Item("JPEG", "decode", side, lambda: images.read(jpeg))
+    yield Item("JPEG", "decode", side, lambda: reader.read(jpeg))
     yield Item("PNG", "encode", side, lambda: Strips.of(rgb).write_png(io.BytesIO()))
     for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
         yield Item(codec.name, "encode", side, partial(codec.encode, rgb, quality))

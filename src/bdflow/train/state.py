@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bdflow.environment import processor_name
+from bdflow.system.environment import processor_name
 
 LAST = "last.pt"
 

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from rich.table import Table
 
-from bdflow.environment import environment
 from bdflow.errors import BDFlowError
-from bdflow.evaluate_budgets import evaluate_model
-from bdflow.files import write_bytes
-from bdflow.grid import Grid
-from bdflow.images import READABLE
-from bdflow.images import read as read_picture
-from bdflow.offline import hidden
+from bdflow.evaluation.budgets import evaluate_model
+from bdflow.evaluation.grid import Grid
+from bdflow.pictures.reader import READABLE
+from bdflow.pictures.reader import read as read_picture
+from bdflow.system.environment import environment
+from bdflow.system.files import write_bytes
+from bdflow.system.offline import hidden
 from bdflow.train.config import (
     CardConfig,
     Config,

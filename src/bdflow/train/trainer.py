@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bdflow.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.networks.network import Network, restore
+from bdflow.pictures.resize import bicubic_down, bicubic_up
 from bdflow.quality.lpips import LPIPS
-from bdflow.resize import bicubic_down, bicubic_up
+from bdflow.quality.metrics import MAX_PSNR, psnr, psnr_y
 from bdflow.train.config import Config, TrainConfig
 from bdflow.train.data import Crops, Pictures, list_pictures, loader, shrink
 from bdflow.train.green import network_of

@@ -1,0 +1,282 @@
+"""What the verbs' arguments share: types, the names of results, and what is refused before the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from cyclopts import Parameter, Token
+from cyclopts.types import PositiveInt
+from cyclopts.validators import Number
+
+from bdflow.errors import BDFlowError
+from bdflow.runtime import computing
+
+if TYPE_CHECKING:
+    from bdflow.pictures.strips import Strips
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "coreml", "directml"]
+Backend: TypeAlias = Literal["onnxruntime", "openvino", "torch"]
+
+
+def _no_option(_: object, path: str | None) -> None:
+    """Of what begins with a hyphen, only "-" is a file."""
+    if path and path.startswith("-") and path != "-":
+        raise ValueError(f"There is no such option; a file of that name is ./{path}.")
+
+
+def within(low: float, high: float) -> Callable[[object, float | None], None]:
+    """A validator of numbers; unlike cyclopts' own, it refuses what is no number at all (nan)."""
+
+    def check(_: object, value: float | None) -> None:
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"Must be {low:,} to {high:,}.")
+
+    return check
+
+
+def each_within(low: float, high: float) -> Callable[[object, Sequence[float] | None], None]:
+    """:func:`within` for an option that is repeatable."""
+    check = within(low, high)
+
+    def check_each(_: object, values: Sequence[float] | None) -> None:
+        for value in values or ():
+            check(_, value)
+
+    return check_each
+
+
+def _factor(_: object, value: float | None) -> None:
+    """One of those that a thumbnail's payload can name."""
+    from bdflow.smallfile.thumbnail import FACTORS  # it loads numpy
+
+    if value is not None and value not in FACTORS:
+        raise ValueError(f"Choose from: {', '.join(f'{each:g}' for each in FACTORS)}.")
+
+
+Factor = Annotated[float | None, Parameter(("--scale", "-x"), validator=_factor)]
+For = Annotated[Literal["fidelity", "look"], Parameter("--for")]
+Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
+Input = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
+Output = Annotated[str | None, Parameter(("--output", "-o"), allow_leading_hyphen=True, validator=_no_option)]
+Log = Annotated[str | None, Parameter("--json", allow_leading_hyphen=True, validator=_no_option)]
+Metadata = Literal["keep", "strip"]
+Model = Annotated[str | None, Parameter(("--model", "-m"))]
+Force = Annotated[bool, Parameter(("--force", "-f"), negative=())]
+Switch = Annotated[bool, Parameter(negative=())]
+Threads = Annotated[int | None, Parameter(validator=Number(gt=0, lte=1024))]
+
+
+def _count(_: object, tokens: Sequence[Token]) -> int:
+    """Bytes as people write them: 3000, 3k, 1.5M."""
+    text = tokens[0].value
+    times = {"k": 1e3, "m": 1e6}.get(text[-1:].lower())
+    number, times = (text[:-1], times) if times else (text, 1)
+    try:
+        count = float(number) * times
+    except ValueError:
+        raise ValueError(f"{text!r} is no number of bytes: write 3000, 3k or 1.5M") from None
+    if not 1 <= count <= 1e12:  # not so of nan
+        raise ValueError(f"{text} bytes: write a number from 1 on")
+    return int(count)
+
+
+Bytes = Annotated[int | None, Parameter(converter=_count)]
+Bits = Annotated[float | None, Parameter(validator=within(1e-6, 1000))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Coding:
+    """Options for an ordinary AVIF, WebP or JPEG in place of a PNG; the ending of the output names it.
+
+    Attributes:
+        bytes: Bytes that the file may have, everything counted, such as 3000 or 3k. Factor and quality are
+            those that restore best.
+        bpp: The same, in bits for each pixel of the photograph.
+        quality: The format's own quality, at full size, 0 to 100.
+        domain: What the photograph is restored as; auto tries all and keeps the best. plain: no network.
+        format: What is written where no name's ending tells, as for several pictures. best tries all within
+            the bytes and keeps what restores best; the name ends accordingly. Default: avif.
+        effort: low is for many pictures in a hurry, high tries all that may win.
+        purpose: What the file will be restored for: fidelity makes it the one that comes closest in its
+            samples (PSNR), look one that is better for the eye. Either restores for both.
+    """
+
+    bytes: Bytes = None
+    bpp: Bits = None
+    quality: Annotated[int | None, Parameter(validator=Number(gte=0, lte=100))] = None
+    domain: Literal["auto", "portraits", "photos", "plain"] = "auto"
+    format: Literal["avif", "webp", "jpg", "best"] | None = None
+    effort: Literal["low", "medium", "high"] = "medium"
+    purpose: For = "fidelity"
+
+    @property
+    def asked(self) -> bool:
+        """Whether an ordinary codec was asked for."""
+        return (self.bytes, self.bpp, self.quality) != (None, None, None)
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of a result whose name is not given: what it may be."""
+        return ("avif", "webp", "jpg") if self.format == "best" else (self.format or "avif",)
+
+    @property
+    def format_name(self) -> str:
+        """What :func:`bdflow.fit` calls the format where no name tells it."""
+        return {"webp": "WebP", "jpg": "JPEG", "best": "best"}.get(self.format or "", "AVIF")
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            BDFlowError: It does.
+        """
+        if [self.bytes, self.bpp, self.quality].count(None) < 2:
+            raise BDFlowError("--bytes, --bpp and --quality each say how small: choose one")
+        usual = ("auto", None, "medium", "fidelity")
+        if not self.asked and (self.domain, self.format, self.effort, self.purpose) != usual:
+            raise BDFlowError(
+                "--domain, --format, --effort and --for are for --bytes, --bpp or --quality: add one of these"
+            )
+
+    def options(self) -> dict[str, Any]:
+        """Those of :func:`bdflow.fit`, but for the format."""
+        domain = None if self.domain == "auto" else self.domain
+        return {
+            "max_bytes": self.bytes,
+            "bits_per_pixel": self.bpp,
+            "quality": self.quality,
+            "domain": domain,
+            "effort": self.effort,
+            "purpose": self.purpose,
+        }
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Batch:
+    """Options for several pictures, whose results go into a folder (-o FOLDER).
+
+    Attributes:
+        recursive: Enter folders in a folder; the results keep the tree.
+        resume: Skip what is done: results that are there, not empty and not older than their pictures. Older
+            ones are made anew.
+        jobs: Pictures at once; the threads are shared out among them. Default: one a core, as far as memory
+            goes at 2 GB each.
+        times: Give each result the time of its picture.
+        json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
+            an earlier log is continued. "-" writes to standard output.
+    """
+
+    recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
+    resume: Switch = False
+    jobs: Annotated[int | None, Parameter(("--jobs", "-j"), validator=Number(gt=0, lte=1024))] = None
+    times: Switch = False
+    json: Log = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Computing(computing.Computing):
+    """How the network is run; the restored picture is the same, but for a level here and there.
+
+    Attributes:
+        tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
+            Default: 1280, or more for models that look far around (see docs/sizes.md).
+        threads: Processor threads; default: all cores.
+        device: Where it is computed. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
+        backend: What computes. openvino (bdflow[openvino]) is about twice as fast where the processor has
+            bfloat16, for a few levels' difference; torch (bdflow[torch]) uses its own CUDA.
+    """
+
+    tile: Annotated[int | None, Parameter(validator=Number(gt=0))] = None
+    threads: Threads = None
+    device: Device = "auto"
+    backend: Backend = "onnxruntime"
+
+
+DEFAULT = Computing()
+LOSSLESS = Coding()  # nothing asked for: a PNG
+ONE = Batch()  # nothing asked for: a single picture, unless the input is several
+
+
+def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> str | None:
+    """The folder for the results of a batch; None where there is one picture and its result is a file.
+
+    Args:
+        inputs: As typed.
+        output: As typed.
+        asked: An option for batches was given.
+
+    Raises:
+        BDFlowError: It is a batch, but no folder is named for its results.
+    """
+    from bdflow.pictures.codecs import WRITABLE
+
+    folder = next((path for path in inputs if Path(path).is_dir()), None)
+    output = output or None
+    into = output not in (None, "-") and (output.endswith((os.sep, "/")) or Path(output).is_dir())
+    if not (len(inputs) > 1 or folder or into or asked):
+        return None
+    if "-" in (*inputs, output):
+        raise BDFlowError('"-" stands for one picture: name files or a folder, and one for the results')
+    if output is None or (not into and Path(output).suffix.lower()[1:] in WRITABLE):
+        what = f"{folder}: it is a folder" if folder else "this is for several pictures"
+        raise BDFlowError(f"{what}: name a folder for the results (-o FOLDER)")
+    return output
+
+
+def read_input(path: str) -> str | bytes:
+    """What a picture is read from."""
+    from bdflow.system import streams
+
+    return streams.read_input() if path == "-" else path
+
+
+def small_stem(path: str) -> str:
+    """``photo`` of ``photo.x8.png``, of ``photo.bd.avif`` and of ``photo.jpg``."""
+    stem = Path(path).with_suffix("")
+    kind = stem.suffix
+    ours = kind == ".bd" or (kind.startswith(".x") and kind[2:].isdigit())
+    return str(stem.with_suffix("") if ours else stem)
+
+
+def beside(path: str, ending: str) -> str:
+    """``photo.mask.png`` for ``photo.jpg``."""
+    return "-" if path == "-" else f"{Path(path).with_suffix('')}{ending}"
+
+
+def check_target(path: str, force: bool, source: str = "-") -> str:
+    """Where to write, refused before the work is done rather than after it: what is there, unless it may be
+    replaced, and in any case the ``source`` that the result is made of."""
+    if path == "-":
+        from bdflow.system import streams
+
+        streams.output()
+        if streams.is_terminal(sys.stdout):
+            raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
+    elif not Path(path).parent.is_dir():
+        raise BDFlowError(f"{path}: there is no such folder: make it first")
+    elif Path(path).exists():
+        if not force:
+            raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
+        if source != "-" and Path(source).exists() and Path(path).samefile(source):
+            raise BDFlowError(f"{path}: would replace the picture that it is made of: choose another name")
+    return path
+
+
+def deliver(picture: Strips, target: str, force: bool, quality: int | None = None) -> None:
+    """Write a picture to a file, or as PNG to standard output."""
+    from bdflow.pictures import strips
+    from bdflow.system import streams
+
+    if target == "-":
+        picture.write_png(streams.output())
+        return
+    strips.write(picture, target, overwrite=force, quality=quality)
+    streams.say("{}: {}x{}".format(target, *picture.size))

@@ -1,0 +1,321 @@
+"""The verbs that shrink and restore: one picture, or many."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from cyclopts.validators import Number
+
+from bdflow.cli.arguments import (
+    DEFAULT,
+    LOSSLESS,
+    ONE,
+    Batch,
+    Coding,
+    Computing,
+    Factor,
+    For,
+    Force,
+    Input,
+    Metadata,
+    Model,
+    Output,
+    Scale,
+    Switch,
+    beside,
+    check_target,
+    deliver,
+    read_input,
+    results_folder,
+    small_stem,
+)
+from bdflow.errors import BDFlowError
+from bdflow.pictures.limits import MAX_PIXELS
+from bdflow.system.streams import output as standard_output
+from bdflow.system.streams import say
+
+if TYPE_CHECKING:
+    from bdflow.batch.tree import Naming
+    from bdflow.batch.work import Work
+    from bdflow.runtime.rescaler import Rescaler
+
+
+def downscale(
+    image: Input,
+    /,
+    *more: str,
+    output: Output = None,
+    scale: Scale = None,
+    model: Model = None,
+    refine: NonNegativeInt = 0,
+    metadata: Metadata = "strip",
+    max_pixels: PositiveInt = MAX_PIXELS,
+    trust: Switch = False,
+    force: Force = False,
+    verify: Switch = False,
+    coding: Coding = LOSSLESS,
+    computing: Computing = DEFAULT,
+    batch: Batch = ONE,
+) -> int | None:
+    """Shrink pictures, each into one ordinary small picture file that can be restored.
+
+    It is a PNG by the model of a scale; or, with --bytes, --bpp or --quality, an AVIF, WebP or JPEG.
+
+    Args:
+        image: A picture file, or a folder of pictures; "-" reads standard input.
+        more: More of them.
+        output: The small file; "-" writes to standard output. Default: photo.x8.png or photo.bd.avif
+            (as --format says) beside photo.jpg. For several pictures: the folder for the small files.
+        scale: How many times smaller each way; takes the default model of that scale. Default: 8.
+        model: A built-in model (see `bdflow models`) or a model folder.
+        refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
+            and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[torch].
+        metadata: keep carries EXIF, XMP, IPTC and the resolution through the small file, where they count;
+            strip drops them. Rotation and colour profile are taken care of in any case.
+        max_pixels: Refuse larger pictures, before they are decoded.
+        trust: Take a model folder that did not come with bdflow.
+        force: Overwrite existing files.
+        verify: Of several pictures: restore each small file, too, and report the mean PSNR-Y.
+    """
+    from bdflow.smallfile import container
+    from bdflow.system.files import write_bytes
+
+    inputs = [image, *more]
+    folder = results_folder(inputs, output, verify or batch != ONE)
+    coding.check()
+    if coding.asked:
+        if scale or model or refine or trust:
+            raise BDFlowError(
+                "a scale, a model and --refine are for the PNG: leave out --bytes, --bpp, --quality"
+            )
+        if folder is None:
+            _fit(image, output, coding, computing, force, max_pixels, metadata)
+            return None
+        return _fit_many(inputs, folder, coding, computing, batch, verify, force, max_pixels, metadata)
+    scale = 8 if scale is None and model is None else scale
+    if folder is not None:
+        from bdflow.batch.run import share
+        from bdflow.batch.tree import Naming
+        from bdflow.batch.work import shrinking
+
+        jobs, threads = share(batch.jobs or (1 if refine else None), computing.threads)
+        rescaler = load(model, scale, replace(computing, threads=threads), trust)
+        naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
+        work = shrinking(rescaler, verify=verify, refine=refine, max_pixels=max_pixels, metadata=metadata)
+        return _run(inputs, folder, naming, work, jobs, batch, force)
+
+    rescaler = load(model, scale, computing, trust)
+    target = output or beside(image, f".x{rescaler.model.scale}.png")
+    check_target(target, force, source=image)
+    if target != "-":  # refused before the work
+        container.check_ending(target, "PNG")
+    small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels, metadata=metadata)
+    data = small.to_bytes()
+    for note in small.notes:
+        say(f"note: {note}")
+    if target == "-":
+        standard_output().write(data)
+        return None
+    write_bytes(target, data, overwrite=force)
+    width, height = small.size
+    say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {_bytes(data)}")
+    return None
+
+
+def _bytes(data: bytes) -> str:
+    """How many bytes a small file has."""
+    from bdflow.smallfile.container import byte_report
+
+    metadata = byte_report(data)["metadata"]
+    return f"{len(data):,} bytes" + (f" ({metadata:,} of them metadata)" if metadata else "")
+
+
+def _fit(
+    image: str,
+    output: str | None,
+    coding: Coding,
+    computing: Computing,
+    force: bool,
+    max_pixels: int,
+    metadata: Metadata,
+) -> None:
+    """Shrink one picture into an ordinary codec's file."""
+    import bdflow
+    from bdflow.smallfile import container
+    from bdflow.system.files import write_bytes
+
+    format = coding.format_name
+    targets = [output] if output else [beside(image, f".bd.{ending}") for ending in coding.endings]
+    for target in dict.fromkeys(targets):  # refused before the work, whichever it will be
+        check_target(target, force, source=image)
+    if output and output != "-":
+        named = container.of_ending(output).NAME
+        if named == "PNG":
+            raise BDFlowError(f"{output}: a PNG takes no --bytes, --bpp or --quality: end the name in .avif")
+        if coding.format not in (None, "best"):
+            container.check_ending(output, format)
+        format = named
+    small = bdflow.fit(
+        read_input(image),
+        format=format,
+        max_pixels=max_pixels,
+        metadata=metadata,
+        **coding.options(),
+        **asdict(computing),
+    )
+    assert small.format is not None  # it was coded just now
+    target = output or beside(image, f".bd{container.ending_of(small.format)}")
+    for note in small.notes:
+        say(f"note: {note}")
+    if target == "-":
+        standard_output().write(small.data)
+        return
+    write_bytes(target, small.data, overwrite=force)
+    width, height = small.size
+    sizes = f"{width}x{height} to {small.image.width}x{small.image.height}"
+    say(f"{target}: {sizes}, {_bytes(small.data)}, restored as {small.domain}")
+
+
+def _fit_many(
+    inputs: Sequence[str],
+    folder: str,
+    options: Coding,
+    computing: Computing,
+    batch: Batch,
+    verify: bool,
+    force: bool,
+    max_pixels: int,
+    metadata: Metadata,
+) -> int:
+    """A batch in an ordinary codec; the exit status."""
+    from bdflow import fitting
+    from bdflow.batch.run import share
+    from bdflow.batch.tree import Naming
+    from bdflow.batch.work import coding
+    from bdflow.runtime.enhancer import Enhancer
+    from bdflow.zoo import find_restoration
+
+    format, (usual, *others) = options.format_name, options.endings
+    budget = options.bytes or options.bpp
+    fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
+    jobs, threads = share(batch.jobs, computing.threads)
+    enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
+    work = coding(
+        enhancer, format=format, verify=verify, max_pixels=max_pixels, metadata=metadata, **options.options()
+    )
+    naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
+    return _run(inputs, folder, naming, work, jobs, batch, force)
+
+
+def upscale(
+    small: Input,
+    /,
+    *more: str,
+    output: Output = None,
+    model: Model = None,
+    scale: Factor = None,
+    domain: Literal["photos", "portraits"] | None = None,
+    purpose: For = "fidelity",
+    trust: Switch = False,
+    sigma: NonNegativeFloat = 0.0,
+    seed: NonNegativeInt | None = None,
+    quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
+    metadata: Metadata = "keep",
+    max_pixels: PositiveInt = MAX_PIXELS,
+    force: Force = False,
+    computing: Computing = DEFAULT,
+    batch: Batch = ONE,
+) -> int | None:
+    """Restore pictures from the small files that `bdflow downscale` made.
+
+    Args:
+        small: The small file, or a folder of them; "-" reads standard input.
+        more: More of them.
+        output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
+            Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
+        model: For a PNG that lost its bdflow chunk, or was made by a model that is not built in.
+        scale: For a thumbnail (--bytes) that lost what bdflow added, or was saved anew in any format: how
+            many times smaller it is.
+        domain: With --scale: what the picture shows. Default: photos.
+        purpose: What an AVIF, WebP or JPEG is restored for: fidelity comes closest in its samples (PSNR),
+            look to the eye.
+        trust: Take a model folder that did not come with bdflow.
+        sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
+        seed: Makes the draw repeatable.
+        quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
+        metadata: keep gives the restored picture what the small file has of EXIF, XMP, IPTC and the
+            resolution; strip leaves it out.
+        max_pixels: Refuse files whose small or restored picture is larger, before the work.
+        force: Overwrite existing files.
+    """
+    from bdflow.pictures import codecs
+    from bdflow.runtime.rescaler import check_draw
+    from bdflow.runtime.restorer import Restorer
+
+    check_draw(sigma, seed)
+    inputs = [small, *more]
+    folder = results_folder(inputs, output, batch != ONE)
+    if quality is not None and (folder is not None or output == "-"):
+        raise BDFlowError("a PNG takes no quality: leave it out, or name one file (-o photo.jpg)")
+    if folder is not None:
+        from bdflow.batch.run import share
+        from bdflow.batch.tree import Naming
+        from bdflow.batch.work import restoring
+
+        jobs, threads = share(batch.jobs, computing.threads)
+        restorer = Restorer(
+            model,
+            scale=scale,
+            domain=domain,
+            purpose=purpose,
+            trust=trust,
+            computing=replace(computing, threads=threads),
+        )
+        work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels, metadata=metadata)
+        return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
+
+    target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
+    if target == "-":  # before standard input is waited for
+        check_target(target, force)
+    restorer = Restorer(model, scale=scale, domain=domain, purpose=purpose, trust=trust, computing=computing)
+    rescaler, accepted, remarks = restorer.accept(read_input(small), max_pixels=max_pixels)
+    if target != "-":
+        check_target(target, force, source=small)
+        alpha = accepted.image.alpha is not None
+        codecs.check_writable(target, *accepted.size, alpha=alpha, quality=quality)
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=1)
+    strips = rescaler.restore_strips(accepted, sigma=sigma, seed=seed).keeping(metadata)
+    deliver(strips, target, force, quality)
+    return None
+
+
+def _run(
+    inputs: Sequence[str], out: str, naming: Naming, work: Work, jobs: int, options: Batch, force: bool
+) -> int:
+    """A batch; the exit status."""
+    from bdflow.batch.log import open_log
+    from bdflow.batch.run import INTERRUPTED, run
+    from bdflow.batch.tree import plan
+
+    if options.resume and force:
+        raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
+    todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
+    with open_log(options.json, resume=options.resume, force=force) as log:
+        tally = run(todo, work, jobs=jobs, resume=options.resume, times=options.times, log=log, say=say)
+    if tally.stopped == INTERRUPTED:
+        return 130
+    return 1 if tally.failed or tally.stopped else 0
+
+
+def load(model: str | None, scale: int | None, computing: Computing, trust: bool) -> Rescaler:
+    """A model, as verbs name it."""
+    import bdflow
+
+    return bdflow.load(model, scale=scale, trust=trust, **asdict(computing))

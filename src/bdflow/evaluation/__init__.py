@@ -1,0 +1,1 @@
+"""What is measured of stored pictures, and how it is told."""

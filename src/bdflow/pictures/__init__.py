@@ -1,0 +1,1 @@
+"""Pixels in and out: read, resized, written, with what a photograph says beside them."""

@@ -1,0 +1,1 @@
+"""Networks at work: photographs to small files, and back."""

@@ -1,0 +1,1 @@
+"""Files, streams, signals, packages: the machine around the pictures."""
