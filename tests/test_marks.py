@@ -73,9 +73,39 @@ def test_bytes_for_equal_lpips():
 
 
 def test_the_table():
-    psnr, eye = marks.marks(results("marks", rows({"a": 0.2, "b": -0.1})))
+    psnr, eye, equal = marks.marks(results("marks", rows({"a": 0.2, "b": -0.1})))
     assert psnr.rows == [("s", "n", "PSNR-Y", "-5.0 %", "+10.0 %", "0.0475 to 0.380", "2")]
-    assert eye.rows == []
+    assert eye.rows == equal.rows == []
+
+
+@pytest.mark.parametrize("measure", ["dists", "ssimulacra2"])
+def test_files_in_as_many_bytes(measure):
+    def in_bytes(kind, name, rate, values, **facts):
+        files = {picture: (rate, value) for picture, value in values.items()}
+        return row(kind, name, files, measure, bits_per_pixel=rate, **facts)
+
+    found = [
+        in_bytes("codec", "AVIF", 0.1, {"a": 0.5, "b": 0.2}, codec="AVIF", factors=(1, 2)),
+        in_bytes("codec", "JPEG", 0.1, {"a": 0.4, "b": 0.3}, codec="JPEG", factors=(1, 2)),
+        in_bytes("codec", "AVIF", 0.2, {"a": 0.1, "b": 0.1}, codec="AVIF", factors=(1, 2)),
+        row(
+            "codec",
+            "AVIF 50",
+            {"a": (0.1, 0.0), "b": (0.1, 9.0)},
+            measure,
+            codec="AVIF",
+            quality=50,
+            factor=1,
+        ),
+        in_bytes("fitted", "n", 0.1, {"a": 0.3, "b": 0.4}, model="n"),
+        in_bytes("fitted", "n", 0.4, {"a": 0.0, "b": 0.0}, model="n"),
+    ]
+    pair = marks.beside(found, "n", measure)
+    best = {"dists": (0.4, 0.2), "ssimulacra2": (0.5, 0.3)}[measure]
+    assert (pair.ours, pair.codec) == pytest.approx((0.35, sum(best) / 2))
+    assert (pair.better, pair.cases) == (1, 2)
+    assert marks.beside(found, "n", "lpips") is None
+    assert marks.beside(found, "another", measure) is None
 
 
 def test_the_hull_leaves_out_what_a_mixture_beats():

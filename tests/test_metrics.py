@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from bdflow.evaluation.measure import learned
 from bdflow.quality.metrics import luma, psnr, psnr_y, ssim, ssim_y
 
 Picture = NDArray[np.uint8]
@@ -146,3 +148,19 @@ def test_luma_needs_rgb(metric, channels):
 def test_ssim_refuses_pictures_smaller_than_its_window(metric, size):
     with pytest.raises(ValueError, match="at least 11x11"):
         metric(*noisy_pair(*size))
+
+
+def test_ssimulacra2_is_that_of_files(tmp_path):
+    from ssimulacra2 import compute_ssimulacra2
+
+    rng = np.random.default_rng(0)
+    true = np.kron(rng.integers(40, 200, (8, 9, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    worse = np.uint8(true + rng.integers(0, 20, true.shape))
+    for name, rgb in (("true", true), ("worse", worse)):
+        Image.fromarray(rgb).save(tmp_path / f"{name}.png")
+    judges, missing = learned("ssimulacra2")
+    of_files = compute_ssimulacra2(tmp_path / "true.png", tmp_path / "worse.png")
+    assert judges["ssimulacra2"].of(true, worse) == pytest.approx(of_files, abs=1e-9)
+    assert judges["ssimulacra2"].of(true, true) == pytest.approx(100)
+    assert of_files < 90
+    assert not missing

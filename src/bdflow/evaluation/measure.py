@@ -1,8 +1,9 @@
 """What is measured of a picture that was stored and read back: every figure of every verb comes from here."""
 
+import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +22,14 @@ from bdflow.smallfile.container import NoChunkError, read
 from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.system.extras import needs
 
+_SSIMULACRA2_LEAST = 8  # pixels of a side: below it has nothing to compare
 _JPEG_BASELINE = replace(JPEG, effort=1)
 METRICS = "PSNR and SSIM on 8-bit files; Y is BT.601; PSNR is capped at 100 dB"
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A measure that was fitted to what people see; less is better.
+    """A measure that was fitted to what people see; less is better, but of SSIMULACRA2 more.
 
     Attributes:
         of: Takes the true picture and the restored one.
@@ -53,6 +55,10 @@ class Scorer:
     crop: int = 0
     learned: Mapping[str, Learned] = field(default_factory=dict)
     both: bool = False
+
+    def without(self, names: Collection[str]) -> "Scorer":
+        """All but some of the learned measures."""
+        return replace(self, learned={name: of for name, of in self.learned.items() if name not in names})
 
     def check(self, true: RGB) -> None:
         """Refuse what is too small: BDFlowError."""
@@ -168,8 +174,9 @@ def small_figures(true: RGB, small: RGB, scale: int) -> dict[str, float]:
 
 
 def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], dict[str, str]]:
-    """Those of lpips, dists and niqe whose weights are at hand (in ``data``, too), and why others are not."""
-    makers = {"lpips": _lpips, "dists": _dists, "niqe": _niqe}
+    """Those of lpips, dists, niqe and ssimulacra2 that can be computed, and why others cannot: their weights
+    must be at hand (in ``data``, too)."""
+    makers = {"lpips": _lpips, "dists": _dists, "niqe": _niqe, "ssimulacra2": _ssimulacra2}
     judges, missing = {}, {}
     for name in names:
         try:
@@ -200,6 +207,20 @@ def _niqe(data: Path | None) -> Learned:
 
     natural = niqe.load(data)
     return Learned(lambda true, restored: natural(restored), niqe.LEAST)
+
+
+def _ssimulacra2(data: Path | None) -> Learned:
+    needs("bench", "ssimulacra2", what="it")
+    from ssimulacra2 import compute_ssimulacra2
+
+    def score(*pictures: RGB) -> float:
+        """The package opens files: these are in memory."""
+        files = [io.BytesIO() for _ in pictures]
+        for rgb, file in zip(pictures, files, strict=True):
+            Image.fromarray(rgb).save(file, "BMP")
+        return float(compute_ssimulacra2(*files))
+
+    return Learned(score, _SSIMULACRA2_LEAST)
 
 
 def _distance(network: Any, prepare: Callable[[RGB], RGB] = lambda rgb: rgb) -> Callable[..., float]:

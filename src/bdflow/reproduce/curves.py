@@ -48,6 +48,8 @@ MEASURES = {
     "ssim_y": Measure("SSIM-Y"),
     "psnr_rgb": Measure("PSNR-RGB", unit="dB", digits=2),
     "lpips": Measure("LPIPS-RGB", "(less is better)", sign=-1),
+    "dists": Measure("DISTS", "(less is better)", sign=-1),
+    "ssimulacra2": Measure("SSIMULACRA2", digits=1),
 }
 PLOTTED = ("psnr_y", "ssim_y", "lpips")
 CODECS = ("JPEG", "WebP", "AVIF", "JPEG XL")

@@ -63,6 +63,7 @@ class Entry:
         method: What stores pictures; or a folder of pictures that somebody's program restored.
         ours: The model whose plain file it is: its small picture is measured too.
         ready: Loads or fits what the first picture needs, so that no picture's seconds tell of it.
+        without: Learned measures of the table that it is not measured by, for they take seconds a picture.
     """
 
     label: str
@@ -70,9 +71,11 @@ class Entry:
     method: Method | External
     ours: "Ours | None" = None
     ready: Callable[[], object] = lambda: None
+    without: frozenset[str] = frozenset()
 
     def measure(self, sample: Sample, true: RGB, scorer: Scorer) -> tuple[Values, RGB]:
         """The figures of one picture, and the picture restored; BDFlowError if the method cannot have it."""
+        scorer = scorer.without(self.without)
         if isinstance(self.method, External):
             count, pixels = self.method.stored(sample, true)
             return size_of(count, true) | scorer.quality(true, pixels), pixels
@@ -246,10 +249,13 @@ def codec_within(codec: Codec, enhancer: Enhancer, rate: Rate) -> Entry:
     """A codec alone in so many bytes or bits a pixel, found as our files are.
 
     Args:
+        codec: It; AVIF tuned for the eye has the factor that PSNR chooses.
         enhancer: Needed to ask for it, but no network restores what comes out.
     """
-    method = FittedTo(enhancer, **vars(rate), format=codec.name, domain="plain")
-    return Entry(method.name, coded(codec, factors=THUMBNAILS, **vars(rate)), method)
+    purpose: Purpose = "look" if codec == AVIF_FOR_EYE else "fidelity"
+    method = FittedTo(enhancer, **vars(rate), format=codec.name, domain="plain", purpose=purpose)
+    name = f"{method.name}, for the eye" if purpose == "look" else method.name
+    return Entry(name, coded(codec, factors=THUMBNAILS, **vars(rate)), method)
 
 
 def resampled(filter: Literal["bilinear", "bicubic", "Lanczos"], scale: int) -> Entry:

@@ -187,12 +187,14 @@ def _measured(
             chosen |= sets.choose_squared(MEASURED[table].squared, request.limit, PAPER_SIDE)
     if not chosen:
         raise BDFlowError("none of its sets is at hand, or no model for its sheet")
-    how = settings(scorer, sheet.pictures if sheet else request.limit, request.quick)
     if sheet is None:
         plan = MEASURED[table].plan(chosen, party)
+        every = [entry for _, entries in plan.values() for entry in entries]
+        how = settings(scorer, every, request.limit, request.quick)
         return measure(table, plan, scorer, results, memory, how, say)
     ((name, samples),) = chosen.items()
     entries = sheet.entries(party, samples)
+    how = settings(scorer, entries, sheet.pictures, request.quick)
     picture, shows = request.out / f"{table}.webp", drawn_of(samples, entries)
     earlier = results.tables.get(table)
     drawn = earlier is not None and earlier.shows == shows and picture.is_file()

@@ -11,11 +11,12 @@ from bdflow.reproduce.facts import Coded, Fitted
 from bdflow.reproduce.schemas import Results, Row
 
 COMPARED = ("psnr_y", "psnr_rgb")  # picture by picture
+BESIDE = ("lpips", "dists", "ssimulacra2")  # in as many bytes
 MOST = 2.0  # bits a pixel: up to so many, a rival may reach our LPIPS
 
 
 def marks(results: Results) -> list[Grid]:
-    """Bytes for equal PSNR and for equal LPIPS, by set and network."""
+    """Bytes for equal PSNR and for equal LPIPS, and what the eye sees in as many, by set and network."""
     psnr = Grid(
         "More bytes (+) or fewer (-) than the best codec's for equal PSNR: BD-rate picture by picture",
         ("set", "network", "measure", "mean", "worst picture", "bits a pixel", "pictures"),
@@ -23,6 +24,10 @@ def marks(results: Results) -> list[Grid]:
     eye = Grid(
         "Bytes for equal LPIPS-RGB: ours over the best codec's (below 1: ours are fewer)",
         ("set", "network", "geometric mean", "cases", "no codec gets there", "a codec needs less still"),
+    )
+    equal = Grid(
+        "In as many bytes: restored by a network, and the best codec's (means)",
+        ("set", "network", "measure", "restored", "codec", "better on", "cases"),
     )
     for name, rows in results.by_set():
         for model in models(rows):
@@ -39,6 +44,11 @@ def marks(results: Results) -> list[Grid]:
             if found := share(rows, model):
                 counts = str(found.cases), str(found.beyond), str(found.at_most)
                 eye.rows.append((name, model, f"{found.mean:.2f}", *counts))
+            for measure in BESIDE:
+                if pair := beside(rows, model, measure):
+                    known = MEASURES[measure]
+                    means = (f"{mean:.{known.digits}f}" for mean in (pair.ours, pair.codec))
+                    equal.rows.append((name, model, known.heading, *means, str(pair.better), str(pair.cases)))
     psnr.notes.append(
         "The codecs stand for one curve, the best of them at each quality: AVIF tuned for PSNR, below 0.04"
         " bits a pixel WebP and above it JPEG in just as many bytes as ours, each free to shrink the picture"
@@ -49,7 +59,11 @@ def marks(results: Results) -> list[Grid]:
         f"A case is a picture at one of our rates. No codec gets there: none of its files of up to {MOST:g}"
         " bits a pixel is as good. A codec needs less still: its least file is better than ours."
     )
-    return [psnr, eye]
+    equal.notes.append(
+        "A case is a picture at one of our rates; of codecs the one counts that is best there, each free to"
+        " shrink: AVIF tuned for PSNR and for the eye, and WebP or JPEG."
+    )
+    return [psnr, eye, equal]
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,55 @@ def share(rows: Sequence[Row], model: str) -> Share | None:
     if not ratios:
         return None
     return Share(math.exp(fmean(map(math.log, ratios))), len(ratios), beyond, at_most)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Means over all pictures and rates of a set, of files in as many bytes.
+
+    Attributes:
+        ours: What a network restores.
+        codec: The best codec's, case by case.
+        better: Cases in which ours are better.
+        cases: All.
+    """
+
+    ours: float
+    codec: float
+    better: int
+    cases: int
+
+
+def beside(rows: Sequence[Row], model: str, measure: str) -> Beside | None:
+    """A network's files beside those that codecs were fitted into as many bytes; None without such.
+
+    Args:
+        rows: Of one set.
+        model: The network.
+        measure: One of `BESIDE`.
+    """
+    ours: dict[tuple[object, ...], float] = {}
+    codecs: dict[tuple[object, ...], float] = {}
+    sign = MEASURES[measure].sign
+    for row in rows:
+        facts = row.facts
+        by_network = isinstance(facts, Fitted) and facts.model == model
+        by_codec = isinstance(facts, Coded) and facts.factors is not None
+        if measure not in row.measures or not (by_network or by_codec):
+            continue
+        assert isinstance(facts, Fitted | Coded)
+        for picture in row.pictures:
+            case, value = (picture, facts.bits_per_pixel, facts.count), row.values(picture)[measure]
+            if by_network:
+                ours[case] = value
+            else:
+                codecs[case] = sign * max(sign * value, sign * codecs.get(case, -sign * math.inf))
+    cases = ours.keys() & codecs.keys()
+    if not cases:
+        return None
+    better = sum(sign * ours[case] > sign * codecs[case] for case in cases)
+    mine, theirs = (fmean(values[case] for case in cases) for values in (ours, codecs))
+    return Beside(mine, theirs, better, len(cases))
 
 
 def _pictures(rows: Sequence[Row], model: str, measure: str) -> Iterator[tuple[list[Point], list[Point]]]:

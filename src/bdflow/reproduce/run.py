@@ -1,7 +1,7 @@
 """The loop: every picture by every method, kept at once, so that a run that was stopped goes on."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,9 +35,10 @@ class _Measurements:
         return Row.of(name, self.entry.label, self.entry.facts, pictures, self.failed)
 
 
-def settings(scorer: Scorer, limit: int | None, quick: bool) -> Settings:
-    """What a results file says of how it was measured."""
-    measures = tuple(sorted(scorer.measures))
+def settings(scorer: Scorer, entries: Iterable[Entry], limit: int | None, quick: bool) -> Settings:
+    """What a results file says of how it was measured; ``measures`` are those of all entries."""
+    skipped = {name for entry in entries for name in entry.without}
+    measures = tuple(sorted(scorer.without(skipped).measures))
     return Settings(crop=scorer.crop, limit=limit, quick=quick, measures=measures, metrics=METRICS)
 
 
@@ -131,7 +132,7 @@ def _unknown(
             missing = []
             for measurements in rows[name]:
                 entry = measurements.entry
-                wanted = scorer.measures | ({"lr_psnr"} if entry.ours else set())
+                wanted = scorer.without(entry.without).measures | ({"lr_psnr"} if entry.ours else set())
                 known = memory.recall(entry.facts, scorer.crop, sample.digest, wanted)
                 if known is None:
                     missing.append(measurements)

@@ -10,7 +10,7 @@ EXTRAS = {
     "torch": _TORCH,
     "train": (*_TORCH, "lightning_fabric", "msgspec", "onnx", "onnxscript", "tensorboardX"),
     "openvino": ("openvino",),
-    "bench": ("imagecodecs", "blurhash", "matplotlib", "bjontegaard", "scipy", "msgspec"),
+    "bench": ("imagecodecs", "blurhash", "matplotlib", "bjontegaard", "scipy", "ssimulacra2", "msgspec"),
 }
 # What no extra can bring: its own dependencies would not install beside bdflow's.
 _OTHERS = {
