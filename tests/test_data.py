@@ -270,26 +270,27 @@ def test_pictures_are_never_enlarged(folder):
 
 def test_batches_are_the_samples_in_order(folder):
     samples = crops(folder)
-    batches = list(loader(samples, 2, 5, rank=0, world=1))
+    batches = list(loader(samples, 2, 5))
     assert torch.equal(torch.cat(batches), torch.stack([samples[i] for i in range(6, 15)]))
     assert [batch.shape for batch in batches] == [(3, 3, 8, 8)] * 3
 
 
-def test_processes_share_the_samples_of_a_step(folder):
-    samples = crops(folder)
-    ranks = [list(loader(samples, 1, 3, rank, world=2)) for rank in range(2)]
-    for step in range(2):
-        seen = torch.cat([ranks[rank][step] for rank in range(2)])
-        numbers = [6 + 6 * step + 2 * k + rank for rank in range(2) for k in range(3)]
-        assert torch.equal(seen, torch.stack([samples[i] for i in numbers]))
+def test_another_process_draws_otherwise_from_its_pictures(folder):
+    first, second = (
+        Crops(Pictures(list_pictures([folder]), 8, 1.0), DataConfig(crop=8, batch_size=3), 0, rank)
+        for rank in (0, 1)
+    )
+    drawn = [torch.cat(list(loader(each, 0, 2))) for each in (first, second, second)]
+    assert torch.equal(drawn[1], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
 
 
 def test_pictures_that_are_not_cached_are_decoded_by_workers_to_the_same_batches(folder):
-    cached, uncached = (loader(crops(folder, cache_gb=gb), 0, 3, 0, 1) for gb in (1, 0))
+    cached, uncached = (loader(crops(folder, cache_gb=gb), 0, 3) for gb in (1, 0))
     assert (cached.num_workers, uncached.num_workers) == (0, min(2, available_cores()))
     for a, b in zip(cached, uncached, strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_finished_run_has_no_batches(folder):
-    assert len(loader(crops(folder), 5, 5, 0, 1)) == 0
+    assert len(loader(crops(folder), 5, 5)) == 0

@@ -105,16 +105,18 @@ class Pictures:
 
 
 class Crops(Dataset[Tensor]):
-    """Sample ``i`` depends on the seed and ``i`` alone, so a resumed run sees what it would have seen."""
+    """Sample ``i`` depends on the seed, the process and ``i`` alone, so a resumed run sees what it would have
+    seen."""
 
-    def __init__(self, pictures: Pictures, config: DataConfig, seed: int) -> None:
-        self.pictures, self.config, self.seed = pictures, config, seed
+    def __init__(self, pictures: Pictures, config: DataConfig, seed: int, rank: int = 0) -> None:
+        self.pictures, self.config = pictures, config
+        self._entropy = (seed, rank) if rank else (seed,)
 
     def __getitem__(self, i: int) -> Tensor:
         """A ``(3, crop, crop)`` uint8 crop. Every picture is seen once before any is seen again."""
         epoch, position = divmod(i, len(self.pictures))
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pictures))
-        rng = np.random.default_rng((self.seed, epoch, position))
+        order = np.random.default_rng((*self._entropy, epoch)).permutation(len(self.pictures))
+        rng = np.random.default_rng((*self._entropy, epoch, position))
         image, crop = self.pictures[int(order[position])], self.config.crop
         window = crop
         if self.config.sides:
@@ -141,10 +143,10 @@ def shrink(image: NDArray[np.uint8], sides: tuple[int, int] | None) -> NDArray[n
     return resize(image, (height, width))
 
 
-def loader(crops: Crops, first_step: int, last_step: int, rank: int, world: int) -> DataLoader[Tensor]:
+def loader(crops: Crops, first_step: int, last_step: int) -> DataLoader[Tensor]:
     """Batches for steps ``first_step`` to ``last_step``; ``batch_size`` is that of one process."""
     batch = crops.config.batch_size
-    samples = range(first_step * batch * world + rank, last_step * batch * world, world)
+    samples = range(first_step * batch, last_step * batch)
     # With all pictures in memory a crop costs microseconds, and worker processes would only cost cores.
     workers = 0 if crops.pictures.cached == len(crops.pictures) else min(2, available_cores())
     return DataLoader(crops, batch_size=batch, sampler=samples, num_workers=workers)

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ with hidden("torchmetrics"):
     from lightning_fabric.utilities.seed import seed_everything
 
 LOG_EVERY = 50
+_AGREE_EVERY = 10  # steps after which processes agree on the time
 Precision = Literal["auto", "bf16-mixed", "32-true"]
 
 
@@ -146,32 +146,29 @@ class Loop(ABC):
         config, fabric, state = self.config, self.fabric, self.state
         last = config.optim.steps if config.optim.minutes is None else sys.maxsize // 2**20
         batches = self._batches(state.step, last)
-        began, first, spent = time.monotonic(), state.step, state.seconds
-        sums: Counter[str] = Counter()
+        spent, clock = state.seconds, Clock(fabric)
+        terms: list[dict[str, Tensor]] = []  # since the last report
         folder = self.out if fabric.is_global_zero else None
-        with Log(folder, self.say) as log, _interrupts() as interrupted:
+        with Log(folder, self.say) as log, _interrupts() as interrupted, _one_line(fabric):
             for batch in batches:
-                sums.update(self._train_step(batch))
+                terms.append(self._train_step(batch))
                 state.step += 1
-                elapsed = time.monotonic() - began
+                clock.tick(interrupted)
+                elapsed, pace = clock.seconds, clock.pace
                 state.seconds = spent + elapsed
-                pace = elapsed / (state.step - first)
                 done = self.progress >= 1
-                stop = done or elapsed + pace > max_time or bool(interrupted)
-                if fabric.world_size > 1:  # the clocks differ, but all must stop at one step
-                    done, stop = fabric.broadcast((done, stop))
+                stop = done or elapsed + pace > max_time or clock.interrupted
                 if state.step % LOG_EVERY == 0 or stop:
-                    count = sums.pop("count")
-                    terms = {name: value / count for name, value in sums.items()}
-                    self._report(log, terms, pace, min(self._left(pace), max_time - elapsed))
-                    sums.clear()
+                    means = {name: float(sum(each[name] for each in terms)) / len(terms) for name in terms[0]}
+                    self._report(log, means, pace, min(self._left(pace), max_time - elapsed))
+                    terms.clear()
                 if self.held_out and (state.step % config.validate_every == 0 or done):
                     self._validate(log)
                 if state.step % config.save_every == 0 or stop:
                     self.save()
                 if stop:
                     break
-        if interrupted:
+        if clock.interrupted:
             raise KeyboardInterrupt
 
     @property
@@ -189,12 +186,9 @@ class Loop(ABC):
             return (optim.steps - self.state.step) * pace
         return 60 * optim.minutes - self.state.seconds
 
-    def _train_step(self, batch: Any) -> dict[str, float]:
-        """One step; the loss's terms, and a count of 1."""
-        fabric, optim, step = self.fabric, self.config.optim, self.state.step
-        progress = self.progress
-        if optim.minutes is not None and fabric.world_size > 1:  # the clocks differ, the rates must not
-            progress = fabric.broadcast(progress)
+    def _train_step(self, batch: Any) -> dict[str, Tensor]:
+        """One step; the loss's terms, which nobody waits for yet."""
+        fabric, optim, step, progress = self.fabric, self.config.optim, self.state.step, self.progress
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, optim, optim.minutes and progress)
@@ -215,7 +209,7 @@ class Loop(ABC):
             optimizer.step()
         if optim.ema:
             self.state.average(optim.ema)
-        return {key: float(value.detach()) for key, value in terms.items()} | {"count": 1}
+        return {name: value.detach() for name, value in terms.items()}
 
     def _report(self, log: Log, terms: Mapping[str, float], pace: float, left: float) -> None:
         """Tell of the loss since the last report."""
@@ -241,6 +235,7 @@ class Loop(ABC):
                 machine=machine(self.fabric.device, self.fabric.world_size),
                 precision=self.precision,
                 config=to_dict(self.config),
+                processes=self.fabric.world_size,
             )
 
     def _resume(self) -> None:
@@ -248,9 +243,62 @@ class Loop(ABC):
         saved = read_state(self.out)
         if not self._same_network(read_saved(saved["config"])):
             raise BDFlowError(f"{self.out / LAST} holds another network: choose a new --out folder")
+        processes, world = saved.get("processes", 1), self.fabric.world_size
+        if processes != world:  # each has its share of the pictures and of a step's crops
+            raise BDFlowError(
+                f"{self.out / LAST}: of a run on {processes} processes, not {world}: start as many"
+            )
         self.state.load(saved)
         if self.fabric.is_global_zero:
             rewind(self.out, self.state.step)
+
+
+class Clock:
+    """The seconds of a run; the same on all its processes, whose own clocks differ.
+
+    They agree at the first steps and at every tenth, and reckon in between: no step waits for the others'
+    clocks.
+
+    Attributes:
+        seconds: Since the run began.
+        pace: Seconds a step.
+        interrupted: One of the processes was asked to end.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric, self._began = fabric, time.monotonic()
+        self._steps = 0
+        self.seconds, self.pace, self.interrupted = 0.0, 0.0, False
+
+    def tick(self, interrupted: Sized) -> None:
+        """A step is done.
+
+        Args:
+            interrupted: Not empty once this process was asked to end.
+        """
+        self._steps += 1
+        if self._fabric.world_size == 1:
+            self.seconds, self.interrupted = time.monotonic() - self._began, bool(interrupted)
+        elif self._steps <= _AGREE_EVERY or self._steps % _AGREE_EVERY == 0:
+            mine = time.monotonic() - self._began if self._fabric.is_global_zero else 0.0
+            told = torch.tensor([mine, float(bool(interrupted))], device=self._fabric.device)
+            seconds, requests = self._fabric.all_reduce(told, reduce_op="sum").tolist()  # type: ignore[union-attr]
+            self.seconds, self.interrupted = seconds, requests > 0
+        else:
+            self.seconds += self.pace
+            return
+        self.pace = self.seconds / self._steps
+
+
+@contextmanager
+def _one_line(fabric: Fabric) -> Iterator[None]:
+    """What is told where another process of the run has ended: torch says it in many lines."""
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not any(word in str(error) for word in ("peer", "NCCL", "Socket")):
+            raise
+        raise BDFlowError(f"another process of the run has ended; {LAST} keeps the last state") from error
 
 
 @contextmanager

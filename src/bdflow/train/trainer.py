@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bdflow.errors import BDFlowError
 from bdflow.networks.network import Network, restore
 from bdflow.pictures.resize import bicubic_down, bicubic_up
 from bdflow.quality.lpips import LPIPS
@@ -82,14 +83,17 @@ class Trainer(Loop):
         say: Callable[[str], None] = print,
     ) -> None:
         super().__init__(config, out, origin=origin, precision=precision, accelerator=accelerator, say=say)
+        rank, world = self.fabric.global_rank, self.fabric.world_size
         paths = list_pictures(data, config.data.exclude)
-        pictures = Pictures(paths, config.data.crop, config.data.cache_gb, self.say)
-        self.held_out = self._hold_out(pictures)
-        self.crops = Crops(pictures, config.data, config.optim.seed)
+        if len(paths) < world:
+            raise BDFlowError(f"{world} processes share {len(paths)} pictures: start no more than there are")
+        pictures = Pictures(paths[rank::world], config.data.crop, config.data.cache_gb, say)
+        self.held_out = self._hold_out(pictures) if rank == 0 else []
+        self.crops = Crops(pictures, config.data, config.optim.seed, rank)
         self.begin(
             start,
-            f"{len(pictures)} pictures ({pictures.cached} in memory, {pictures.skipped} skipped),"
-            f" {len(self.held_out)} held out",
+            f"{len(pictures)} pictures{' of each process' * (world > 1)} ({pictures.cached} in memory,"
+            f" {pictures.skipped} skipped), {len(self.held_out)} held out",
         )
 
     def _network(self) -> Network:
@@ -103,7 +107,7 @@ class Trainer(Loop):
         return make_optimizers(self.network, self.config.optim)
 
     def _batches(self, first: int, last: int) -> Iterable[Tensor]:
-        return loader(self.crops, first, last, self.fabric.global_rank, self.fabric.world_size)
+        return loader(self.crops, first, last)
 
     def _scores(self) -> Scores:
         values, sheet = validate(self.network, [x.to(self.fabric.device) for x in self.held_out])
