@@ -153,9 +153,10 @@ def test_a_small_file_says_all_that_its_photograph_did(kind, enhancer, rescaler)
     assert metadata.dpi == (300, 300)
 
 
+@pytest.mark.parametrize("purpose", ["fidelity", "look"])
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("format", ["AVIF", "WebP", "JPEG"])
-def test_the_budget_counts_it(format, alpha, enhancer):
+def test_the_budget_counts_it(format, alpha, purpose, enhancer):
     from bdflow import fitting
 
     if alpha and format == "JPEG":
@@ -165,15 +166,17 @@ def test_the_budget_counts_it(format, alpha, enhancer):
     described = reader.Picture(picture.rgb, picture.alpha, metadata=whole)
     cost = len(whole.block()) + len(whole.xmp)
     for budget in (cost + 800, cost + 1200):
-        small = fitting.fit(described, enhancer, budget=budget, format=format).small
+        small = fitting.fit(described, enhancer, budget=budget, format=format, purpose=purpose).small
         assert cost < len(small.data) <= budget
         says_all(small.data, turned=False)
     with pytest.raises(
         BDFlowError, match=r"picture and its metadata in 600 bytes: allow it \d,?\d+"
     ) as refused:
-        fitting.fit(described, enhancer, budget=600, format=format)
+        fitting.fit(described, enhancer, budget=600, format=format, purpose=purpose)
     least = int(str(refused.value).rsplit(" ", 1)[1].replace(",", ""))
-    assert len(fitting.fit(described, enhancer, budget=least, format=format).small.data) <= least
+    small = fitting.fit(described, enhancer, budget=least, format=format, purpose=purpose).small
+    assert len(small.data) <= least
+    says_all(small.data, turned=False)
 
 
 def test_the_restored_picture_gets_it_again_in_every_format(rescaler, tmp_path):
