@@ -1,6 +1,6 @@
 """What other programs' test pictures come to, down and up in one batch: write results/corpora.json.
 
-Usage: python scripts/corpora.py FOLDER [--work DIR] [--minutes 30]     (an hour on one core)
+Usage: python scripts/corpora.py FOLDER [--work DIR] [--minutes 30]     (two hours on one core)
 
 Each folder in FOLDER is a corpus: the sources of Pillow, ImageMagick, libvips and libavif, unpacked, and
 PngSuite. The whole FOLDER goes through `bdflow downscale` and what came of it through `bdflow upscale`, once
@@ -32,6 +32,7 @@ from bdflow.system.files import write_bytes
 RESULTS = Path(__file__).parent.parent / "results" / "corpora.json"
 # By name: the options of `downscale`, and pixels beyond which pictures are refused, as time is short.
 WAYS: dict[str, tuple[Sequence[str], int]] = {
+    "portraits-x64": (("--model", "portraits-x64"), 16_000_000),
     "portraits-x8": (("--model", "portraits-x8"), 70_000),
     "photos-x2": (("--model", "photos-x2"), 20_000),
     "WebP of quality 50": (("--quality", "50", "--format", "webp", "--domain", "photos"), 5_000),
