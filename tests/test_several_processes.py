@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_restoration import make_pictures
 from tiny_run import rows, state, trainer_of
 
 from bdflow.errors import BDFlowError
@@ -44,10 +45,35 @@ seed = 3
 """
 
 
-def start(pictures: Path, out: Path, steps: int = STEPS, processes: int = 2) -> subprocess.Popen[str]:
+RESTORATION = """
+name = "tiny-restoration"
+[model]
+network = "restoration"
+width = 8
+deep = 8
+before = 1
+middle = 1
+after = 1
+embedding = 8
+[pairs]
+view = 64
+longest = 80
+views = 1
+codings = 2
+hold_out = 4
+factors = [{factor = 1, weight = 1, qualities = [20, 40]}, {factor = 3, weight = 2, qualities = [40, 90]}]
+[data]
+crop = 32
+batch_size = 2
+[optim]
+steps = %d
+"""
+
+
+def start(pictures: Path, out: Path, steps: int = STEPS, of: str = CONFIG) -> subprocess.Popen[str]:
     config = out.with_suffix(".toml")
-    config.write_text(CONFIG % steps)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    config.write_text(of % steps)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     train = ["-m", "bdflow", "train", config, "--data", pictures, "--out", out, "--precision", "32-true"]
     return subprocess.Popen(
         [sys.executable, *torchrun, *map(str, train), "--device", "cpu"],
@@ -98,6 +124,16 @@ def test_two_processes_are_one_with_twice_the_batch(pictures, of_two, tmp_path):
 
     with pytest.raises(BDFlowError, match=r"last\.pt: of a run on 2 processes, not 1: start as many"):
         trainer_of(pictures, out, **PLAIN)
+
+
+def test_two_processes_train_a_restoration_network(tmp_path):
+    """One of them codes the views, and both draw from these."""
+    run = start(make_pictures(tmp_path / "pictures"), tmp_path / "run", of=RESTORATION)
+    printed, errors = run.communicate(timeout=120)
+    assert run.returncode == 0, errors
+    assert len(re.findall(r"^tiny-restoration: .*2 x cpu", printed, re.M)) == 1
+    assert state(tmp_path / "run")["step"] == STEPS
+    assert [step for step, name, _ in rows(tmp_path / "run") if name == "psnr_y"] == [STEPS]
 
 
 def test_more_processes_than_pictures_are_refused(pictures, tmp_path):

@@ -100,7 +100,10 @@ class Loop(ABC):
         self.network = self._network()
         if start is not None:
             self.network.load_state_dict({**self.network.state_dict(), **start})
-        objective = self._objective().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective = self._objective()
+        for parameter in objective.parameters():  # not buffers: one that lies so cannot be sent to a process
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
         self.objective, *self.optimizers = self.fabric.setup(objective, *self._optimizers())
         self.state = State(self.network, self.optimizers, self.origin)
         if (self.out / LAST).exists():
@@ -149,7 +152,7 @@ class Loop(ABC):
         spent, clock = state.seconds, Clock(fabric)
         terms: list[dict[str, Tensor]] = []  # since the last report
         folder = self.out if fabric.is_global_zero else None
-        with Log(folder, self.say) as log, _interrupts() as interrupted, _one_line(fabric):
+        with Log(folder, self.say) as log, _interrupts() as interrupted, one_line(fabric):
             for batch in batches:
                 terms.append(self._train_step(batch))
                 state.step += 1
@@ -291,7 +294,7 @@ class Clock:
 
 
 @contextmanager
-def _one_line(fabric: Fabric) -> Iterator[None]:
+def one_line(fabric: Fabric) -> Iterator[None]:
     """What is told where another process of the run has ended: torch says it in many lines."""
     try:
         yield

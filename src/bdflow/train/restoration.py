@@ -28,7 +28,7 @@ from bdflow.system.environment import available_cores
 from bdflow.train.config import Config, RestorationTrainConfig
 from bdflow.train.config_restoration import CropConfig, RestorationLossConfig
 from bdflow.train.log import Scores
-from bdflow.train.loop import Loop, Precision
+from bdflow.train.loop import Loop, Precision, one_line
 from bdflow.train.optim import make_optimizers
 from bdflow.train.pairs import CACHE, Views
 
@@ -209,8 +209,11 @@ class RestorationTrainer(Loop):
             self._workers = 0
         self.views = Views(data, cache or out / CACHE, config.pairs, config.data.crop)
         self.crops = Crops(self.views, config.data, config.optim.seed)
-        with self.views.making(self._workers, self.say):
-            self.views.wait(self.views.held_out + _FIRST_VIEWS)
+        if self.fabric.is_global_zero:
+            with self.views.making(self._workers, self.say):
+                self.views.wait(self.views.held_out + _FIRST_VIEWS)
+        with one_line(self.fabric):
+            self.fabric.barrier()
         if not any(config.data.shares.get(domain) for domain in self.views.of_domains()):
             raise BDFlowError(f"{self.views.folder}: of {self.views.made} views none is for training")
         self.held_out = [
