@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from bdflow.errors import BDFlowError
+from bdflow.pictures import reader
 from bdflow.smallfile import container
 from bdflow.system.files import opened, printable
 
@@ -46,16 +47,10 @@ class Files(StaticFiles):
         """The file of a path below the folder, if it may be had."""
         if _hidden(Path(path)) or Path(path).suffix.lower() not in self.types:
             return "", None
-        return super().lookup_path(path)
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """The file, a part of it, or that it is what the client has."""
         try:
-            return await super().get_response(path, scope)
-        except HTTPException as error:
-            if error.status_code == 401:  # the system does not let us read it
-                raise HTTPException(404) from error
-            raise
+            return super().lookup_path(path)
+        except OSError:  # no permission, a ring of links, a name too long
+            return "", None
 
     def file_response(
         self,
@@ -72,22 +67,24 @@ class Files(StaticFiles):
         return response
 
 
-class SmallFile(NamedTuple):
-    """One of the folder's.
+class Shown(NamedTuple):
+    """A picture of the folder's.
 
     Attributes:
         path: Below the folder, with slashes.
         bytes: Of the file.
-        size: Width and height of the photograph.
+        size: Width and height, of a small file's photograph.
+        small: Whether it holds bdflow's payload. Where a codec's own file was the best, it does not.
     """
 
     path: str
     bytes: int
     size: tuple[int, int]
+    small: bool
 
 
-def small_files(folder: Path) -> Iterator[SmallFile]:
-    """All that hold bdflow's payload, in the order of their paths."""
+def shown(folder: Path) -> Iterator[Shown]:
+    """All pictures that may be had, in the order of their paths."""
     root = folder.resolve()
     for parent, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -102,15 +99,17 @@ def small_files(folder: Path) -> Iterator[SmallFile]:
                 facts = path.stat()
             except OSError:  # gone meanwhile, or a ring of links
                 continue
-            if size := _photograph_size(path, facts.st_mtime_ns, facts.st_size):
-                yield SmallFile(below.as_posix(), facts.st_size, size)
+            if looked := _look(path, facts.st_mtime_ns, facts.st_size):
+                yield Shown(below.as_posix(), facts.st_size, *looked)
 
 
 @lru_cache(maxsize=1 << 16)
-def _photograph_size(path: Path, changed: int, size: int) -> tuple[int, int] | None:
+def _look(path: Path, changed: int, size: int) -> tuple[tuple[int, int], bool] | None:
+    """What the header of a file of some time and bytes tells; None of what is no picture."""
     try:
-        with opened(path) as (stream, _):
-            return container.photograph_size(stream)
+        with opened(path) as (stream, name):
+            photograph = container.photograph_size(stream)
+            return photograph or reader.size(stream, name), photograph is not None
     except BDFlowError:
         return None
 
@@ -120,24 +119,24 @@ def _hidden(path: Path) -> bool:
 
 
 def page(folder: Path, number: int, web: Path | None) -> str:
-    """The page of a folder: its small files, sixty at a time.
+    """The page of a folder: its pictures, sixty at a time.
 
     Args:
         folder: Of small files.
         number: From 1 on.
-        web: The built web package; None where the page shows the small files as they are.
+        web: The built web package; None where the page shows the files as they are.
 
     Raises:
         HTTPException: 404 of a page that there is not.
     """
-    found = list(small_files(folder))
+    found = list(shown(folder))
     pages = max(1, -(-len(found) // _ON_A_PAGE))
     if not 1 <= number <= pages:
         raise HTTPException(404)
-    shown = found[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
+    here = found[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
     scripts = []
     if web:
-        pngs = any(small.path.lower().endswith(".png") for small in shown)
+        pngs = any(picture.small and picture.path.lower().endswith(".png") for picture in here)
         names = (["ort.js"] if pngs and (web / "ort.js").is_file() else []) + ["element.js"]
         scripts = [f'<script type="module" src="bdflow/{name}"></script>\n' for name in names]
     links = [
@@ -146,22 +145,24 @@ def page(folder: Path, number: int, web: Path | None) -> str:
     template = Template(resources.files("bdflow.server").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         scripts="".join(scripts),
-        count=f"{len(found):,} small file{'' if len(found) == 1 else 's'}",
-        says="The page restores each when it comes into view." if web else "They stand as they are.",
-        figures="".join(map(_figure, shown)),
+        count=f"{len(found):,} picture{'' if len(found) == 1 else 's'}",
+        says="The page restores each small file when it comes into view."
+        if web
+        else "They stand as they are.",
+        figures="".join(map(_figure, here)),
         pages=f"<nav>Page {' '.join(links)}</nav>\n" if pages > 1 else "",
     )
 
 
-def _figure(small: SmallFile) -> str:
-    name = html.escape(printable(small.path))
-    width, height = small.size
-    image = (
-        f'<img src="files/{quote(small.path)}" width="{width}" height="{height}" loading="lazy" alt="{name}">'
-    )
+def _figure(picture: Shown) -> str:
+    name = html.escape(printable(picture.path))
+    width, height = picture.size
+    image = f'<img src="files/{quote(picture.path)}" width="{width}" height="{height}" loading="lazy" alt="{name}">'
+    if picture.small:
+        image = f"<bd-img>{image}</bd-img>"
     return f"""\
 <figure>
-<bd-img>{image}</bd-img>
-<figcaption>{name}: {small.bytes:,} bytes, {width}x{height}</figcaption>
+{image}
+<figcaption>{name}: {picture.bytes:,} bytes, {width}x{height}</figcaption>
 </figure>
 """

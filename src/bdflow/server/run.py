@@ -14,7 +14,7 @@ import uvicorn
 from bdflow.errors import BDFlowError
 from bdflow.runtime.computing import Computing
 from bdflow.server.app import Application
-from bdflow.server.folder import small_files
+from bdflow.server.folder import shown
 from bdflow.server.limits import Limits
 from bdflow.server.pool import Pool
 from bdflow.system.files import printable, reason
@@ -66,7 +66,7 @@ def run(
                 "bdflow: no built web package: the page shows the small files as they are. Build it"
                 " (docs/web.md), or name its folder (--web)"
             )
-        count = sum(1 for _ in small_files(folder))
+        count = sum(1 for _ in shown(folder))
         url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
         server = _Server(
             uvicorn.Config(
@@ -83,9 +83,7 @@ def run(
             ),
             app.pool,
             limits.grace,
-            lambda: say(
-                f"serving {count:,} small files of {printable(str(folder))} at {url} (Ctrl+C ends it)"
-            ),
+            lambda: say(f"serving {count:,} pictures of {printable(str(folder))} at {url} (Ctrl+C ends it)"),
         )
         server.run([listener])
     return 128 + (server.heard or signal.SIGTERM)
