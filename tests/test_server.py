@@ -359,8 +359,8 @@ def test_a_damaged_model_is_no_business_of_the_clients(monkeypatch):
 def test_schemathesis_finds_nothing(served, tmp_path, record_property):
     """Not of what it takes for good: of any bytes it would have a picture made."""
     command = [
-        str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.client.base_url}openapi.json", "-n",
-        "100", "--seed", "1", "--continue-on-failure", "--exclude-checks", "positive_data_acceptance",
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.client.base_url}openapi.json",
+        "-n", "100", "--seed", "1", "--continue-on-failure", "--exclude-checks", "positive_data_acceptance",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout

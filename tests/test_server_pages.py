@@ -1,14 +1,17 @@
 """`bdflow serve`: the folder's files and page, who may read what, and what is said beside it."""
 
+import io
 import os
 from pathlib import Path
 
 import httpx
 import pytest
 from serving import ask, serving
+from small_files import small
 from thumbnails import coded, photo, thumbnail
 
 from bdflow import zoo
+from bdflow.pictures import codecs
 from bdflow.server.edge import HEADERS
 from bdflow.server.folder import PICTURES
 from bdflow.smallfile import container
@@ -205,9 +208,11 @@ def test_the_built_package_is_served_with_the_networks_of_the_page(folder, tmp_p
     assert ask(folder, "GET", "/bdflow/element.js").status_code == 404
 
 
-def test_pngs_are_restored_where_their_runtime_is(built_in, small, tmp_path):
+def test_pngs_are_restored_where_their_runtime_is(tmp_path):
     (tmp_path / "element.js").touch()
-    folder = small.parent.resolve()
+    folder = tmp_path / "small"
+    folder.mkdir()
+    small().save(folder / "a.png")
     assert "ort.js" not in ask(folder, "GET", "/", web=tmp_path).text
     (tmp_path / "ort.js").touch()
     assert '<script type="module" src="bdflow/ort.js"></script>' in ask(folder, "GET", "/", web=tmp_path).text
@@ -229,11 +234,10 @@ def test_the_photographs_size_is_known_before_pixels_are(path):
         assert container.photograph_size(stream) == container.read(path).size
 
 
-def test_a_png_tells_its_photographs_size(small):
-    with small.open("rb") as stream:
-        assert container.photograph_size(stream) == (21, 19)
-    with Path("photo.png").open("rb") as stream:
-        assert container.photograph_size(stream) is None
+def test_a_png_tells_its_photographs_size():
+    png = small()
+    assert container.photograph_size(io.BytesIO(png.to_bytes())) == png.size
+    assert container.photograph_size(io.BytesIO(codecs.encode(photo(), "png"))) is None
 
 
 def test_in_chromium_the_page_restores_them_by_the_policy(browser, site, tmp_path):

@@ -155,9 +155,9 @@ def page(folder: Path, number: int, web: Path | None) -> str:
 
 
 def _figure(picture: Shown) -> str:
-    name = html.escape(printable(picture.path))
-    width, height = picture.size
-    image = f'<img src="files/{quote(picture.path)}" width="{width}" height="{height}" loading="lazy" alt="{name}">'
+    name, (width, height) = html.escape(printable(picture.path)), picture.size
+    size = f'width="{width}" height="{height}"'
+    image = f'<img src="files/{quote(picture.path)}" {size} loading="lazy" alt="{name}">'
     if picture.small:
         image = f"<bd-img>{image}</bd-img>"
     return f"""\
