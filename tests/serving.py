@@ -67,7 +67,8 @@ def serving(folder: Path, *options: object, program: Path) -> Iterator[Served]:
                 break
         yield served
         process.terminate()
-        assert process.stderr.read() == ""
+        more = process.stderr.read()
+        assert not more, more
     finally:
         served.client.close()
         process.kill()

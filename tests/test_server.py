@@ -89,10 +89,9 @@ def test_what_can_be_asked_of_a_small_file(served, query, format, most):
     answer = served.client.post("/shrink", content=PHOTO, params=query)
     assert answer.status_code == 200, answer.text
     assert most is None or len(answer.content) <= most
-    small = container.read(answer.content)
-    assert format in (None, small.format)
-    assert answer.headers["content-type"] == f"image/{small.format.lower()}"
-    assert query.get("domain") in (None, small.domain)
+    kind = Image.open(io.BytesIO(answer.content)).format
+    assert format in (None, kind)
+    assert answer.headers["content-type"] == f"image/{kind.lower()}"
 
 
 @pytest.mark.parametrize("query", [{"for": "look"}, {"format": "jpg", "quality": 80}, {"format": "webp"}])
@@ -145,7 +144,7 @@ def test_wrong_queries_are_refused_with_the_reason(folder, path, why):
     [
         ("shrink", b"no picture", "no picture that bdflow reads"), ("shrink", b"", "the body is empty"),
         ("shrink", PHOTO[:300], "damaged"), ("shrink?bytes=20", PHOTO, "bytes"),
-        ("shrink", codecs.encode(photo(1, PIXELS + 1), "png"), "more than 100,000 pixels"),
+        ("shrink", codecs.encode(photo(320, 320), "jpg", 1), "more than 100,000 pixels"),
         ("shrink?format=jpg", codecs.encode(photo(alpha=True), "png"), "JPEG cannot hold transparency"),
         ("restore", b"no picture", "no picture that bdflow reads"),
         ("restore", thumbnail(photo(400, 300), factor=8).data, "more than 100,000 pixels"),
@@ -231,15 +230,15 @@ def test_paths_as_no_client_writes_them(served):
 
 
 def test_metrics_count_what_was_asked_for(served):
-    name = 'bdflow_answers_total{path="files",status="200"}'
-    before = metric(served, name)
+    name, every = 'bdflow_answers_total{path="files",status="200"}', 'bdflow_seconds_count{path="files"}'
+    before, answers = metric(served, name), metric(served, every)
     assert served.client.get("/files/a.webp").status_code == 200
     served.client.get("/made/up/by/a/client")
     assert metric(served, name) == before + 1
     text = served.client.get("/metrics")
     assert text.headers["content-type"].startswith("text/plain; version=")
     assert "made" not in text.text
-    assert metric(served, 'bdflow_seconds_count{path="files"}') == before + 1
+    assert metric(served, every) == answers + 1
     assert metric(served, "process_resident_memory_bytes") > 1e7
 
 

@@ -165,11 +165,10 @@ async def _unless_left(request: Request, begin: Callable[[], Awaitable[Any]]) ->
             result = await begin()
         except Exception as raised:  # else the group would wrap it
             error = raised
-        finished = not group.cancel_scope.cancel_called
         group.cancel_scope.cancel()
     if error:
         raise error
-    if not finished or result is None:
+    if result is None:  # it was ended
         raise ClientDisconnect
     return result
 
