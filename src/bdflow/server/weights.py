@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bdflow import zoo
+from bdflow.server.exchange import Streamed
 from bdflow.zoo.web import export_web
 
 _FOR_GOOD = "public, max-age=31536000, immutable"  # of files that are named after their digest
@@ -44,7 +45,7 @@ class Weights:
             raise HTTPException(404)
         kind = "application/json" if manifest else "application/octet-stream"
         kept = "no-cache" if manifest else _FOR_GOOD
-        return Response(files[name], headers={"cache-control": kept}, media_type=kind)
+        return Streamed(files[name], kind, {"cache-control": kept})
 
 
 @lru_cache(maxsize=4)  # 15 MB at most each
