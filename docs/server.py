@@ -32,6 +32,14 @@ def measured(path: Path) -> str:
             own = {k: v for k, v in run.items() if k not in ("outcome", "seconds", "environment")}
             test = name.split("::")[1].removeprefix("test_").replace("_", " ")
             where = f"{run['environment']['cores']} cores of {run['environment']['processor']}"
-            rows.append((test, run["outcome"], f"{run['seconds']:,}", where, run["environment"]["commit"]))
+            rows.append(
+                (
+                    test,
+                    f"{run['outcome']}, seconds",
+                    f"{run['seconds']:,}",
+                    where,
+                    run["environment"]["commit"],
+                )
+            )
             rows += [("", what, f"{value:,}", "", "") for what, value in own.items()]
     return markdown(("test", "measured", "", "on", "commit"), rows)
