@@ -16,6 +16,7 @@ import first_picture
 import models
 import performance
 import refined
+import server
 import studies
 
 from bdflow import zoo
@@ -275,6 +276,9 @@ def main() -> None:
     web, measured = ROOT / "docs" / "web.md", ROOT / "results" / "web.json"
     text = fill(web.read_text(), "costs", browser.costs(measured))
     web.write_text(fill(text, "paid back", browser.paid_back(measured)))
+    serving = ROOT / "docs" / "server.md"
+    text = fill(serving.read_text(), "limits", server.limits())
+    serving.write_text(fill(text, "measured", server.measured(ROOT / "results" / "slow-tests.json")))
     page.write_page(all_results, ROOT / "docs")
     if len(sys.argv) > 1:
         models.draw_sheets(Path(sys.argv[1]))

@@ -176,6 +176,7 @@ def test_every_verb_has_help(shell):
         "compare",
         "train",
         "export",
+        "serve",
     ]
     listed = shell("--help")[1].decode()
     for verb in verbs:

@@ -19,7 +19,7 @@ ROOMS = (
     ("__init__",),  # the public functions
     ("methods",),
     ("evaluation",),
-    ("batch", "compare", "train"),
+    ("batch", "compare", "train", "server"),
     ("reproduce",),
     ("cli",),
     ("__main__",),

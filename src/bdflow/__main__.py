@@ -2,4 +2,5 @@
 
 from bdflow.cli.main import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # worker processes of `bdflow serve` read it, too
+    raise SystemExit(main())

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.types import PositiveInt
 
-from bdflow.cli import measuring, rescaling, training
+from bdflow.cli import measuring, rescaling, serving, training
 from bdflow.cli.arguments import Input, Switch, read_input
 from bdflow.errors import BDFlowError
 from bdflow.pictures.limits import MAX_PIXELS
@@ -90,6 +90,7 @@ VERBS = (
     training.train,
     training.study,
     training.export,
+    serving.serve,
 )
 for verb in VERBS:
     app.command(verb)

@@ -34,6 +34,7 @@ __all__ = [
     "ending_of",
     "holds_chunk",
     "of_ending",
+    "photograph_size",
     "read",
 ]
 
@@ -148,6 +149,21 @@ def holds_chunk(stream: BinaryIO) -> bool:
         return False
     finally:
         stream.seek(0)
+
+
+def photograph_size(stream: BinaryIO, name: str = "the picture") -> tuple[int, int] | None:
+    """Width and height of what a small file restores to; None of other pictures. Nothing is decoded.
+
+    Raises:
+        BDFlowError: the file is damaged, or made by a newer bdflow.
+    """
+    container = _recognised(stream)
+    if container is None:
+        return None
+    with named(name):
+        parts = container.parts(stream)
+        restoring = _unpacked(parts, container.NAME)
+    return restoring.photograph(parts.size or reader.size(stream, name)) if restoring else None
 
 
 def byte_report(data: bytes) -> dict[str, int]:

@@ -63,6 +63,9 @@ class Payload(Protocol):
             BDFlowError: the photograph is too large, or the LR image is not that of it.
         """
 
+    def photograph(self, small: tuple[int, int]) -> tuple[int, int]:
+        """Width and height of the photograph whose LR image has the width and height ``small``."""
+
     def with_picture(self, picture: Picture, data: bytes, format: str) -> SmallFile:
         """The small file: this, and the LR image that stood beside it.
 
@@ -190,6 +193,10 @@ class Version1(NamedTuple):
             raise BDFlowError(f"the photograph's {why}")
         check_fits(small, self.size, self.scale)
 
+    def photograph(self, _: tuple[int, int]) -> tuple[int, int]:
+        """See `Payload`."""
+        return self.size
+
     def with_picture(self, picture: Picture, data: bytes, format: str) -> Downscaled:
         """See `Payload`. Now the profile and the boundary map are decoded, too."""
         changed = _crc(picture) != self.pixels_crc
@@ -272,7 +279,7 @@ class Version2(NamedTuple):
 
     def check(self, small: tuple[int, int], max_pixels: int) -> None:
         """See `Payload`."""
-        size = self._size(small)
+        size = self.photograph(small)
         if why := too_large(*size, max_pixels):
             raise BDFlowError(f"the photograph's {why}")
         check_grid(small, size, self.factor)
@@ -286,7 +293,7 @@ class Version2(NamedTuple):
             data=data,
             factor=self.factor,
             domain=self.domain,
-            size=self._size(small),
+            size=self.photograph(small),
             quality=quality(data),
         )
 
@@ -294,7 +301,8 @@ class Version2(NamedTuple):
         """See `Payload`."""
         return {}
 
-    def _size(self, small: tuple[int, int]) -> tuple[int, int]:
+    def photograph(self, small: tuple[int, int]) -> tuple[int, int]:
+        """See `Payload`."""
         across, down = _enlarged(small, self.factor)
         return across - self.beyond[0], down - self.beyond[1]
 

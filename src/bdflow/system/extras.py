@@ -11,6 +11,7 @@ EXTRAS = {
     "train": (*_TORCH, "lightning_fabric", "msgspec", "onnx", "onnxscript", "tensorboardX"),
     "openvino": ("openvino",),
     "bench": ("imagecodecs", "blurhash", "matplotlib", "bjontegaard", "scipy", "ssimulacra2", "msgspec"),
+    "serve": ("starlette", "uvicorn", "anyio", "msgspec", "prometheus_client"),
 }
 # What no extra can bring: its own dependencies would not install beside bdflow's.
 _OTHERS = {

@@ -1,0 +1,1 @@
+"""`bdflow serve`: a folder of small files as a page, and shrinking and restoring over HTTP."""
