@@ -17,7 +17,7 @@ from bdflow.batch.tree import Folder, Plan
 from bdflow.batch.work import Made, Work
 from bdflow.errors import BDFlowError
 from bdflow.system.environment import available_cores, available_memory
-from bdflow.system.files import make_folder, printable, reason, writing
+from bdflow.system.files import AnyPath, make_folder, printable, reason, writing
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
@@ -127,8 +127,8 @@ def run(
 
 class _Job(NamedTuple):
     folder: Folder
-    source: Path
-    target: Path
+    source: AnyPath
+    target: AnyPath
     replace: bool
 
 
@@ -143,7 +143,7 @@ class _Batch:
         self.plan, self.work, self.resume, self.times, self.log = plan, work, resume, times, log
         self.tally = Tally(done=plan.done)
         self.failures: list[str] = []
-        self.lost: Counter[Path] = Counter()  # vanished folders, and how many pictures went with them
+        self.lost: Counter[AnyPath] = Counter()  # vanished folders, and how many pictures went with them
         self.notes: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()  # by the reason
         self.examples: dict[str, list[str]] = {}
@@ -187,7 +187,7 @@ class _Batch:
                 if folder.gone:
                     self.lose(folder, len(folder.items) - index)
                     break
-                yield _Job(folder, (folder.source or Path()) / name, folder.target / result, replace)
+                yield _Job(folder, folder.path(name), folder.target / result, replace)
 
     def make(self, job: _Job) -> Made | None:
         """One picture, from its file to the file of its result."""
@@ -201,14 +201,15 @@ class _Batch:
             raise _Stop(f"{self.plan.out}: the folder of the results is gone")
         try:
             make_folder(job.target.parent)
-            with writing(_target(job, made), overwrite=job.replace) as file:
+            target = _target(job, made)
+            with writing(str(target), overwrite=job.replace) as file:
                 if isinstance(made.data, bytes):
                     file.write(made.data)
                 else:
                     made.data.write_png(file)
                 size = file.tell()
-            if changed is not None:
-                _set_changed(_target(job, made), changed)
+            if changed is not None and isinstance(target, Path):
+                _set_changed(target, changed)
             return made._replace(size=size)
         except BDFlowError as error:
             cause = error.__cause__
@@ -228,7 +229,7 @@ class _Batch:
             self.tally.stopped = self.tally.stopped or str(stop)
             return False
         except Exception as error:  # of whatever kind: the night is long, and the others wait
-            if job.folder.source and not job.folder.source.is_dir():
+            if isinstance(job.folder.source, Path) and not job.folder.source.is_dir():
                 self.lose(job.folder, 1)
                 return False
             expected = isinstance(error, BDFlowError)
@@ -331,7 +332,7 @@ class _Batch:
             self.tally.stopped = f"the log cannot be written: {reason(error)}"
 
 
-def _target(job: _Job, made: Made) -> Path:
+def _target(job: _Job, made: Made) -> AnyPath:
     return job.target.with_suffix(made.suffix) if made.suffix else job.target
 
 
@@ -344,7 +345,7 @@ def _set_changed(path: Path, changed: int) -> None:
         os.utime(path, ns=(later, later))
 
 
-def _changed(path: Path) -> int | None:
+def _changed(path: AnyPath) -> int | None:
     """When a file was last changed; None of one that is gone, which reading it will tell."""
     try:
         return path.stat().st_mtime_ns
@@ -352,7 +353,10 @@ def _changed(path: Path) -> int | None:
         return None
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: AnyPath) -> tuple[int, int] | None:
+    """Which folder has this name now; of one that is not on a disk of this machine, None."""
+    if not isinstance(folder, Path):
+        return None
     try:
         found = folder.stat()
     except OSError:

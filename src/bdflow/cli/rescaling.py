@@ -37,6 +37,7 @@ from bdflow.cli.arguments import (
 )
 from bdflow.errors import BDFlowError
 from bdflow.pictures.limits import MAX_PIXELS
+from bdflow.system.remote import is_url
 from bdflow.system.streams import output as standard_output
 from bdflow.system.streams import say
 
@@ -304,6 +305,8 @@ def _run(
     from bdflow.batch.run import INTERRUPTED, run
     from bdflow.batch.tree import plan
 
+    if options.times and is_url(out):
+        raise BDFlowError("--times: only a disk takes the time of another: leave it out")
     if options.resume and force:
         raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
     todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
