@@ -18,7 +18,7 @@ from bdflow.runtime.rescaler import Rescaler
 from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile.container import byte_report, ending_of, holds_chunk
 from bdflow.smallfile.thumbnail import Domain
-from bdflow.system.files import AnyPath, opened
+from bdflow.system.files import FileSource, opened
 from bdflow.zoo import Purpose
 
 
@@ -46,7 +46,7 @@ class Made(NamedTuple):
     metadata: int = 0
 
 
-Work = Callable[[AnyPath], Made | None]  # None: there is nothing to do with this file
+Work = Callable[[FileSource], Made | None]  # None: there is nothing to do with this file
 
 
 def shrinking(
@@ -67,7 +67,7 @@ def shrinking(
         metadata: Whether the small files have those of the pictures.
     """
 
-    def shrink(path: AnyPath) -> Made | None:
+    def shrink(path: FileSource) -> Made | None:
         picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
@@ -105,7 +105,7 @@ def coding(
         verify, max_pixels, metadata: As for :func:`shrinking`.
     """
 
-    def shrink(path: AnyPath) -> Made | None:
+    def shrink(path: FileSource) -> Made | None:
         picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
@@ -132,9 +132,9 @@ def coding(
     return shrink
 
 
-def _photograph(path: AnyPath, max_pixels: int, metadata: Choice) -> Picture | None:
+def _photograph(path: FileSource, max_pixels: int, metadata: Choice) -> Picture | None:
     """A picture that is no small file of bdflow's."""
-    with opened(str(path)) as (stream, name):
+    with opened(path) as (stream, name):
         return None if holds_chunk(stream) else reader.decode(stream, name, max_pixels, metadata=metadata)
 
 
@@ -156,8 +156,8 @@ def restoring(
 ) -> Work:
     """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
 
-    def restore(path: AnyPath) -> Made:
-        rescaler, small, remarks = restorer.accept(str(path), max_pixels=max_pixels)
+    def restore(path: FileSource) -> Made:
+        rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
         notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
         strips = rescaler.restore_strips(small, sigma=sigma, seed=seed).keeping(metadata)
         return Made(strips, *small.size, None, notes)

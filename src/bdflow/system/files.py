@@ -18,7 +18,7 @@ from bdflow.system.remote import Entry, RemotePath, is_url
 if sys.platform != "win32":
     import fcntl
 
-FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+FileSource: TypeAlias = str | os.PathLike[str] | RemotePath | bytes | BinaryIO
 AnyPath: TypeAlias = Path | RemotePath
 
 
@@ -84,8 +84,8 @@ def opened(source: FileSource) -> Iterator[tuple[BinaryIO, str]]:
         try:
             if isinstance(source, bytes | bytearray | memoryview):
                 stream, name = cast(BinaryIO, io.BytesIO(source)), "the data"
-            elif isinstance(source, str | os.PathLike):
-                name = os.fspath(source)
+            elif isinstance(source, str | os.PathLike | RemotePath):
+                name = str(source)
                 path = located(name)
                 if isinstance(path, RemotePath):
                     stream = cast(BinaryIO, io.BytesIO(path.read_bytes()))

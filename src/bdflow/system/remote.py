@@ -87,6 +87,9 @@ class RemotePath:
     def __hash__(self) -> int:
         return hash(str(self))
 
+    def __reduce__(self) -> tuple[type["RemotePath"], tuple[str]]:
+        return RemotePath, (str(self),)
+
     def __truediv__(self, name: str) -> "RemotePath":
         return RemotePath(f"{self._head}/{name}{self._tail}")
 
