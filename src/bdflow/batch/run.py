@@ -18,7 +18,7 @@ from bdflow.system.files import AnyPath, printable, reason
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
-_MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
+MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _EXAMPLES = 3  # files that the summary names for each reason to skip some; the log names all
 _MOST_NOTES = 20  # some name sizes and would fill the screen
 
@@ -32,7 +32,7 @@ def share(jobs: int | None, threads: int | None) -> tuple[int, int]:
     """
     threads = threads or available_cores()
     if jobs is None:
-        jobs = max(1, min(threads, (available_memory() or 0) // _MEMORY_OF_A_PICTURE))
+        jobs = max(1, min(threads, (available_memory() or 0) // MEMORY_OF_A_PICTURE))
     return jobs, max(1, threads // jobs)
 
 

@@ -158,7 +158,8 @@ def restoring(
 
     def restore(path: FileSource) -> Made:
         rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
-        notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
+        name = "the data" if isinstance(path, bytes) else str(path)
+        notes = tuple(remark.removeprefix(f"{name}: ") for remark in remarks)
         strips = rescaler.restore_strips(small, sigma=sigma, seed=seed).keeping(metadata)
         return Made(strips, *small.size, None, notes)
 

@@ -60,6 +60,12 @@ def _factor(_: object, value: float | None) -> None:
         raise ValueError(f"Choose from: {', '.join(f'{each:g}' for each in FACTORS)}.")
 
 
+def _ray(_: object, value: str | None) -> None:
+    """Where a batch may be done."""
+    if value is not None and value != "ray" and not value.startswith("ray://"):
+        raise ValueError("Write ray or ray://HOST:PORT.")
+
+
 Factor = Annotated[float | None, Parameter(("--scale", "-x"), validator=_factor)]
 For = Annotated[Literal["fidelity", "look"], Parameter("--for")]
 Scale = Annotated[PositiveInt | None, Parameter(("--scale", "-x"))]
@@ -173,6 +179,8 @@ class Batch:
         times: Give each result the time of its picture.
         json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
             an earlier log is continued. "-" writes to standard output.
+        on: Where it is done: ray, on Ray on this machine or the one that RAY_ADDRESS names, or
+            ray://HOST:PORT. Needs bdflow[cluster]; --jobs are then worker processes, --threads those of each.
     """
 
     recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
@@ -180,6 +188,7 @@ class Batch:
     jobs: Annotated[int | None, Parameter(("--jobs", "-j"), validator=Number(gt=0, lte=1024))] = None
     times: Switch = False
     json: Log = None
+    on: Annotated[str | None, Parameter(validator=_ray)] = None
 
 
 @Parameter(name="*")
