@@ -62,13 +62,13 @@ def run(folder: Path, pictures: str, *options: str) -> dict:
         watch.join()
         records = [json.loads(line) for line in Path(log).read_text().splitlines()]
     made = [datetime.fromisoformat(each["time"]) for each in records if each["status"] == "made"]
-    span = (made[-1] - made[0]).total_seconds()
+    span, later = (made[-1] - made[0]).total_seconds(), sum(when > made[0] for when in made)
     return {
         "pictures": len(made),
         "wall_seconds": round(wall, 1),
         "run_seconds": records[-1]["seconds"],
-        "seconds_between_first_and_last": span,
-        "pictures_per_second": round(len(made) / span, 2) if span else None,
+        "seconds_from_first_to_last": span,
+        "pictures_per_second": round(later / span, 2) if span else None,
         "worker_peak_bytes": sorted(found.values(), reverse=True),
         "load_average_after": round(os.getloadavg()[0], 1),
     }

@@ -12,6 +12,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,8 +57,12 @@ def connected(address: str | None = None) -> Iterator[None]:
     silent = {name: value for name, value in _SILENT.items() if name not in os.environ}
     os.environ.update(silent)
     try:
-        options = {"include_dashboard": False} if own else {}
-        ray.init("local" if own else address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(
+            "local" if own else address,
+            include_dashboard=False if own else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except Exception as error:  # of many kinds: ConnectionError, RuntimeError, those of gRPC
         raise BDFlowError(f"{address or 'Ray'}: cannot be reached: {reason(error)}") from error
     finally:
@@ -89,9 +94,8 @@ def engine(jobs: int | None = None, threads: int = 1) -> Engine:
         here = Maker(make.work, make.out, None, True, make.times)
         if not waiting:
             return
-        dataset = ray.data.from_arrow(list(_tasks(waiting)))
-        dataset = _mapped(dataset, _Files, (here,), jobs, threads)
-        for row in dataset.iter_rows():
+        tasks = ray.data.from_arrow(list(_tasks(waiting)))
+        for row in _mapped(tasks, _Files, (here,), jobs, threads).iter_rows():
             number = row["number"]
             yield waiting.pop(number), pickle.loads(row["outcome"])
             if ended():
@@ -142,7 +146,7 @@ def _mapped(
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # what a dead worker leaves undone is named; the rest goes on
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    room = max(node["Resources"].get("memory", 0) for node in ray.nodes())
+    room = max(node["Resources"].get("memory", 0) for node in ray.nodes())  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         # From Ray 2.64 on the number of retries is to be said otherwise; no release says how yet.
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
@@ -153,7 +157,7 @@ def _mapped(
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=jobs, max_tasks_in_flight_per_actor=2),
             num_cpus=threads,
-            num_gpus=1 if ray.cluster_resources().get("GPU") else None,
+            num_gpus=1 if ray.cluster_resources().get("GPU") else None,  # type: ignore[no-untyped-call]
             memory=min(MEMORY_OF_A_PICTURE, int(room)),
             max_task_retries=_RETRIES,
         )
@@ -249,8 +253,7 @@ def downscale(
 
     work: Work
     if (max_bytes, bits_per_pixel, quality) == (None, None, None):
-        options = {"threads": computing.threads, "tile": computing.tile, "backend": computing.backend}
-        rescaler = bdflow.load(model, scale=scale, trust=trust, device=computing.device, **options)
+        rescaler = bdflow.load(model, scale=scale, trust=trust, **asdict(computing))
         work = shrinking(rescaler, verify=False)
     else:
         if model or scale:
