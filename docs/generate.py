@@ -249,7 +249,7 @@ def cluster() -> str:
         (
             name,
             f"{each['pictures']:,}",
-            f"{each['pictures_per_second']:.1f}" if each["pictures_per_second"] else "-",
+            f"{each['pictures_per_second']:.1f}",
             f"{each['run_seconds']:.0f} s",
             f"{each['wall_seconds']:.0f} s",
             ", ".join(f"{size / 1e6:.0f} MB" for size in each["worker_peak_bytes"]) or "-",
@@ -267,9 +267,9 @@ def cluster() -> str:
             f"{settings['small']}; {settings['large']}; {settings['model']}; {where['processor']},"
             f" {where['cores']} cores, {where['date']}, commit {where['commit']}.",
             "",
-            f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines would do"
-            f" {rate:,.0f} a second and {rate * 3600 / 1e6:.1f} million an hour, if the workers alone held them up."
-            " That is reckoned, not measured.",
+            f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines would"
+            f" do {rate:,.0f} a second and {rate * 3600 / 1e6:.1f} million an hour, if the workers alone held"
+            " them up. That is reckoned, not measured.",
         ]
     )
 
