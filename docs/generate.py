@@ -267,9 +267,9 @@ def cluster() -> str:
             f"{settings['small']}; {settings['large']}; {settings['model']}; {where['processor']},"
             f" {where['cores']} cores, {where['date']}, commit {where['commit']}.",
             "",
-            f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines would"
-            f" do {rate:,.0f} a second and {rate * 3600 / 1e6:.1f} million an hour, if the workers alone held"
-            " them up. That is reckoned, not measured.",
+            f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"
+            f" would do {rate:,.0f} a second and {rate * 3600 / 1e6:.1f} million an hour, if the workers alone"
+            " held them up. That is reckoned, not measured.",
         ]
     )
 
