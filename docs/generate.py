@@ -268,7 +268,7 @@ def cluster() -> str:
             f" {where['cores']} cores, {where['date']}, commit {where['commit']}.",
             "",
             f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"
-            f" would do {rate:,.0f} a second and {rate * 3600 / 1e6:.1f} million an hour, if the workers alone"
+            f" would do {rate:,.0f} a second, {rate * 3600 / 1e6:.1f} million an hour, if nothing else"
             " held them up. That is reckoned, not measured.",
         ]
     )

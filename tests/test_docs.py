@@ -39,15 +39,12 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     text, measured = (ROOT / "docs" / "web.md").read_text(), ROOT / "results" / "web.json"
     assert generate.fill(text, "costs", generate.browser.costs(measured)) == text
     assert generate.fill(text, "paid back", generate.browser.paid_back(measured)) == text
-<<<<<<< HEAD
     text = (ROOT / "docs" / "server.md").read_text()
     assert generate.fill(text, "limits", generate.server.limits()) == text
     slow = ROOT / "results" / "slow-tests.json"
     assert generate.fill(text, "measured", generate.server.measured(slow)) == text
-=======
     text = (ROOT / "docs" / "cluster.md").read_text()
     assert generate.fill(text, "cluster", generate.cluster()) == text
->>>>>>> 3d9fc03 (docs: many machines; the figures follow with the next commit)
     text = (ROOT / "docs" / "sizes.md").read_text()
     assert generate.fill(text, "halos", generate.halos()) == text
     text = (ROOT / "docs" / "reliability.md").read_text()

@@ -19,12 +19,8 @@ ROOMS = (
     ("__init__",),  # the public functions
     ("methods",),
     ("evaluation",),
-<<<<<<< HEAD
     ("batch", "compare", "train", "server"),
-=======
-    ("batch", "compare", "train"),
     ("cluster",),
->>>>>>> 0fb6683 (Ray: downscale and upscale --on ray, and bdflow.cluster for Ray datasets)
     ("reproduce",),
     ("cli",),
     ("__main__",),
