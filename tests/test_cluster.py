@@ -172,7 +172,7 @@ def test_tasks_are_bounded_by_bytes_and_by_files(tmp_path, monkeypatch):
         (tmp_path / f"{number}\udcff.png").write_bytes(bytes(size))  # no UTF-8
         jobs[number] = Job(folder, tmp_path / f"{number}\udcff.png", tmp_path / f"{number}.x2.png", False)
     monkeypatch.setattr(cluster, "_BYTES_OF_A_TASK", 64)
-    tasks = [table.column("number").to_pylist() for table in cluster._tasks(jobs)]
+    tasks = [table.column("number").to_pylist() for table in cluster._tasks(jobs, 32)]
     assert [number for task in tasks for number in task] == list(range(46))
     assert [len(task) for task in tasks] == [32, 8, 1, 2, 1, 1, 1]
 

@@ -94,7 +94,11 @@ def engine(jobs: int | None = None, threads: int = 1) -> Engine:
         here = Maker(make.work, make.out, None, True, make.times)
         if not waiting:
             return
-        tasks = ray.data.from_arrow(list(_tasks(waiting)))
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        room = jobs or max(1, int(resources.get("CPU", 1)) // threads)
+        # Several tasks a worker, lest one of them has the last pictures to itself.
+        most = max(1, min(_FILES_OF_A_TASK, len(waiting) // (4 * room)))
+        tasks = ray.data.from_arrow(list(_tasks(waiting, most)))
         for row in _mapped(tasks, _Files, (here,), jobs, threads).iter_rows():
             number = row["number"]
             yield waiting.pop(number), pickle.loads(row["outcome"])
@@ -106,8 +110,8 @@ def engine(jobs: int | None = None, threads: int = 1) -> Engine:
     return work_off
 
 
-def _tasks(jobs: dict[int, Job]) -> Iterator[pyarrow.Table]:
-    """Pictures that are done in one go: so many files, or so many bytes of them."""
+def _tasks(jobs: dict[int, Job], most: int) -> Iterator[pyarrow.Table]:
+    """Pictures that are done in one go: so many files at most, or so many bytes of them."""
     import pyarrow
 
     def table() -> pyarrow.Table:
@@ -128,7 +132,7 @@ def _tasks(jobs: dict[int, Job]) -> Iterator[pyarrow.Table]:
             size = job.source.stat().st_size
         except OSError:  # reading it will tell
             size = 0
-        if numbers and (len(numbers) == _FILES_OF_A_TASK or weight + size > _BYTES_OF_A_TASK):
+        if numbers and (len(numbers) == most or weight + size > _BYTES_OF_A_TASK):
             yield table()
             numbers, weight = [], 0
         numbers.append(number)
