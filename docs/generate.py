@@ -199,7 +199,7 @@ def halos() -> str:
 
 
 def fill(text: str, name: str, content: str) -> str:
-    """Put ``content`` between the marks of ``name``."""
+    """Put `content` between the marks of `name`."""
     before, rest = text.split(f"<!-- begin {name}, made by docs/generate.py -->")
     after = rest.split(f"<!-- end {name} -->")[1]
     mark = f"<!-- begin {name}, made by docs/generate.py -->\n{content}\n<!-- end {name} -->"

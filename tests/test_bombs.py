@@ -68,14 +68,14 @@ def with_chunk(kind: bytes, body: bytes, count: int = 1) -> bytes:
 
 
 def patched(format: str, at: bytes, skip: int, layout: str, *values: int, **options: object) -> bytes:
-    """A file of 8x8 pixels that claims others; ``at`` is what stands ``skip`` bytes before its size."""
+    """A file of 8x8 pixels that claims others; `at` is what stands `skip` bytes before its size."""
     data = bytearray(file(RED, format, **options))
     struct.pack_into(layout, data, data.index(at) + skip, *values)
     return bytes(data)
 
 
 def tiff(tags: dict[int, tuple[int, int, int]], after: int = 0) -> bytes:
-    """Tag: type, count, value. ``after`` is where the next picture is said to be."""
+    """Tag: type, count, value. `after` is where the next picture is said to be."""
     entries = b"".join(struct.pack("<HHII", tag, *rest) for tag, rest in sorted(tags.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", after) + bytes(64)
 

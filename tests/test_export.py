@@ -112,7 +112,7 @@ def test_torch_and_onnx_runtime_agree_to_the_level(folder):
 
 @pytest.mark.parametrize("name", ["tiny-x2", "tiny-tar"])
 def test_weights_of_before_there_were_rivals_are_bdflows(tiny, tmp_path, name):
-    """Metadata without ``model.network`` (and of a rival's weights: a clear fault, not another network)."""
+    """Metadata without `model.network` (and of a rival's weights: a clear fault, not another network)."""
     source, copy = tiny(name) / "weights.safetensors", tmp_path / "weights.safetensors"
     told = metadata(tiny(name))
     assert told["model"].pop("network") == CONFIGS[name].network

@@ -77,7 +77,7 @@ def metadata(folder: Path) -> dict:
 
 
 def graphs_of(model: Path) -> Callable[[Network, str, Path], None]:
-    """Stands for the exporter of graphs: those of ``model`` hold for all weights of its kind."""
+    """Stands for the exporter of graphs: those of `model` hold for all weights of its kind."""
 
     def start(folder: Path) -> int:
         return int.from_bytes((folder / "weights.safetensors").read_bytes()[:8], "little")

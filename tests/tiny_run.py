@@ -18,7 +18,7 @@ STEPS = 6
 
 
 def config(steps: int = STEPS, **changes) -> TrainConfig:
-    """``changes`` are fields of any part; every name stands in one part only."""
+    """`changes` are fields of any part; every name stands in one part only."""
     parts = {
         "model": ModelConfig(scale=2, features=8, blocks=1),
         "loss": LossConfig(lpips=0, sample_sigma=0.1),

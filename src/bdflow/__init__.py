@@ -49,8 +49,8 @@ def load(
 ) -> Rescaler:
     """A model by name or folder, or the default one of a scale.
 
-    A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
-    ``tile``, ``threads``, ``device`` and ``backend``: see :class:`bdflow.runtime.computing.Computing`.
+    A folder that did not come with bdflow is loaded only with `trust=True`; see `bdflow.zoo.find`.
+    `tile`, `threads`, `device` and `backend`: see `bdflow.runtime.computing.Computing`.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or it cannot run so.
@@ -77,9 +77,9 @@ def downscale(
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Downscaled:
-    """Shrink one picture into a PNG; see :meth:`bdflow.runtime.rescaler.Rescaler.downscale`.
+    """Shrink one picture into a PNG; see `bdflow.runtime.rescaler.Rescaler.downscale`.
 
-    For several, :func:`load` once. For an ordinary codec and a number of bytes, see :func:`fit`.
+    For several, `load` once. For an ordinary codec and a number of bytes, see `fit`.
     """
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
@@ -105,21 +105,21 @@ def fit(
     device: str = "auto",
     backend: str = "onnxruntime",
 ) -> Thumbnail:
-    """Shrink one picture into an ordinary AVIF, WebP or JPEG that :func:`upscale` restores.
+    """Shrink one picture into an ordinary AVIF, WebP or JPEG that `upscale` restores.
 
     Args:
-        image: A path, bytes, a PIL image or an array; see :func:`bdflow.pictures.reader.read`.
+        image: A path, bytes, a PIL image or an array; see `bdflow.pictures.reader.read`.
         max_bytes: The file's bytes at most, everything counted.
         bits_per_pixel: The same in bits for each pixel of the photograph.
         quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
         format: "AVIF", "WebP" or "JPEG"; or "best", which of them restores best in so many bytes.
         domain: What the network takes the picture for; None tries all.
-        effort: "low" for a hurry, or "high" to try all that may win; see :func:`bdflow.fitting.fit`.
+        effort: "low" for a hurry, or "high" to try all that may win; see `bdflow.fitting.fit`.
         purpose: "look" writes a file that is better for the eye in place of the one with the highest PSNR.
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
         metadata: "keep" puts EXIF, XMP, IPTC and the resolution into the file; they count in its bytes.
-        tile, threads, device, backend: Those of :class:`bdflow.runtime.computing.Computing`.
+        tile, threads, device, backend: Those of `bdflow.runtime.computing.Computing`.
 
     Raises:
         BDFlowError: The picture cannot be read, the format cannot hold it in so few bytes, or the arguments
@@ -175,17 +175,17 @@ def upscale(
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Image.Image:
-    """Restore one picture with the built-in model that its file names, or with ``model``.
+    """Restore one picture with the built-in model that its file names, or with `model`.
 
-    ``scale`` and ``domain`` are for an ordinary thumbnail that lost what bdflow added: how many times smaller
-    it is, and whether it shows ``photos`` (which is assumed) or ``portraits``.
-    ``purpose`` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
+    `scale` and `domain` are for an ordinary thumbnail that lost what bdflow added: how many times smaller
+    it is, and whether it shows `photos` (which is assumed) or `portraits`.
+    `purpose` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
 
-    See :meth:`bdflow.runtime.rescaler.Rescaler.upscale`.
+    See `bdflow.runtime.rescaler.Rescaler.upscale`.
 
     Raises:
         BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by another
-            than ``model``.
+            than `model`.
     """
     import warnings
 

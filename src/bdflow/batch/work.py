@@ -32,7 +32,7 @@ class Made(NamedTuple):
         height: Of the large picture.
         psnr_y: Of the restored picture, where it was asked for.
         notes: What the user should know.
-        suffix: What its file's name ends in, where the work chose that; such as ``.webp``.
+        suffix: What its file's name ends in, where the work chose that; such as `.webp`.
         size: Bytes of its file, when that is written.
         metadata: Bytes of them that are metadata, of a small file.
     """
@@ -58,7 +58,7 @@ def shrinking(
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "strip",
 ) -> Work:
-    """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
+    """The work of `downscale`. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
         rescaler: The model.
@@ -98,12 +98,12 @@ def coding(
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "strip",
 ) -> Work:
-    """The work of ``downscale`` in an ordinary codec; small files are left out here, too.
+    """The work of `downscale` in an ordinary codec; small files are left out here, too.
 
     Args:
         enhancer: What restores.
-        max_bytes, bits_per_pixel, quality, format, domain, effort, purpose: As for :func:`bdflow.fit`.
-        verify, max_pixels, metadata: As for :func:`shrinking`.
+        max_bytes, bits_per_pixel, quality, format, domain, effort, purpose: As for `bdflow.fit`.
+        verify, max_pixels, metadata: As for `shrinking`.
     """
 
     def shrink(path: Path) -> Made | None:
@@ -155,7 +155,7 @@ def restoring(
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "keep",
 ) -> Work:
-    """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
+    """The work of `upscale`; results are PNG. Files of larger pictures than `max_pixels` fail."""
 
     def restore(path: Path) -> Made:
         rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)

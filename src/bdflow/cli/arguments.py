@@ -40,7 +40,7 @@ def within(low: float, high: float) -> Callable[[object, float | None], None]:
 
 
 def each_within(low: float, high: float) -> Callable[[object, Sequence[float] | None], None]:
-    """:func:`within` for an option that is repeatable."""
+    """`within` for an option that is repeatable."""
     check = within(low, high)
 
     def check_each(_: object, values: Sequence[float] | None) -> None:
@@ -127,7 +127,7 @@ class Coding:
 
     @property
     def format_name(self) -> str:
-        """What :func:`bdflow.fit` calls the format where no name tells it."""
+        """What `bdflow.fit` calls the format where no name tells it."""
         return {"webp": "WebP", "jpg": "JPEG", "best": "best"}.get(self.format or "", "AVIF")
 
     def check(self) -> None:
@@ -145,7 +145,7 @@ class Coding:
             )
 
     def options(self) -> dict[str, Any]:
-        """Those of :func:`bdflow.fit`, but for the format."""
+        """Those of `bdflow.fit`, but for the format."""
         domain = None if self.domain == "auto" else self.domain
         return {
             "max_bytes": self.bytes,
@@ -239,7 +239,7 @@ def read_input(path: str) -> str | bytes:
 
 
 def small_stem(path: str) -> str:
-    """``photo`` of ``photo.x8.png``, of ``photo.bd.avif`` and of ``photo.jpg``."""
+    """`photo` of `photo.x8.png`, of `photo.bd.avif` and of `photo.jpg`."""
     stem = Path(path).with_suffix("")
     kind = stem.suffix
     ours = kind == ".bd" or (kind.startswith(".x") and kind[2:].isdigit())
@@ -247,13 +247,13 @@ def small_stem(path: str) -> str:
 
 
 def beside(path: str, ending: str) -> str:
-    """``photo.mask.png`` for ``photo.jpg``."""
+    """`photo.mask.png` for `photo.jpg`."""
     return "-" if path == "-" else f"{Path(path).with_suffix('')}{ending}"
 
 
 def check_target(path: str, force: bool, source: str = "-") -> str:
     """Where to write, refused before the work is done rather than after it: what is there, unless it may be
-    replaced, and in any case the ``source`` that the result is made of."""
+    replaced, and in any case the `source` that the result is made of."""
     if path == "-":
         from bdflow.system import streams
 

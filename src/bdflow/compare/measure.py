@@ -113,7 +113,7 @@ def compare(
         say: Takes lines of progress.
 
     Raises:
-        BDFlowError: As :func:`readable`.
+        BDFlowError: As `readable`.
     """
     picture = readable(photo, box)
     true = picture.rgb

@@ -37,11 +37,11 @@ def evaluate_budgets(
     crop: int = 0,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Fit every picture of ``folders`` into each budget, store it, read it back and restore it.
+    """Fit every picture of `folders` into each budget, store it, read it back and restore it.
 
     Args:
         enhancer: The network.
-        folders: Each is a row for each budget: ``portraits/test at 0.1 bpp``.
+        folders: Each is a row for each budget: `portraits/test at 0.1 bpp`.
         budgets: Bits that a file may have for each pixel of the photograph, everything counted.
         format: Of our files: "AVIF", "WebP" or "JPEG".
         limit: Only the first so many pictures of each folder, by name.
@@ -49,8 +49,8 @@ def evaluate_budgets(
         say: Takes lines of progress.
 
     Returns:
-        As :func:`bdflow.evaluation.evaluate.evaluate`. The figures of the best plain codec begin with
-        ``codec_``; besides both ``factor``s, and ``by_network``: 0 where the codec alone is better.
+        As `bdflow.evaluation.evaluate.evaluate`. The figures of the best plain codec begin with
+        `codec_`; besides both `factor`s, and `by_network`: 0 where the codec alone is better.
 
     Raises:
         BDFlowError: A folder is missing or holds no picture that fits, or two share their names.
@@ -90,10 +90,10 @@ def evaluate_model(
     computing: Computing = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """`bdflow.evaluation.evaluate.evaluate`, or :func:`evaluate_budgets` where the model restores alone.
+    """`bdflow.evaluation.evaluate.evaluate`, or `evaluate_budgets` where the model restores alone.
 
     Raises:
-        BDFlowError: ``refine`` or ``budgets`` is not for this kind of model; or as those.
+        BDFlowError: `refine` or `budgets` is not for this kind of model; or as those.
     """
     if DOWN in model.graphs:
         if budgets:

@@ -1,4 +1,4 @@
-"""``bdflow demo``: the main job on one real photograph, beside the codecs in as many bytes."""
+"""`bdflow demo`: the main job on one real photograph, beside the codecs in as many bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

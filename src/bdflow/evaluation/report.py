@@ -23,14 +23,14 @@ _LABEL_HEIGHT, _GAP = 30, 8
 
 
 def contact_sheet(panels: Mapping[str, NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures ``(H, W, 3)`` of one size in a labelled grid.
+    """Pictures `(H, W, 3)` of one size in a labelled grid.
 
     Args:
         panels: Label to picture, in reading order.
         columns: Pictures a row.
 
     Returns:
-        uint8 ``(H', W', 3)`` on white.
+        uint8 `(H', W', 3)` on white.
     """
     height, width = next(iter(panels.values())).shape[:2]
     rows = -(-len(panels) // columns)
@@ -55,7 +55,7 @@ def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
 
 
 def evaluation_table(result: Mapping[str, Any]) -> Group:
-    """What ``bdflow evaluate`` prints: for each folder a table and a few lines."""
+    """What `bdflow evaluate` prints: for each folder a table and a few lines."""
     if "bits_per_pixel" in result["settings"]:
         return Group(_budgets(result).table())
     return Group(*(_folder(result["model"], name, row).as_rich() for name, row in result["folders"].items()))
@@ -110,7 +110,7 @@ def _budgets(result: Mapping[str, Any]) -> Grid:
 
 
 def models_tables() -> Group:
-    """What ``bdflow models`` prints; at most 80 columns wide."""
+    """What `bdflow models` prints; at most 80 columns wide."""
     return Group(_flows().table(), "", _restorations().table())
 
 
@@ -138,7 +138,7 @@ def _flows() -> Grid:
 
 
 def _first_folder(model: zoo.Model, plain: str) -> tuple[str, str, str]:
-    """The first folder that a model was measured on, its PSNR-Y there, and the gain over ``plain``."""
+    """The first folder that a model was measured on, its PSNR-Y there, and the gain over `plain`."""
     result = results(model)
     if result is None:
         return "not yet", "", ""
@@ -148,7 +148,7 @@ def _first_folder(model: zoo.Model, plain: str) -> tuple[str, str, str]:
 
 
 def paper_table() -> Table:
-    """What ``bdflow models --paper`` prints; needs torch."""
+    """What `bdflow models --paper` prints; needs torch."""
     from bdflow.networks.build import paper_sizes
 
     rows: list[Sequence[str]] = [
@@ -176,7 +176,7 @@ def results(model: zoo.Model) -> dict[str, Any] | None:
 
 
 def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
-    """Write ``evaluation.json`` and ``card.md`` into a model's folder."""
+    """Write `evaluation.json` and `card.md` into a model's folder."""
     text = json.dumps(result, indent=1) + "\n"
     write_bytes(model.folder / RESULTS, text.encode(), overwrite=True)
     write_bytes(model.folder / CARD, card(model, result).encode(), overwrite=True)

@@ -102,7 +102,7 @@ def check(
     """Refuse what `fit` would refuse of any picture.
 
     Args:
-        budget: Of bytes, or of ``what``.
+        budget: Of bytes, or of `what`.
         quality, format, domain, effort, purpose: As for `fit`.
 
     Raises:

@@ -15,7 +15,7 @@ from bdflow.networks.wavelets import CDF53, Haar
 
 
 class Level(nn.Module):
-    """One halving: a wavelet, then InvBlocks on all its channels. The first ``kept`` channels go on."""
+    """One halving: a wavelet, then InvBlocks on all its channels. The first `kept` channels go on."""
 
     wavelet: Haar | CDF53
     blocks: Sequence[InvBlock]
@@ -49,11 +49,11 @@ class Level(nn.Module):
 
 
 class BDFlow(Network):
-    """The network of Section 3: ``n`` levels for a scale of ``2^n``, invertible as a whole.
+    """The network of Section 3: `n` levels for a scale of `2^n`, invertible as a whole.
 
     After the last level the first 3 channels are Y (the small picture), the next is B (the boundary
     map, unless the model has none) and the rest is Z (what no file stores). Channels that a level drops
-    early (``ModelConfig.kept``) are folded to the grid of Y, so Z is one tensor in every configuration.
+    early (`ModelConfig.kept`) are folded to the grid of Y, so Z is one tensor in every configuration.
     """
 
     levels: Sequence[Level]
@@ -72,7 +72,7 @@ class BDFlow(Network):
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Downscale; see :meth:`Network.forward`."""
+        """Downscale; see `Network.forward`."""
         dropped = []
         for index, level in enumerate(self.levels):
             u = level(x)
@@ -84,7 +84,7 @@ class BDFlow(Network):
         return x[:, :3], boundary, latent
 
     def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        """Restore, exactly; see :meth:`Network.inverse`."""
+        """Restore, exactly; see `Network.inverse`."""
         n, _, h, w = y.shape
         if latent is None:
             latent = y.new_zeros(n, self.latent_channels, h, w)

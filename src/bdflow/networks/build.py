@@ -13,17 +13,17 @@ from bdflow.networks.tar import TAR
 
 
 def build(config: ModelConfig) -> Network:
-    """The network that ``config`` describes, untrained."""
+    """The network that `config` describes, untrained."""
     return {"bdflow": BDFlow, "hcflow": HCFlow, "tar": TAR}[config.network](config)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable numbers in ``model``."""
+    """Trainable numbers in `model`."""
     return sum(p.numel() for p in model.parameters())
 
 
 def count_multiply_adds(model: Network, size: int = 128) -> int:
-    """Multiply-adds of the convolutions in one direction on a ``size`` x ``size`` picture (Table 2).
+    """Multiply-adds of the convolutions in one direction on a `size` x `size` picture (Table 2).
 
     Both directions of each network have as many.
     """

@@ -1,7 +1,7 @@
 """What the runtime must know of a network that it does not build.
 
-Each network declares its facts, ``bdflow export`` writes them into the metadata of the weights, and
-:class:`bdflow.zoo.Model` reads them there. Earlier weights do not tell. So the facts of the networks of that
+Each network declares its facts, `bdflow export` writes them into the metadata of the weights, and
+`bdflow.zoo.Model` reads them there. Earlier weights do not tell. So the facts of the networks of that
 time are computed here, without torch, and these networks declare what is computed here; a new network
 declares its own beside its layers.
 """
@@ -23,8 +23,8 @@ class Facts:
         title: Its name in tables and model cards.
         reach: How far, in the photograph's pixels, a pixel can be from what it depends on, either way.
         latent_channels: Channels of Z, on the grid of the small picture; 0 where there is none.
-        graphs: What it can do, of ``down`` (photograph to small picture), ``up`` (back, with Z = 0) and
-            ``sample`` (back, with a given Z). One that only restores has ``up`` alone.
+        graphs: What it can do, of `down` (photograph to small picture), `up` (back, with Z = 0) and
+            `sample` (back, with a given Z). One that only restores has `up` alone.
 
     Raises:
         ValueError: A fact is none.
@@ -89,5 +89,5 @@ def tar(config: ModelConfig) -> Facts:
 
 
 def _levels(config: ModelConfig) -> list[tuple[int, int]]:
-    """Number and ``blocks`` of each level; a step on its grid is one of 2^(number + 1) pixels."""
+    """Number and `blocks` of each level; a step on its grid is one of 2^(number + 1) pixels."""
     return [(level, config.of_level(level)[0]) for level in range(config.levels)]

@@ -111,7 +111,7 @@ def decode(
 ) -> Picture:
     """`read` for a seekable stream, from its start, under the name that errors shall give.
 
-    With ``as_stored``, as for a small picture, nothing is turned, whatever profile is kept, and `orientation`
+    With `as_stored`, as for a small picture, nothing is turned, whatever profile is kept, and `orientation`
     is the file's.
     """
     length = stream.seek(0, io.SEEK_END)
@@ -322,7 +322,7 @@ def _copied(
 
 
 def _samples(image: Image.Image, rows: slice, gray_in_file: bool, key: Any) -> Array:
-    """Some rows, uint8 (rows, width, 1 to 4 channels); ``key`` is the sample that stands for transparent."""
+    """Some rows, uint8 (rows, width, 1 to 4 channels); `key` is the sample that stands for transparent."""
     band = image.crop((0, rows.start, image.width, rows.stop))
     if key is not None:
         band.info["transparency"] = key

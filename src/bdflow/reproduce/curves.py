@@ -135,7 +135,7 @@ def _overlap(anchor: Sequence[Point], test: Sequence[Point]) -> float:
 
 
 class Rate(NamedTuple):
-    """Bits a pixel that a curve takes for a quality; ``at_most`` where its cheapest point is better still."""
+    """Bits a pixel that a curve takes for a quality; `at_most` where its cheapest point is better still."""
 
     bits: float
     at_most: bool
@@ -155,7 +155,7 @@ def rate_at(points: Sequence[Point], quality: float) -> Rate | None:
 
 
 class Verdict(NamedTuple):
-    """``wins``, ``level``, ``loses`` or ``open``; the best rival; our bytes over its bytes, and whether that
+    """`wins`, `level`, `loses` or `open`; the best rival; our bytes over its bytes, and whether that
     is the least it can be."""
 
     word: str

@@ -45,7 +45,7 @@ def write_page(results: Folder, folder: Path) -> None:
 
 
 def markdown(results: Folder, folder: Path, *, plots: bool = True) -> str:
-    """The page's text; its plots are drawn into ``folder`` unless told not to."""
+    """The page's text; its plots are drawn into `folder` unless told not to."""
     tables = results.tables
     parts = [
         "# Results",

@@ -40,7 +40,7 @@ _AUTOMATIC = ("cuda", "directml")
 
 
 def choose(device: str, backend: str = "onnxruntime") -> str:
-    """The device that ``auto`` stands for here; any other is itself.
+    """The device that `auto` stands for here; any other is itself.
 
     Raises:
         BDFlowError: There is no such backend or device, or the one that is installed cannot use the other.
@@ -74,8 +74,8 @@ def load(model: Model, graph: str, computing: Computing) -> Network:
 
     Args:
         model: A verified model folder.
-        graph: ``down``, ``up`` or ``sample``.
-        computing: How it is run. ``auto`` falls back on the processor where a driver is missing; torch has
+        graph: `down`, `up` or `sample`.
+        computing: How it is run. `auto` falls back on the processor where a driver is missing; torch has
             one number of threads for the whole process.
 
     Raises:
@@ -127,10 +127,10 @@ class Networks:
         _every_networks.add(self)
 
     def __call__(self, graph: str) -> Network:
-        """What computes one graph (``down``, ``up`` or ``sample``).
+        """What computes one graph (`down`, `up` or `sample`).
 
         Raises:
-            BDFlowError: As :func:`load`; or a process was forked after torch or OpenVINO had computed.
+            BDFlowError: As `load`; or a process was forked after torch or OpenVINO had computed.
         """
         if self._refused:
             raise forked(_NAMES[self._computing.backend])

@@ -13,9 +13,9 @@ class Computing:
             1280, or more for a flow that looks so far around that most would be overlap. A draw of Z takes
             what it needs, if that is more.
         threads: Processor threads for one picture; None takes all cores.
-        device: ``cpu``, ``cuda``, ``coreml``, ``directml``, or ``auto`` for the best of them that is there.
-        backend: ``onnxruntime``; ``openvino``, about twice as fast on processors with bfloat16, for a few
-            levels' difference; or ``torch``, which needs no other runtime for CUDA.
+        device: `cpu`, `cuda`, `coreml`, `directml`, or `auto` for the best of them that is there.
+        backend: `onnxruntime`; `openvino`, about twice as fast on processors with bfloat16, for a few
+            levels' difference; or `torch`, which needs no other runtime for CUDA.
     """
 
     tile: int | None = None
@@ -25,7 +25,7 @@ class Computing:
 
     @property
     def differs(self) -> str | None:
-        """What restores other pixels than ONNX Runtime does on a processor, such as ``torch on cuda``."""
+        """What restores other pixels than ONNX Runtime does on a processor, such as `torch on cuda`."""
         if self.backend == "onnxruntime" and self.device in ("auto", "cpu"):
             return None
         return f"{self.backend} on {self.device}"

@@ -26,7 +26,7 @@ _GRID = 8  # the network takes sides that are multiples of it
 
 class Enhancer:
     """A restoration network that restores thumbnails. Safe to share between threads and, as a
-    :class:`bdflow.runtime.rescaler.Rescaler` is, with processes.
+    `bdflow.runtime.rescaler.Rescaler` is, with processes.
 
     Args:
         model: Of `bdflow.zoo.find_restoration`.
@@ -55,15 +55,15 @@ class Enhancer:
         """The photograph, at exactly its size; gray where the thumbnail is, and with its transparency.
 
         Raises:
-            BDFlowError: As :meth:`restore_strips`.
+            BDFlowError: As `restore_strips`.
         """
         return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
 
     def restore_strips(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
-        """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time.
+        """`restore` for a picture that memory need not hold: one row of tiles at a time.
 
         Raises:
-            BDFlowError: A latent Z is to be drawn (``sigma`` above 0): there is none.
+            BDFlowError: A latent Z is to be drawn (`sigma` above 0): there is none.
         """
         if sigma:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
@@ -74,7 +74,7 @@ class Enhancer:
         return self._whole(small).rgb()
 
     def rgb_strips(self, small: Thumbnail) -> Iterator[Array]:
-        """:meth:`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
+        """`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
         for strip in self._strips(small):
             yield strip[..., :1].repeat(3, axis=2) if small.gray else strip[..., :3]
 

@@ -49,7 +49,7 @@ class Rescaler:
     Sent to another process (pickled), it loads its model there anew; a forked process loads its own.
 
     Args:
-        model: A verified model folder, from :func:`bdflow.zoo.find`.
+        model: A verified model folder, from `bdflow.zoo.find`.
         computing: How it is run.
 
     Raises:
@@ -57,7 +57,7 @@ class Rescaler:
 
     Attributes:
         model, computing: As given.
-        network: What computes the graph of a name: ``down``, ``up`` or ``sample``.
+        network: What computes the graph of a name: `down`, `up` or `sample`.
     """
 
     def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:
@@ -91,15 +91,15 @@ class Rescaler:
         """Shrink a picture.
 
         Args:
-            image: A path, the bytes of a file, an open file, a PIL image, an array ``(H, W[, 1|3|4])``, or a
-                picture that :func:`bdflow.pictures.reader.read` read.
+            image: A path, the bytes of a file, an open file, a PIL image, an array `(H, W[, 1|3|4])`, or a
+                picture that `bdflow.pictures.reader.read` read.
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
-                long as two or three restorations. Needs torch. See :class:`bdflow.runtime.refine.Refiner`.
+                long as two or three restorations. Needs torch. See `bdflow.runtime.refine.Refiner`.
             max_pixels: A larger picture is refused before it is decoded; one that was read is not.
-            turn, metadata: As for :func:`bdflow.pictures.reader.read`.
+            turn, metadata: As for `bdflow.pictures.reader.read`.
 
         Returns:
-            The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
+            The small picture of `ceil(side / scale)` pixels, with what restores the large one. A gray
             photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically;
             colours under transparent pixels are those of visible ones nearby, lest they leak.
 
@@ -154,17 +154,17 @@ class Rescaler:
         """Restore a picture of exactly the original's size.
 
         Args:
-            small: What :meth:`downscale` returned, or a file of it. Pixels alone (a picture, or a file whose
+            small: What `downscale` returned, or a file of it. Pixels alone (a picture, or a file whose
                 bdflow chunk was stripped, which is warned of) are restored with an empty boundary map.
             sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture. A model
                 without a Z restores that one for any spread.
             seed: Makes a draw of Z repeatable; 0 or more.
-            max_pixels: As for :meth:`accept`.
+            max_pixels: As for `accept`.
             metadata: "keep" puts what the file has into the picture's `info`: `exif`, `xmp` and `dpi`, which
                 Pillow's `save` takes by these names; "strip" leaves it out.
 
         Raises:
-            BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
+            BDFlowError: As `accept`; or sigma is negative or absurd, or the seed negative.
         """
         return self._accepted(small, sigma, seed, max_pixels).keeping(metadata).to_pil()
 
@@ -176,13 +176,13 @@ class Rescaler:
         seed: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> NDArray[np.uint8]:
-        """:meth:`upscale` as colours, uint8 (H, W, 3), without transparency."""
+        """`upscale` as colours, uint8 (H, W, 3), without transparency."""
         return self._accepted(small, sigma, seed, max_pixels).rgb()
 
     def _accepted(
         self, small: Downscaled | Picture | Source, sigma: float, seed: int | None, max_pixels: int
     ) -> Strips:
-        """The restored picture; what :meth:`accept` remarks is warned of."""
+        """The restored picture; what `accept` remarks is warned of."""
         accepted, remarks = self.accept(small, max_pixels=max_pixels)
         for remark in remarks:
             warnings.warn(remark, stacklevel=3)
@@ -191,12 +191,12 @@ class Rescaler:
     def accept(
         self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS
     ) -> tuple[Downscaled, list[str]]:
-        """Whatever :meth:`upscale` takes, ready for :meth:`restore`, and what its user should know of it.
+        """Whatever `upscale` takes, ready for `restore`, and what its user should know of it.
 
         Args:
-            small: As for :meth:`upscale`.
+            small: As for `upscale`.
             max_pixels: A file whose small picture or photograph is larger is refused before it is decoded;
-                pixels alone that would become larger, before they are restored. What :meth:`downscale`
+                pixels alone that would become larger, before they are restored. What `downscale`
                 returned is not refused.
 
         Raises:
@@ -232,11 +232,11 @@ class Rescaler:
         return small, remarks
 
     def restore(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
-        """:meth:`upscale` for what :meth:`accept` returned."""
+        """`upscale` for what `accept` returned."""
         return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
 
     def restore_strips(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
-        """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time."""
+        """`restore` for a picture that memory need not hold: one row of tiles at a time."""
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, _is_gray(small))
@@ -244,7 +244,7 @@ class Rescaler:
         return strips.turned(small.image.orientation)
 
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
-        """Strips of the restored picture, ``(rows, W, C)``."""
+        """Strips of the restored picture, `(rows, W, C)`."""
         image, scale, (width, height) = small.image, small.scale, small.size
         key = secrets.randbits(128) if seed is None else seed
         channels = self.model.latent_channels
@@ -309,14 +309,14 @@ class Rescaler:
         """Run one of the model's graphs, in tiles that see all that their pixels depend on: no seams.
 
         Args:
-            graph: ``down``, ``up`` or ``sample``.
+            graph: `down`, `up` or `sample`.
             grid: Height and width of the small picture.
-            inputs: Takes rows of the small picture and gives tensors ``(1, C, H, W)`` of them, on the grid of
-                the large picture for ``down``, else of the small one.
+            inputs: Takes rows of the small picture and gives tensors `(1, C, H, W)` of them, on the grid of
+                the large picture for `down`, else of the small one.
 
         Yields:
-            Rows of the small picture, and what becomes of them: pictures ``(H, W, C)``, on the grid of the
-            small picture for ``down``, else of the large one.
+            Rows of the small picture, and what becomes of them: pictures `(H, W, C)`, on the grid of the
+            small picture for `down`, else of the large one.
         """
         network, scale = self.network(graph), self.model.scale
         before, after = (scale, 1) if graph == "down" else (1, scale)
@@ -350,7 +350,7 @@ def check_draw(sigma: float, seed: int | None) -> None:
 
 
 def _draw(key: int, rows: slice, width: int, channels: int) -> NDArray[np.float32]:
-    """Some rows of a Z, ``(1, channels, H, W)``. Each has its own generator, so that no tile matters."""
+    """Some rows of a Z, `(1, channels, H, W)`. Each has its own generator, so that no tile matters."""
     generators = (np.random.default_rng((key, row)) for row in range(rows.start, rows.stop))
     drawn = [each.standard_normal((channels, width), np.float32) for each in generators]
     return np.stack(drawn, axis=1)[None]
@@ -376,7 +376,7 @@ def _bicubic(rgb: NDArray[np.uint8], scale: int) -> Iterator[tuple[slice, NDArra
 
 
 def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A colour picture's luma, ``(H, W, 1)``."""
+    """A colour picture's luma, `(H, W, 1)`."""
     return np.asarray(Image.fromarray(rgb).convert("L"))[..., None]
 
 

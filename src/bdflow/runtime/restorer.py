@@ -40,11 +40,11 @@ class Restorer:
             files name. One that restores thumbnails in ordinary codecs takes these alone.
         scale: How many times smaller a picture is that lost its payload; None takes one in an ordinary codec
             as it is.
-        domain: What such a picture shows, with a scale: ``photos`` (None takes them) or ``portraits``.
+        domain: What such a picture shows, with a scale: `photos` (None takes them) or `portraits`.
         purpose: What thumbnails in ordinary codecs are restored for: see
-            :func:`bdflow.zoo.find_restoration`.
+            `bdflow.zoo.find_restoration`.
         computing: How models are run.
-        trust: Take ``model`` even if it did not come with bdflow.
+        trust: Take `model` even if it did not come with bdflow.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
@@ -98,18 +98,18 @@ class Restorer:
     def accept(
         self, small: SmallFile | Source, *, max_pixels: int = MAX_PIXELS
     ) -> tuple[Restores, SmallFile, list[str]]:
-        """What restores a small file: ``rescaler.restore(small)``.
+        """What restores a small file: `rescaler.restore(small)`.
 
         Args:
-            small: As for :func:`bdflow.upscale`.
-            max_pixels: As for :meth:`bdflow.runtime.rescaler.Rescaler.accept`.
+            small: As for `bdflow.upscale`.
+            max_pixels: As for `bdflow.runtime.rescaler.Rescaler.accept`.
 
         Returns:
             The model, the small picture, and remarks that the user should see.
 
         Raises:
             BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by
-                another than ``model``.
+                another than `model`.
         """
         if self._only and not isinstance(small, Thumbnail):
             return self._only, *self._only.accept(small, max_pixels=max_pixels)

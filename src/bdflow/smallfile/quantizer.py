@@ -64,7 +64,7 @@ def _of_webp(data: bytes) -> float | None:
 
 
 def _vp8(data: bytes) -> int:
-    """Where the content of the chunk ``VP8`` begins; IndexError if there is none."""
+    """Where the content of the chunk `VP8` begins; IndexError if there is none."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise IndexError
     place = 12

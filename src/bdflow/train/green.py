@@ -1,7 +1,7 @@
 """The control of configs/studies/boundary.toml: a BDFlow without B, whose bits refine Y's green instead.
 
 Does B restore photographs, or would any further bits do? The small picture's green is stored with
-``boundary_bits`` more of them, the low ones in the plane that otherwise holds B. Files and graphs of such a
+`boundary_bits` more of them, the low ones in the plane that otherwise holds B. Files and graphs of such a
 model are like all others; torch outside of training does not know it.
 """
 
@@ -20,7 +20,7 @@ from bdflow.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class GreenStorage(Storage):
-    """Y with green as a fixed-point number: its 8 high bits in the picture, the ``bits`` low ones in the
+    """Y with green as a fixed-point number: its 8 high bits in the picture, the `bits` low ones in the
     plane."""
 
     @property

@@ -88,7 +88,7 @@ class Log:
             self._board.add_image(scores.columns, pixels.numpy(), step)
 
     def _add(self, step: int, values: Mapping[str, float]) -> None:
-        """Append ``step, name, value`` rows to the CSV log, and scalars to TensorBoard."""
+        """Append `step, name, value` rows to the CSV log, and scalars to TensorBoard."""
         if not (self._folder and self._board):
             return
         with (self._folder / LOG).open("a", newline="") as file:
@@ -98,7 +98,7 @@ class Log:
 
 
 def rewind(folder: Path, step: int) -> None:
-    """Drop from the CSV log what came after ``step``: it will come again."""
+    """Drop from the CSV log what came after `step`: it will come again."""
     log = folder / LOG
     if not log.exists():
         return

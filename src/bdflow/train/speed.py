@@ -95,7 +95,7 @@ def measure(
         say: Takes lines of progress.
 
     Returns:
-        ``settings``, ``environment`` and ``rows``, ready for JSON; see :func:`table`.
+        `settings`, `environment` and `rows`, ready for JSON; see `table`.
     """
     if threads:
         torch.set_num_threads(threads)

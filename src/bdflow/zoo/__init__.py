@@ -1,12 +1,12 @@
 """Model folders: find, verify, describe.
 
-A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
-in its metadata), the graphs ``down.onnx``, ``up.onnx`` and ``sample.onnx`` (``up`` with a drawn Z), or those
-of them that the network has, whose initialisers point into that file, ``card.md``, perhaps ``halo.json``,
-and ``SHA256SUMS`` over all that is executed or loaded.
+A model is a folder of `weights.safetensors` (the only copy of the numbers, and the whole configuration
+in its metadata), the graphs `down.onnx`, `up.onnx` and `sample.onnx` (`up` with a drawn Z), or those
+of them that the network has, whose initialisers point into that file, `card.md`, perhaps `halo.json`,
+and `SHA256SUMS` over all that is executed or loaded.
 
 Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
-their own, ``models/SHA256SUMS``; others are loaded only for a caller who says that he trusts them.
+their own, `models/SHA256SUMS`; others are loaded only for a caller who says that he trusts them.
 """
 
 import contextlib
@@ -43,8 +43,8 @@ class Model:
 
     Attributes:
         folder: Where it lies.
-        metadata: What training and export recorded: ``name``, ``model`` (the network's configuration),
-            ``facts`` (what the network declares of itself) and ``training``.
+        metadata: What training and export recorded: `name`, `model` (the network's configuration),
+            `facts` (what the network declares of itself) and `training`.
         weights_sha256: Hex digest of the weights file; its first 8 bytes go into every small file.
         measured_halo: A halo that was found to be enough; None where none was looked for.
     """
@@ -60,7 +60,7 @@ class Model:
 
     @property
     def reference(self) -> str:
-        """What :func:`find` finds it by: its name if it comes with the package, else its folder."""
+        """What `find` finds it by: its name if it comes with the package, else its folder."""
         built_in = self.folder.parent == BUILT_IN
         return self.folder.name if built_in else str(self.folder.absolute())
 
@@ -100,7 +100,7 @@ class Model:
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """Which of ``down``, ``sample`` and ``up`` there are."""
+        """Which of `down`, `sample` and `up` there are."""
         return self.facts.graphs
 
     @property
@@ -109,7 +109,7 @@ class Model:
 
         By default the reach: a tile then computes what the whole picture does, but for the order in which
         numbers are added. A measured halo is smaller, since what is far hardly counts: see
-        :mod:`bdflow.train.halo`.
+        `bdflow.train.halo`.
         """
         return self.reach if self.measured_halo is None else min(self.reach, self.measured_halo)
 
@@ -184,7 +184,7 @@ def find_restoration(purpose: Purpose = "fidelity") -> Model:
     """The built-in network that restores thumbnails in ordinary codecs.
 
     Args:
-        purpose: ``fidelity``, for the highest PSNR; or ``look``, for what people see.
+        purpose: `fidelity`, for the highest PSNR; or `look`, for what people see.
 
     Raises:
         BDFlowError: There is no network for it, or its files are damaged.
@@ -216,7 +216,7 @@ def built_in_restorations() -> Iterator[Model]:
 
 
 def _verify(folder: Path, *, trust: bool = False) -> Model:
-    """Check every file named in ``SHA256SUMS``, and that the package or the caller vouches for them."""
+    """Check every file named in `SHA256SUMS`, and that the package or the caller vouches for them."""
     sums = _sums(folder)
     for name in sums:
         if not _FILE_NAME.fullmatch(name) or (folder / name).resolve().parent != folder.resolve():

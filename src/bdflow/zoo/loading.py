@@ -41,10 +41,10 @@ def load_model(weights: str | Path) -> Network:
 
 
 def load_graph(folder: Path, graph: str) -> nn.Module:
-    """What ``down.onnx``, ``up.onnx`` or ``sample.onnx`` of a model folder computes, in torch.
+    """What `down.onnx`, `up.onnx` or `sample.onnx` of a model folder computes, in torch.
 
     Raises:
-        BDFlowError: As :func:`load_model`.
+        BDFlowError: As `load_model`.
     """
     settings = read_metadata(folder / WEIGHTS)["model"]
     if settings.get("network") == RESTORATION:
