@@ -1,15 +1,31 @@
-"""bdflow: shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.
+"""Shrink a photograph into one small picture file, and get the photograph back.
 
+```python
 import bdflow
 
-model = bdflow.load("portraits-x8")
-small = model.downscale("photo.jpg")
-small.save("photo.x8.png")
-restored = bdflow.upscale("photo.x8.png")
-
-small = bdflow.fit("photo.jpg", max_bytes=3000)
+small = bdflow.fit("photo.jpg", max_bytes=3000)  # an ordinary AVIF
 small.save("photo.bd.avif")
-restored = bdflow.upscale("photo.bd.avif")
+restored = bdflow.upscale("photo.bd.avif")  # a PIL image
+
+model = bdflow.load("portraits-x8")  # a PNG by the paper's method
+model.downscale("photo.jpg").save("photo.x8.png")
+restored = bdflow.upscale("photo.x8.png")
+```
+
+What these functions take and return:
+
+- `bdflow.runtime.rescaler.Rescaler`, a loaded model, and `bdflow.runtime.computing.Computing`, how it runs
+- `bdflow.smallfile.downscaled.Downscaled`, a small PNG, and `bdflow.smallfile.thumbnail.Thumbnail`, a small
+  AVIF, WebP or JPEG; `bdflow.smallfile.container` reads both
+- `bdflow.pictures.reader` reads photographs, as `bdflow.pictures.picture.Picture` with its
+  `bdflow.pictures.metadata.Metadata`; `bdflow.pictures.limits` has the limits
+
+What they are made of:
+
+- `bdflow.zoo` finds models; `bdflow.fitting` searches the file that restores best
+- `bdflow.runtime.enhancer` restores thumbnails; `bdflow.pictures.strips` holds a restored picture in strips
+- `bdflow.quality.metrics` has PSNR and SSIM, `bdflow.pictures.resize` the bicubic of all figures
+- `bdflow.system.offline` keeps ONNX Runtime from opening connections
 """
 
 from __future__ import annotations

@@ -23,13 +23,21 @@ from bdflow.smallfile.thumbnail import DOMAINS, Domain
 from bdflow.zoo import PURPOSES, Purpose
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
-BEST = "best"  # in place of one of them
+"""The codecs by format."""
+
+BEST = "best"
+"""Stands for the format that restores best."""
+
 EFFORTS = {
     "low": Effort(avif=(-3,), slack=0.15, every_domain=False, margin=0, finalists=1),
     "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0, finalists=1),
     "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100, whole=True),
 }
+"""What each effort tries."""
+
 EffortName: TypeAlias = Literal["low", "medium", "high"]
+"""How much is tried."""
+
 _NETWORKS: Sequence[Domain] = ("portraits", "photos")
 _DEFAULT_QUALITY = 75
 _LARGE = 8e6  # pixels

@@ -23,7 +23,7 @@ _MAKER_NOTE = 37500
 _LONGEST_GAP = 1 << 12
 
 Tree: TypeAlias = "dict[int, Tree]"
-Directory: TypeAlias = "dict[int, Entry | Directory]"
+Directory: TypeAlias = dict[int, "Entry | Directory"]
 
 
 class Entry(NamedTuple):

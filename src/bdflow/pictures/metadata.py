@@ -19,6 +19,7 @@ from bdflow.pictures.exif import Directory, Entry
 from bdflow.pictures.limits import MAX_METADATA
 
 Choice: TypeAlias = Literal["keep", "strip"]
+"""What becomes of EXIF, XMP, IPTC and the resolution."""
 
 _CENTIMETRES = 2.54  # to the inch
 _PREFIX = b"Exif\0\0"
@@ -132,6 +133,7 @@ class Metadata:
 
 
 NONE = Metadata()
+"""No metadata."""
 
 
 def read(

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
+"""A path, the bytes of a file, an open file, a PIL image, or an array (H, W), or (H, W, 1 to 4)."""
 
 # A bomb is a small file of a huge picture, and takes its memory before it can be told from one that is cut
 # short. No photograph has so few bytes: a PNG of one colour has 344 pixels a byte, of one bit a pixel 8,256.
@@ -57,8 +58,10 @@ _ENDINGS = (
     *("pbm", "pgm", "ppm", "pnm", "avif", "avifs", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx"),
 )
 READABLE = frozenset("." + ending for ending in _ENDINGS)
+"""How the names of pictures end, in lower case."""
 
 NO_AVIF = "this Pillow was built without AVIF: pip install --upgrade pillow"
+"""The error line where Pillow lacks AVIF."""
 
 _OPTIONAL = ("webp", "zstd", "lzma", "jbig")  # compressions of TIFF that libtiff may have been built without
 _GRAY = ("1", "L", "LA", "La")  # Pillow's modes

@@ -32,3 +32,4 @@ class Computing:
 
 
 DEFAULT = Computing()
+"""ONNX Runtime on the best device, with all cores."""

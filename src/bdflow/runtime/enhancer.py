@@ -18,7 +18,9 @@ from bdflow.runtime.tiles import cut, times
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.zoo import Model
 
-TILE = 1280  # pixels each way that are computed at once, unless told otherwise
+TILE = 1280
+"""Pixels each way that are computed at once, unless the caller says otherwise."""
+
 _LANCZOS = Image.Resampling.LANCZOS
 _SUPPORT = 3  # pixels of a thumbnail, each way, that a pixel of its enlargement depends on
 _GRID = 8  # the network takes sides that are multiples of it
@@ -34,6 +36,10 @@ class Enhancer:
 
     Raises:
         BDFlowError: The tile is too small, or the device or the backend cannot be used here.
+
+    Attributes:
+        model, computing: As given.
+        tile: Pixels of the photograph, each way, that are computed at once.
     """
 
     def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:

@@ -30,17 +30,20 @@ from bdflow.zoo import RESTORATION, Model
 if TYPE_CHECKING:  # it loads torch
     from bdflow.runtime.refine import Refiner
 
-# Pixels of the photograph, each way, that the network computes at once. It takes some 230 bytes for each, so
-# that 100 megapixels pass in 1 GiB with the decoded photograph beside.
+# It takes some 230 bytes for each, so that 100 megapixels pass in 1 GiB with the decoded photograph beside.
 TILE = 1280
-LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less overlap
+"""Pixels of the photograph, each way, that the network computes at once."""
+
+LARGE_TILE = 4096
+"""The same for networks with a long reach: two gibibytes, for less overlap."""
 
 # Of a small picture, each way. One of a single pixel across is nothing but edge to a network, which then errs
 # by up to half of all levels; from two on it is better than bicubic. Such pictures are shrunk and restored
 # bicubically, and their files say so: those of earlier versions restore to the pixels that they always gave.
 _NARROWEST = 2
 
-MAX_SIGMA = 100.0  # training draws Z with a spread of 1
+MAX_SIGMA = 100.0
+"""The largest spread of a drawn Z; training draws Z with a spread of 1."""
 
 
 class Rescaler:
@@ -53,10 +56,11 @@ class Rescaler:
         computing: How it is run.
 
     Raises:
-        BDFlowError: The tile is too small for the model, or the device or the backend is not to be had.
+        BDFlowError: The tile is too small for the model, or the device or the backend cannot be used here.
 
     Attributes:
         model, computing: As given.
+        tile: Pixels of the photograph, each way, that are computed at once.
         network: What computes the graph of a name: `down`, `up` or `sample`.
     """
 

@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 CONTAINERS: tuple[Container, ...] = (png, avif, webp, jpeg)
+"""The modules of the containers."""
+
 _HEAD = 12  # bytes by which a file is recognised
 
 

@@ -11,11 +11,19 @@ from bdflow.pictures.reader import Picture
 from bdflow.system.files import write_bytes
 
 FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)
-FORMATS = ("AVIF", "WebP", "JPEG")
+"""How many times smaller than the photograph a thumbnail may be, each way."""
 
-Domain = Literal["plain", "photos", "portraits"]  # plain: enlarged by Lanczos, without a network
+FORMATS = ("AVIF", "WebP", "JPEG")
+"""The codecs."""
+
+Domain = Literal["plain", "photos", "portraits"]
+"""What a network takes a picture for; "plain" is enlarged by Lanczos, without a network."""
+
 DOMAINS: tuple[Domain, ...] = ("plain", "photos", "portraits")
+"""All of them, in the order of their codes in the payload."""
+
 LEARNED = DOMAINS[1:]
+"""Those that a network restores."""
 
 
 @dataclass(frozen=True, eq=False)

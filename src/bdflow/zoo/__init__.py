@@ -27,11 +27,21 @@ from bdflow.system.files import named, reason
 from bdflow.zoo import graphs
 
 BUILT_IN = Path(__file__).parents[1] / "models"
+"""The folder of the models that come with the package."""
+
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
-RESTORATION = "restoration"  # a kind of network, and what the names of its built-in models begin with
-Purpose = Literal["fidelity", "look"]  # what a restored picture is for: close in its samples, or to the eye
+RESTORATION = "restoration"
+"""The kind of network that restores thumbnails; the names of its built-in models begin with it."""
+
+Purpose = Literal["fidelity", "look"]
+"""What a restored picture is for: close to the photograph in its samples, or for the eye."""
+
 PURPOSES: tuple[Purpose, ...] = ("fidelity", "look")
-HALO = "halo.json"  # beside the weights: their digest, which small files name, must not hang on tiling
+"""Both."""
+
+HALO = "halo.json"
+"""The file of the measured halo. It is no part of the weights: small files name their digest."""
+
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -66,6 +76,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """Its name, such as "portraits-x8"."""
         return str(self.metadata["name"])
 
     @property
