@@ -45,7 +45,7 @@ def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
 
         return run
 
-    monkeypatch.setattr(model, "network", counted)
+    monkeypatch.setattr(model, "session", counted)
     return shapes
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bdflow.compare.box import parse_box
-from bdflow.compare.measure import compare, entry, readable, results, table
+from bdflow.compare.comparison import compare, entry, readable, results, table
 from bdflow.compare.page import draw_page, section
 from bdflow.compare.sheet import draw_sheet
 from bdflow.errors import BDFlowError

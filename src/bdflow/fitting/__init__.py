@@ -78,21 +78,21 @@ def fit(
     """
     check(budget=budget, quality=quality, format=format, domain=domain, effort=effort, purpose=purpose)
     picture = spread(in_srgb(picture))
-    tried = _tried(format, effort, picture)
+    chosen = _tried(format, effort, picture)
     networks = _NETWORKS if domain is None else [domain] if domain != "plain" else []
     if budget is None:
-        quality, codec = _DEFAULT_QUALITY if quality is None else quality, tried[-1]
+        quality, codec = _DEFAULT_QUALITY if quality is None else quality, chosen[-1]
         if codec.name == "AVIF" and purpose == "look":
             codec = replace(codec, tuning=codecs.AVIF_FOR_EYE.tuning)
         return _at_quality(picture, enhancer, codec, quality, networks)
     settings, pixels = EFFORTS[effort], picture.width * picture.height
-    part = excerpt(picture) if pixels > _LARGE and not settings.whole else None
+    sample = excerpt(picture) if pixels > _LARGE and not settings.whole else None
     searches = []
-    for codec in tried:
+    for codec in chosen:
         scout = None
-        if part:
-            share = part.width * part.height / pixels
-            scout = Search(part, enhancer, codec, networks, max(1, round(budget * share)), settings)
+        if sample:
+            share = sample.width * sample.height / pixels
+            scout = Search(sample, enhancer, codec, networks, max(1, round(budget * share)), settings)
         searches.append(Search(picture, enhancer, codec, networks, budget, settings, scout))
     return _settled(searches, purpose)
 
@@ -144,13 +144,14 @@ def _tried(format: str, effort: EffortName, picture: Picture) -> list[Codec]:
         names = [name for name in names if name != "AVIF" or features.check("avif")]
     elif picture.alpha is not None and not CODECS[format].format.alpha:
         raise BDFlowError(f"{format} cannot hold transparency: write AVIF or WebP")
-    tried = []
+    chosen = []
     for codec in map(CODECS.__getitem__, names):
         if codec.name == "AVIF" and codec.effort is not None:
-            tried += [replace(codec, effort=max(0, codec.effort + more)) for more in EFFORTS[effort].avif]
+            efforts = [max(0, codec.effort + difference) for difference in EFFORTS[effort].avif]
+            chosen += [replace(codec, effort=effort) for effort in efforts]
         else:
-            tried.append(codec)
-    return tried
+            chosen.append(codec)
+    return chosen
 
 
 def _at_quality(
@@ -164,7 +165,8 @@ def _at_quality(
             f" at most {files.longest_side:,} pixels; name a number of bytes instead"
         )
     coded = encode(codec, picture.to_pil(), quality)
-    return best([files.with_payload(1, coded, quality, each) for each in networks], files.own(coded, quality))
+    restored = [files.with_payload(1, coded, quality, network) for network in networks]
+    return best(restored, files.own(coded, quality))
 
 
 def _settled(searches: Sequence[Search], purpose: Purpose) -> Fitted:
@@ -176,18 +178,19 @@ def _settled(searches: Sequence[Search], purpose: Purpose) -> Fitted:
     prospects: list[list[Prospect]] = []
     start, beat = None, -math.inf
     for search in searches:
-        found = search.prospects(start, beat)
-        if found and start is None:
-            plain = max((each for each in found if each.domain == "plain"), key=lambda each: each.mean)
+        own_prospects = search.prospects(start, beat)
+        if own_prospects and start is None:
+            enlarged = [prospect for prospect in own_prospects if prospect.domain == "plain"]
+            plain = max(enlarged, key=lambda prospect: prospect.mean)
             start, beat = plain.factor, plain.mean
-        prospects.append(found)
-    highest = max((found[0].mean for found in prospects if found), default=-math.inf)
+        prospects.append(own_prospects)
+    highest = max((own_prospects[0].mean for own_prospects in prospects if own_prospects), default=-math.inf)
     candidates, errors = [], []
-    for search, found in zip(searches, prospects, strict=True):
-        if (found[0].mean if found else -math.inf) >= highest - _RIVALRY:
+    for search, own_prospects in zip(searches, prospects, strict=True):
+        if (own_prospects[0].mean if own_prospects else -math.inf) >= highest - _RIVALRY:
             try:
                 settle = search.settle if purpose == "fidelity" else search.settle_for_look
-                candidates.append(settle(found))
+                candidates.append(settle(own_prospects))
             except TooFewBytesError as error:
                 errors.append(error)
     if not candidates:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from bdflow.networks import facts
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.flow import DenseBlock, InvBlock, ResidualBlock
 from bdflow.networks.network import Network
 from bdflow.networks.wavelets import CDF53, Haar
@@ -20,7 +20,7 @@ class Level(nn.Module):
     wavelet: Haar | CDF53
     blocks: Sequence[InvBlock]
 
-    def __init__(self, config: ModelConfig, index: int, inputs: int, kept: int) -> None:
+    def __init__(self, config: NetworkConfig, index: int, inputs: int, kept: int) -> None:
         super().__init__()
         blocks, features = config.of_level(index)
         block = {"residual": ResidualBlock, "dense": DenseBlock}[config.block]
@@ -53,12 +53,12 @@ class BDFlow(Network):
 
     After the last level the first 3 channels are Y (the small picture), the next is B (the boundary
     map, unless the model has none) and the rest is Z (what no file stores). Channels that a level drops
-    early (`ModelConfig.kept`) are folded to the grid of Y, so Z is one tensor in every configuration.
+    early (`NetworkConfig.kept`) are folded to the grid of Y, so Z is one tensor in every configuration.
     """
 
     levels: Sequence[Level]
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.facts = config, facts.bdflow(config)
         self.has_boundary = config.boundary_bits > 0

@@ -15,7 +15,7 @@ _NAMED = ("scale", "blocks", "features")  # by weights of every release: a defau
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)  # without slots, msgspec would leave defaults unset
-class ModelConfig:
+class NetworkConfig:
     """The network. The defaults are the paper's; `scale` and `blocks` tell its four models apart.
 
     The rivals take `scale`, `blocks`, `features` and, where they have a Z, `latent_variance`; what

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuffle
 
 from bdflow.networks import facts
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.flow import DenseBlock, conv3x3, zero
 from bdflow.networks.network import Network
 from bdflow.networks.wavelets import Haar
@@ -232,7 +232,7 @@ class HCFlow(Network):
     levels: Sequence[Level]
     priors: Sequence[Prior]
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.facts = config, facts.hcflow(config)
         self.sizes: list[list[int]] = []  # channels that a level keeps and drops

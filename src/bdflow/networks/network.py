@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.facts import Facts
 from bdflow.networks.stored import TOP, Storage, to_levels
 
@@ -20,7 +20,7 @@ class Network(nn.Module):
         has_boundary: Whether it has a B.
     """
 
-    config: ModelConfig
+    config: NetworkConfig
     facts: Facts
     has_boundary: bool = False
 

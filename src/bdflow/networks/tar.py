@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from bdflow.networks import facts
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.flow import conv3x3, zero
 from bdflow.networks.network import Network
 
@@ -47,7 +47,7 @@ class TAR(Network):
     networks of a comparison start as the same picture. (This is ours, and saves training.)
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.facts = config, facts.tar(config)
         levels = [config.of_level(index) for index in range(config.levels)]

@@ -201,14 +201,14 @@ def _open_header(stream: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
 
 def _why(error: Exception, compression: object = None) -> str:
     """A line for what Pillow raised, of a picture of some compression."""
-    told = str(error)
-    if "closed" in told:
+    message = str(error)
+    if "closed" in message:
         return "the image is closed: open it again, or load() it first"
-    if told.startswith("Unsupported"):
-        return f"{told[0].lower()}{told[1:]}: convert it to PNG first"
-    if "Not implemented" in told or "invalid palette" in told:
+    if message.startswith("Unsupported"):
+        return f"{message[0].lower()}{message[1:]}: convert it to PNG first"
+    if "Not implemented" in message or "invalid palette" in message:
         return "of a kind that is not read here: convert it to PNG first"
-    if "decoder error" in told and compression in _OPTIONAL:
+    if "decoder error" in message and compression in _OPTIONAL:
         return f"its compression ({compression}) is not read here, or it is damaged: convert it to PNG first"
     return png_input.DAMAGED
 
@@ -262,8 +262,8 @@ def _with_metadata(
     picture: Picture, image: Image.Image, stream: BinaryIO | None = None, *, turn: bool
 ) -> Picture:
     """A picture, and what goes along with it; of one that will be turned, as it will then be."""
-    found, notes = metadata_of(image, stream, turned=turn and axes_of(_orientation(image, []))[2])
-    return replace(picture, metadata=found, notes=(*picture.notes, *notes))
+    metadata, notes = metadata_of(image, stream, turned=turn and axes_of(_orientation(image, []))[2])
+    return replace(picture, metadata=metadata, notes=(*picture.notes, *notes))
 
 
 def _transparent_sample(image: Image.Image, raw_mode: str) -> Any:

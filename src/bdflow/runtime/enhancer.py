@@ -12,7 +12,7 @@ from PIL import Image
 from bdflow.errors import BDFlowError
 from bdflow.pictures.reader import Array, Picture, fitting_profile
 from bdflow.pictures.strips import Strips
-from bdflow.runtime.backends import Network, Networks
+from bdflow.runtime.backends import Session, Sessions
 from bdflow.runtime.computing import DEFAULT, Computing
 from bdflow.runtime.tiles import cut, times
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
@@ -46,12 +46,12 @@ class Enhancer:
         self.model, self.computing = model, computing
         self.tile = TILE if computing.tile is None else computing.tile
         # Of a tile of any factor there must be a cell that is kept.
-        least = max((2 * -(-model.halo // each) + 1) * each for each in map(cell, FACTORS))
+        least = max((2 * -(-model.halo // side) + 1) * side for side in map(cell, FACTORS))
         if self.tile < least:
             raise BDFlowError(
                 f"a tile of {self.tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._network = Networks(model, computing)
+        self._sessions = Sessions(model, computing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the model anew."""
@@ -122,8 +122,8 @@ class Enhancer:
             if small.gray:
                 kept = _as_gray(kept)
             if alpha is not None:
-                whole = enlarged(alpha, small.factor, times(rows.kept, side), slice(0, grid[1] * side))
-                kept = np.dstack([kept, whole[: len(kept), :width]])
+                opacity = enlarged(alpha, small.factor, times(rows.kept, side), slice(0, grid[1] * side))
+                kept = np.dstack([kept, opacity[: len(kept), :width]])
             yield kept
 
     def _pixels(self, small: Thumbnail, colours: Image.Image, rows: slice, columns: slice) -> Array:
@@ -135,8 +135,8 @@ class Enhancer:
         restored: Array = self._loaded()({"plain": plain, "known": describe(small)})[0][0]
         return restored.transpose(1, 2, 0)
 
-    def _loaded(self) -> Network:
-        return self._network("up")
+    def _loaded(self) -> Session:
+        return self._sessions("up")
 
 
 def _as_gray(rgb: Array) -> Array:

@@ -18,7 +18,7 @@ from bdflow.pictures.reader import read as read_picture
 from bdflow.pictures.resize import bicubic_down, bicubic_up_rows
 from bdflow.pictures.strips import Strips
 from bdflow.pictures.transparency import spread
-from bdflow.runtime.backends import Networks
+from bdflow.runtime.backends import Sessions
 from bdflow.runtime.computing import DEFAULT, Computing
 from bdflow.runtime.tiles import cut, times
 from bdflow.smallfile.container import NoChunkError
@@ -61,7 +61,7 @@ class Rescaler:
     Attributes:
         model, computing: As given.
         tile: Pixels of the photograph, each way, that are computed at once.
-        network: What computes the graph of a name: `down`, `up` or `sample`.
+        session: What computes the graph of a name: `down`, `up` or `sample`.
     """
 
     def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:
@@ -77,7 +77,7 @@ class Rescaler:
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
         self.computing = computing
-        self.network = Networks(model, computing)
+        self.session = Sessions(model, computing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the model anew."""
@@ -211,18 +211,18 @@ class Rescaler:
             small = self._from_pixels(small, max_pixels)
         elif not isinstance(small, Downscaled):
             try:
-                found = read_small(small, max_pixels=max_pixels)
+                stored = read_small(small, max_pixels=max_pixels)
             except NoChunkError as stripped:
                 small = self._from_pixels(stripped.picture, max_pixels)
                 size = "{}x{}".format(*small.size)
                 remarks.append(f"{stripped} Restoring from the pixels alone, at {size}")
             else:
-                if not isinstance(found, Downscaled):
+                if not isinstance(stored, Downscaled):
                     raise BDFlowError(
-                        f"a thumbnail in {found.format}, which model {self.model.name} does not restore:"
+                        f"a thumbnail in {stored.format}, which model {self.model.name} does not restore:"
                         " leave the model out (in Python: bdflow.upscale)"
                     )
-                small = found
+                small = stored
         if small.weights != self._fingerprint:
             raise BDFlowError(
                 f"made by model {small.model!r} (weights {small.weights.hex()}), not by this"
@@ -322,7 +322,7 @@ class Rescaler:
             Rows of the small picture, and what becomes of them: pictures `(H, W, C)`, on the grid of the
             small picture for `down`, else of the large one.
         """
-        network, scale = self.network(graph), self.model.scale
+        session, scale = self.session(graph), self.model.scale
         before, after = (scale, 1) if graph == "down" else (1, scale)
         tile, halo = self.tile, self.model.halo
         if graph == "sample":  # Z is noise, and far counts: a measured halo does not hold
@@ -334,14 +334,14 @@ class Rescaler:
             results: list[NDArray[np.uint8]] = []
             for columns in across:
                 seen = times(columns.seen, before)
-                fed = {name: np.ascontiguousarray(each[..., seen]) for name, each in tensors.items()}
-                made = network(fed)
+                cropped = {name: np.ascontiguousarray(full[..., seen]) for name, full in tensors.items()}
+                outputs = session(cropped)
                 if not results:
                     shape = (rows.kept.stop - rows.kept.start) * after, grid[1] * after
-                    results = [np.empty((*shape, each.shape[1]), np.uint8) for each in made]
+                    results = [np.empty((*shape, tensor.shape[1]), np.uint8) for tensor in outputs]
                 inner = times(rows.inner, after), times(columns.inner, after)
-                for whole, each in zip(results, made, strict=True):
-                    whole[:, times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
+                for result, tensor in zip(results, outputs, strict=True):
+                    result[:, times(columns.kept, after)] = tensor[0].transpose(1, 2, 0)[inner]
             yield rows.kept, results
 
 
@@ -356,7 +356,7 @@ def check_draw(sigma: float, seed: int | None) -> None:
 def _draw(key: int, rows: slice, width: int, channels: int) -> NDArray[np.float32]:
     """Some rows of a Z, `(1, channels, H, W)`. Each has its own generator, so that no tile matters."""
     generators = (np.random.default_rng((key, row)) for row in range(rows.start, rows.stop))
-    drawn = [each.standard_normal((channels, width), np.float32) for each in generators]
+    drawn = [generator.standard_normal((channels, width), np.float32) for generator in generators]
     return np.stack(drawn, axis=1)[None]
 
 

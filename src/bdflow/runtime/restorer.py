@@ -114,25 +114,27 @@ class Restorer:
         if self._only and not isinstance(small, Thumbnail):
             return self._only, *self._only.accept(small, max_pixels=max_pixels)
         try:
-            found = small if isinstance(small, Downscaled | Thumbnail) else read(small, max_pixels=max_pixels)
+            stored = (
+                small if isinstance(small, Downscaled | Thumbnail) else read(small, max_pixels=max_pixels)
+            )
         except NoChunkError as stripped:
             if stripped.format in FORMATS or self._scale:
                 return self._without_payload(stripped, max_pixels)
             how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
             raise NoChunkError(f"{stripped} {how}", stripped.picture, stripped.name) from None
-        if isinstance(found, Thumbnail):
-            return self._enhancer, found, []
+        if isinstance(stored, Thumbnail):
+            return self._enhancer, stored, []
         if self._restoration:
             raise BDFlowError(
-                f"made by model {found.model!r}, which {self._restoration.name} cannot replace: name"
+                f"made by model {stored.model!r}, which {self._restoration.name} cannot replace: name"
                 " that one, or leave out --model"
             )
         with self._lock:
-            if found.model not in self._makers:
-                maker = find_maker(found.model, found.weights)
-                self._makers[found.model] = Rescaler(maker, self._computing)
-            rescaler = self._makers[found.model]
-        return rescaler, *rescaler.accept(found, max_pixels=max_pixels)
+            if stored.model not in self._makers:
+                maker = find_maker(stored.model, stored.weights)
+                self._makers[stored.model] = Rescaler(maker, self._computing)
+            rescaler = self._makers[stored.model]
+        return rescaler, *rescaler.accept(stored, max_pixels=max_pixels)
 
     def _without_payload(
         self, stripped: NoChunkError, max_pixels: int

@@ -79,13 +79,13 @@ def of_ending(path: str | os.PathLike[str]) -> Container:
     for container in CONTAINERS:
         if ending in container.ENDINGS:
             return container
-    endings = ", ".join(ending for each in CONTAINERS for ending in each.ENDINGS)
+    endings = ", ".join(ending for known in CONTAINERS for ending in known.ENDINGS)
     raise BDFlowError(f"{os.fspath(path)}: a small file ends in one of {endings}")
 
 
 def ending_of(name: str) -> str:
     """What names of a container's files end in: ".jpg" of "JPEG"."""
-    return next(each.ENDINGS[0] for each in CONTAINERS if name == each.NAME)
+    return next(container.ENDINGS[0] for container in CONTAINERS if name == container.NAME)
 
 
 def check_ending(path: str | os.PathLike[str], name: str) -> None:
@@ -94,7 +94,7 @@ def check_ending(path: str | os.PathLike[str], name: str) -> None:
     Raises:
         BDFlowError: its ending is none of the container's.
     """
-    container = next(each for each in CONTAINERS if name == each.NAME)
+    container = next(known for known in CONTAINERS if name == known.NAME)
     if Path(path).suffix.lower() not in container.ENDINGS:
         endings = " or ".join(container.ENDINGS)
         raise BDFlowError(f"{os.fspath(path)}: the small file is a {name}: end its name in {endings}")
@@ -129,13 +129,13 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
                     restoring.check(size, max_pixels)
         picture = reader.decode(stream, name, max_pixels, metadata="keep", as_stored=True)
         if restoring is None or container is None:
-            why = "it was re-saved or converted, or never made by bdflow."
-            what = f"{name}: no bdflow chunk in this file: {why}"
+            cause = "it was re-saved or converted, or never made by bdflow."
+            message = f"{name}: no bdflow chunk in this file: {cause}"
             if container is None:
-                raise NoChunkError(what, picture, name)
+                raise NoChunkError(message, picture, name)
             stream.seek(0)
             coded = b"" if container is png else stream.read()
-            raise NoChunkError(what, picture, name, container.NAME, quality(coded))
+            raise NoChunkError(message, picture, name, container.NAME, quality(coded))
         with named(name):
             stream.seek(0)
             data = b"" if container is png else stream.read()

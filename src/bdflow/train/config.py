@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from bdflow.errors import BDFlowError
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.restoration import RestorationConfig
 from bdflow.train.config_restoration import CropConfig, Frozen, PairsConfig, RestorationLossConfig
 from bdflow.zoo import RESTORATION
@@ -107,7 +107,7 @@ class TrainConfig(Frozen, frozen=True):
 
     name: str
     card: CardConfig = CardConfig()
-    model: ModelConfig = ModelConfig()
+    model: NetworkConfig = NetworkConfig()
     mask: MaskConfig = MaskConfig()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
@@ -219,7 +219,7 @@ def read_saved(tree: Mapping[str, Any]) -> Config:
 def _convert(tree: Any, kind: type[Kind]) -> Kind:
     """Plain dictionaries as a structure; msgspec alone would pass over unknown names of the model's."""
     if issubclass(kind, TrainConfig | RestorationTrainConfig) and isinstance(tree.get("model"), Mapping):
-        network = ModelConfig if issubclass(kind, TrainConfig) else RestorationConfig
+        network = NetworkConfig if issubclass(kind, TrainConfig) else RestorationConfig
         for name in tree["model"].keys() - {setting.name for setting in dataclasses.fields(network)}:
             raise msgspec.ValidationError(f"Object contains unknown field `{name}` - at `$.model`")
     return msgspec.convert(tree, kind)
@@ -263,7 +263,7 @@ def override(config: Configured, changes: Mapping[str, Any]) -> Configured:
         raise BDFlowError(f"{', '.join(changes)}: {error}") from None
 
 
-def to_dict(config: Frozen | ModelConfig | RestorationConfig) -> dict[str, Any]:
+def to_dict(config: Frozen | NetworkConfig | RestorationConfig) -> dict[str, Any]:
     """Plain dictionaries, lists and numbers, ready for JSON."""
     result: dict[str, Any] = msgspec.to_builtins(config)
     return result

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bdflow.networks.bdflow import BDFlow
 from bdflow.networks.build import build
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.network import Network
 from bdflow.networks.stored import TOP, Storage, quantize, to_levels
 from bdflow.train.config import TrainConfig
@@ -50,7 +50,7 @@ class GreenStorage(Storage):
 class GreenBDFlow(BDFlow):
     """A BDFlow without B, its small picture stored with further bits of green."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__(replace(config, boundary_bits=0))
         self._storage = GreenStorage(config.boundary_bits)
 

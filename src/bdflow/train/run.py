@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bdflow.errors import BDFlowError
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.train.config import (
     CardConfig,
     Config,
@@ -159,7 +159,7 @@ def fitted(
         return weights if settings == asdict(config.model) else None
     if settings.get("network") == RESTORATION:
         return None
-    model = ModelConfig.of(settings)
+    model = NetworkConfig.of(settings)
     if config.model == model:
         return weights
     if not extends(config.model, model):
@@ -167,7 +167,7 @@ def fitted(
     return graft(weights, config.model.levels - model.levels)
 
 
-def extends(config: ModelConfig, coarse: ModelConfig) -> bool:
+def extends(config: NetworkConfig, coarse: NetworkConfig) -> bool:
     """Whether a network is that of `coarse` behind finer levels, the last of which hands on 3 channels."""
     more = config.levels - coarse.levels
     if config.network != "bdflow" or more <= 0 or len(config.kept) < more or config.kept[more - 1] != 3:

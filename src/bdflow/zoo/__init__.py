@@ -152,8 +152,8 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
             raise BDFlowError("name a model (--model NAME) or a scale (-x N); `bdflow models` lists both")
         scales = dict(reversed(_scales()))  # the first of each scale
         if scale not in scales:
-            there = f"there is {' and '.join(f'x{s}' for s in sorted(scales))}" if scales else "there is none"
-            raise BDFlowError(f"no built-in model shrinks {scale} times; {there}")
+            known = " and ".join(f"x{scale}" for scale in sorted(scales)) or "none"
+            raise BDFlowError(f"no built-in model shrinks {scale} times; there is {known}")
         return _verify(BUILT_IN / scales[scale])
     folder = BUILT_IN / model if BUILT_IN / model in _folders() else Path(model)
     if not (folder / WEIGHTS).is_file():
@@ -161,12 +161,14 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
             f"no model {str(model)!r}: built in are {', '.join(names()) or 'none'};"
             f" else give a folder that holds {WEIGHTS}"
         )
-    found = _verify(folder, trust=trust)
-    if scale is not None and found.metadata["model"].get("scale") is None:
-        raise BDFlowError(f"model {found.name} has no scale: leave -x out")
-    if scale is not None and found.scale != scale:
-        raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
-    return found
+    verified = _verify(folder, trust=trust)
+    if scale is not None and verified.metadata["model"].get("scale") is None:
+        raise BDFlowError(f"model {verified.name} has no scale: leave -x out")
+    if scale is not None and verified.scale != scale:
+        raise BDFlowError(
+            f"model {verified.name} shrinks {verified.scale} times, not {scale}: drop -x or --model"
+        )
+    return verified
 
 
 def _find_again(reference: str, weights_sha256: str) -> Model:

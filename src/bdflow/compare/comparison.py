@@ -22,7 +22,7 @@ from bdflow.system.files import named, printable
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class MethodResult:
     """A photograph stored by one method and read back.
 
     Attributes:
@@ -76,7 +76,7 @@ class Comparison:
     factor: float
     format: str
     small: RGB
-    stored: tuple[Stored, ...]
+    stored: tuple[MethodResult, ...]
     skipped: dict[str, str]
     box: Box
 
@@ -162,9 +162,9 @@ def readable(photo: Path, box: Box | None) -> Picture:
     return picture
 
 
-def _stored(method: str, stored: measure.Stored) -> Stored:
+def _stored(method: str, stored: measure.Stored) -> MethodResult:
     values = stored.values
-    return Stored(
+    return MethodResult(
         method=method,
         pixels=stored.pixels,
         bytes=int(values["bytes"]),
