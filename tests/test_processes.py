@@ -51,7 +51,7 @@ def test_every_error_travels():
 def test_every_result_travels(enhancer):
     made = small()
     assert_same(there_and_back(made), made)
-    fitted = fitting.fit(Picture(smooth()), enhancer, quality=50)
+    fitted = fitting.fit(Picture(smooth()), enhancer, fitting.Goal(quality=50))
     back = there_and_back(fitted)
     assert (back.psnr, back.small.data, back.small.gray) == (
         fitted.psnr,

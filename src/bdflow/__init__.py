@@ -130,7 +130,7 @@ def fit(
         quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
         format: "AVIF", "WebP" or "JPEG"; or "best", which of them restores best in so many bytes.
         domain: What the network takes the picture for; None tries all.
-        effort: "low" for a hurry, or "high" to try all that may win; see `bdflow.fitting.fit`.
+        effort: "low" for a hurry, or "high" to try all that may win; see `bdflow.fitting.Goal`.
         purpose: "look" writes a file that is better for the eye in place of the one with the highest PSNR.
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
@@ -146,32 +146,10 @@ def fit(
     from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
-    if max_bytes is not None and bits_per_pixel is not None:
-        raise BDFlowError("bytes and bits a pixel: name one of them")
-    wanted, what = (max_bytes, "a budget") if bits_per_pixel is None else (bits_per_pixel, "bits a pixel")
-    fitting.check(
-        budget=wanted,
-        quality=quality,
-        format=format,
-        domain=domain,
-        effort=effort,
-        purpose=purpose,
-        what=what,
-    )
+    goal = fitting.Goal(max_bytes, bits_per_pixel, quality, format, domain, effort, purpose)
     picture = reader.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
-    if bits_per_pixel is not None:
-        max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), Computing(tile, threads, device, backend))
-    return fitting.fit(
-        picture,
-        enhancer,
-        budget=max_bytes,
-        quality=quality,
-        format=format,
-        domain=domain,
-        effort=effort,
-        purpose=purpose,
-    ).small
+    return fitting.fit(picture, enhancer, goal).small
 
 
 def upscale(

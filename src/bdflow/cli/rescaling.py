@@ -194,21 +194,18 @@ def _fit_many(
     metadata: Metadata,
 ) -> int:
     """A batch in an ordinary codec; the exit status."""
-    from bdflow import fitting
     from bdflow.batch.run import share
     from bdflow.batch.tree import Naming
     from bdflow.batch.work import coding
+    from bdflow.fitting import Goal
     from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
     format, (usual, *others) = options.format_name, options.endings
-    budget = options.bytes or options.bpp
-    fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
+    goal = Goal(format=format, **options.options())
     jobs, threads = share(batch.jobs, computing.threads)
     enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
-    work = coding(
-        enhancer, format=format, verify=verify, max_pixels=max_pixels, metadata=metadata, **options.options()
-    )
+    work = coding(enhancer, goal, verify=verify, max_pixels=max_pixels, metadata=metadata)
     naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
     return _run(inputs, folder, naming, work, jobs, batch, force)
 

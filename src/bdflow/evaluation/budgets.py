@@ -9,7 +9,7 @@ from bdflow import fitting
 from bdflow.errors import BDFlowError
 from bdflow.evaluation import measure
 from bdflow.evaluation.evaluate import evaluate, named_folders, results_of, row_of, scorer_of
-from bdflow.fitting import CODECS, fit
+from bdflow.fitting import CODECS, Goal, fit
 from bdflow.fitting.candidates import Fitted
 from bdflow.networks.facts import DOWN
 from bdflow.pictures import reader
@@ -115,7 +115,7 @@ def _measure(
     files: list[Thumbnail] = []
 
     def encode() -> bytes:
-        files.append(fit(true, enhancer, budget=count, format=format).small)
+        files.append(fit(true, enhancer, Goal(max_bytes=count, format=format)).small)
         return files[0].data
 
     def decode(data: bytes) -> RGB:
@@ -139,7 +139,7 @@ def _best_codec(true: Picture, enhancer: Enhancer, budget: int) -> Fitted:
     candidates = []
     for name in CODECS:
         try:
-            candidates.append(fit(true, enhancer, budget=budget, format=name, domain="plain"))
+            candidates.append(fit(true, enhancer, Goal(max_bytes=budget, format=name, domain="plain")))
         except BDFlowError as error:  # transparency in a JPEG, or too few bytes for it
             reason = error
     if not candidates:

@@ -76,7 +76,7 @@ def _in_codecs(true: Picture, stem: str, files: dict[str, bytes]) -> Iterator[_R
     restored: list[Picture] = []
 
     def shrink() -> bytes:
-        small.append(fitting.fit(true, enhancer, budget=budget).small)
+        small.append(fitting.fit(true, enhancer, fitting.Goal(max_bytes=budget)).small)
         return small[0].data
 
     def restore(data: bytes) -> RGB:
