@@ -22,11 +22,11 @@ wrote to `results/`; all variants of one study had the same pictures, time (or s
 is measured on stored 8-bit files, Z = 0. ± is the standard deviation over runs that differ in their seed
 alone; without one there was a single run, and a few hundredths of a dB mean nothing. *gain* is over bicubic
 shrinking and enlarging; multiply-adds are at 128x128 pixels. Most runs shared the machine with other work, so
-read *s a step* beside *steps* where they had equal time, and take *restored in* as a rough figure: `bdflow
+read *s per step* beside *steps* where they had equal time, and take *restored in* as a rough figure: `bdflow
 reproduce table2` times networks alone.
 """
 HEADINGS = (
-    "variant", "parameters", "multiply-adds", "runs", "steps", "s a step", "PSNR-Y", "gain",
+    "variant", "parameters", "multiply-adds", "runs", "steps", "s per step", "PSNR-Y", "gain",
     "LR to bicubic LR", "SSIM-Y", "LPIPS-RGB", "bytes", "restored in",
 )  # fmt: skip
 

@@ -207,7 +207,7 @@ def test_a_chunk_longer_than_any_boundary_map_is_refused_unread():
 
 
 def test_a_real_picture_of_few_bytes_is_read():
-    """A photograph has some bits a pixel; but plain areas, drawn by a program, may have very few."""
+    """A photograph has some bits per pixel; but plain areas, drawn by a program, may have very few."""
     black = Image.new("1", (8192, 8192))
     data = file(black)
     assert black.width * black.height / len(data) > 5_000

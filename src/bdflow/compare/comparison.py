@@ -91,7 +91,7 @@ class Comparison:
         ours = self.stored[0]
         return (
             f"Each codec may take as many bytes as the bdflow file, {ours.bytes:,} ({ours.bits_per_pixel:.3f}"
-            " bits a pixel), and shrinks the photograph first where that serves it."
+            " bits per pixel), and shrinks the photograph first where that serves it."
         )
 
 
@@ -179,7 +179,7 @@ def _stored(method: str, stored: measure.Stored) -> MethodResult:
 def table(comparison: Comparison) -> Group:
     """What the terminal shows."""
     learned = comparison.stored[0].lpips is not None
-    headings = ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned)
+    headings = ("", "bytes", "bits per pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned)
     grid = Grid(comparison.title, headings)
     for stored in comparison.stored:
         grid.rows.append(

@@ -21,7 +21,7 @@ from bdflow.runtime.rescaler import Rescaler
 from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.zoo import Model
 
-BUDGETS = (0.03, 0.1, 0.3)  # bits a pixel of the photograph
+BUDGETS = (0.03, 0.1, 0.3)  # bits per pixel of the photograph
 RIVALS = (
     "the best of AVIF, WebP and JPEG in as many bytes by PSNR-RGB, each free to shrink, without a network"
 )

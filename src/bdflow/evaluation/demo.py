@@ -137,7 +137,7 @@ def _print_seconds(kind: str, true: Picture, small: Picture, stored: Stored) -> 
 
 def _table(title: str, groups: list[list[_Row]]) -> Table:
     grid = Grid(
-        title, ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"), sections=[len(groups[0])]
+        title, ("", "bytes", "bits per pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"), sections=[len(groups[0])]
     )
     for row in (row for group in groups for row in group):
         values = row.stored.values

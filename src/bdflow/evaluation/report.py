@@ -27,7 +27,7 @@ def contact_sheet(panels: Mapping[str, NDArray[np.uint8]], columns: int) -> NDAr
 
     Args:
         panels: Label to picture, in reading order.
-        columns: Pictures a row.
+        columns: Pictures per row.
 
     Returns:
         uint8 `(H', W', 3)` on white.
@@ -76,7 +76,7 @@ def _folder(model: str, name: str, row: Mapping[str, Any]) -> Grid:
     grid.notes += [
         f"{mean['bytes']:,.0f} bytes: {mean['bytes_pixels']:,.0f} LR,"
         f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame",
-        f"{mean['bits_per_pixel']:.4f} bits a pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
+        f"{mean['bits_per_pixel']:.4f} bits per pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
         f"{mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
     ]
     if "psnr_y_cropped" in mean:
@@ -209,7 +209,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
             [_card_row(folder, row, cropped) for folder, row in result["folders"].items()],
         ),
     ]
-    legend = f" Border cropped: PSNR-Y (bicubic's) without {model.scale} pixels a side." if cropped else ""
+    legend = f" Border cropped: PSNR-Y (bicubic's) less {model.scale} pixels on each side." if cropped else ""
     lines += [
         "",
         f"The ± is the standard deviation over pictures.{legend}",
@@ -256,14 +256,14 @@ def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
         f"{model.title} of thumbnails in ordinary codecs (AVIF, WebP, JPEG), at every factor:"
         f" {training['parameters']:,} parameters, {training['multiply_adds_per_pixel'] / 1000:.1f} thousand"
-        " multiply-adds a pixel. Licence: Apache-2.0.",
+        " multiply-adds per pixel. Licence: Apache-2.0.",
         "",
         *_provenance(model),
         "",
         "## Measured",
         "",
-        f"{_measured(model, result)} Each picture is fitted into so many bits a pixel as {settings['format']}"
-        " by its PSNR-RGB, stored, read back and restored, every byte of the file counted; the codec is"
+        f"{_measured(model, result)} Each picture is stored as {settings['format']} at so many bits per pixel"
+        " (chosen by PSNR-RGB), read back and restored; every byte of the file counts. The codec is"
         f" {settings['rivals']}. Border crop {settings['crop']}.",
         "",
         markdown(
@@ -374,5 +374,5 @@ def small_file(small: SmallFile, data: bytes) -> str:
     if small.image.metadata:
         lines.append(f"metadata  {small.image.metadata}")
     lines += [f"{size:9,} bytes  {part}" for part, size in container.byte_report(data).items()]
-    lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
+    lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits per pixel")
     return "\n".join(lines)

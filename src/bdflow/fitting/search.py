@@ -119,7 +119,7 @@ class Search:
         the best, what a network adds is estimated.
 
         Args:
-            start: Where to begin; None takes what the bits a pixel suggest.
+            start: Where to begin; None takes what the bits per pixel suggest.
             beat: The mean PSNR of another codec's file, enlarged plainly from that factor.
         """
         factors = self.files.factors

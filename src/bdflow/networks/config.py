@@ -24,7 +24,7 @@ class NetworkConfig:
     Attributes:
         network: BDFlow (IRN is one, of dense blocks); HCFlow and TAR are its rivals, in files of their names.
         scale: How many times smaller each way, a power of two up to 64: what a small file can tell.
-        blocks: InvBlocks a level; one number for all levels or one for each, finest level first. Of HCFlow:
+        blocks: InvBlocks per level; one number for all levels or one for each, finest level first. Of HCFlow:
             unconditional flow steps; of TAR: residual blocks each way.
         features: Width of phi, rho and eta; likewise. With dense blocks, their growth. Of HCFlow: channels
             of its condition; of TAR: channels. Both divide it by 4.

@@ -224,7 +224,7 @@ class HCFlow(Network):
     """`n` levels for a scale of `2^n`, invertible as a whole.
 
     The last level keeps 3 channels, which are Y; the others keep half of theirs. `blocks` = 8 and
-    `features` = 64 are the authors' network: 8 flow steps of growth 32 a level, 6 conditional ones, and a
+    `features` = 64 are the authors' network: 8 flow steps of growth 32 per level, 6 conditional ones, and a
     condition of 3 RRDBs of growth 16. They fix it for x4; at other scales a level is conditional, as in their
     x8 super-resolution, on what it keeps and on the features of all coarser levels.
     """

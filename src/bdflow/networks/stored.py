@@ -1,7 +1,7 @@
 """What storage does to the small picture Y and the boundary map B: the one place that says it.
 
-Networks compute Y and B as unbounded numbers, of which files hold whole levels: Y in 8 bits a sample, B in 1
-to 3. Training rounds as files do, and lets the gradient pass; export writes the same rounding into the
+Networks compute Y and B as unbounded numbers. Files hold whole levels of them: Y in 8 bits per sample, B in
+1 to 3. Training rounds as files do, and lets the gradient pass; export writes the same rounding into the
 graphs, so that the runtime has levels alone.
 """
 
@@ -16,7 +16,7 @@ TOP = 255  # the highest level of a sample of a picture; the lowest is 0
 
 @dataclass(frozen=True)
 class Storage:
-    """Y as a picture of 8 bits a sample, B as a plane beside it.
+    """Y as a picture of 8 bits per sample, B as a plane beside it.
 
     Attributes:
         bits: Bits of a sample of the plane; 0 where there is none.

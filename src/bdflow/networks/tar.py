@@ -39,7 +39,7 @@ class Body(nn.Module):
 
 
 class TAR(Network):
-    """One halving of each network a level, with `blocks` residual blocks of `features` channels after it
+    """One halving of each network per level, with `blocks` residual blocks of `features` channels after it
     (encoder) or before its doubling (decoder). The paper trains x2 and goes on to larger scales by recursion;
     here all levels are trained together, and between them go features, not pictures.
 

@@ -47,7 +47,7 @@ Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
 """A path, the bytes of a file, an open file, a PIL image, or an array (H, W), or (H, W, 1 to 4)."""
 
 # A bomb is a small file of a huge picture, and takes its memory before it can be told from one that is cut
-# short. No photograph has so few bytes: a PNG of one colour has 344 pixels a byte, of one bit a pixel 8,256.
+# short. No photograph has so few bytes: a PNG of one colour has 344 pixels per byte, a bilevel one 8,256.
 _PIXELS_A_BYTE = 10_000
 _PIXELS_FREE = 1 << 24  # smaller ones are no bombs
 

@@ -10,7 +10,7 @@ _HEAD = 1 << 16  # bytes of an AVIF that hold its properties
 
 
 def other_than_srgb(stream: BinaryIO) -> str | None:
-    """Such as "linear" or "PQ (HDR)"; None where samples are near sRGB, or nothing is told."""
+    """Such as "linear" or "PQ (HDR)"; None where samples are near sRGB, or the file does not say."""
     stream.seek(0)
     head = stream.read(_HEAD)
     if head.startswith(png_input.SIGNATURE):

@@ -124,7 +124,7 @@ class Coded(Facts, frozen=True, tag="codec"):
 
 
 class Thumbnailed(Facts, frozen=True, kw_only=True):
-    """A file in an ordinary codec for a restoration network, in so many bytes (`count`) or bits a pixel."""
+    """A file in an ordinary codec for a restoration network, in so many bytes (`count`) or bits per pixel."""
 
     codec: str
     effort: int

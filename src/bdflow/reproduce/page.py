@@ -258,7 +258,7 @@ def _source(name: str, measured: Reproduced, target: str) -> str:
     here, parts = measured.environment, list[str]()
     if isinstance(measured, Results):
         limit = measured.settings.limit
-        parts = ["all pictures" if limit is None else f"at most {limit} pictures a set"]
+        parts = ["all pictures" if limit is None else f"at most {limit} pictures per set"]
         parts.append(f"border crop {measured.settings.crop}")
     parts += ["a quick run on shrunken pictures"] if measured.settings.quick else []
     again = f" Earlier runs measured a part: {len(measured.earlier)}." if measured.earlier else ""

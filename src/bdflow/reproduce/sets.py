@@ -34,7 +34,7 @@ class Sample:
         set: The name of its set.
         path: Its file.
         side: Its middle square is shrunk to this many pixels, for quick runs; None takes it whole.
-        squared: It is resized to a square of so many pixels a side, whatever its shape; None leaves it.
+        squared: It is resized to a square of so many pixels per side, whatever its shape; None leaves it.
     """
 
     set: str

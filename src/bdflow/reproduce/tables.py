@@ -260,7 +260,7 @@ def rates(results: Results) -> list[Grid]:
     )
     equal = Grid(
         "Bytes for equal quality: ours over the codec's (below 1: ours is smaller)",
-        ("set", "point", "bits a pixel", "measure", "ours", *curves.CODECS),
+        ("set", "point", "bits per pixel", "measure", "ours", *curves.CODECS),
     )
     for name, rows in results.by_set():
         for key in curves.PLOTTED:
@@ -340,7 +340,7 @@ def _arrived(results: Results) -> list[Grid]:
     """What happens to files in ordinary codecs; nothing where none was measured."""
     grid = Grid(
         "What happens to a file in an ordinary codec: PSNR-Y restored by a network, and enlarged by Lanczos",
-        ("set", "network", "bits a pixel", "condition", "restored", "enlarged", "gain", "pictures"),
+        ("set", "network", "bits per pixel", "condition", "restored", "enlarged", "gain", "pictures"),
     )
     for (name, model, rate, condition), mean in left(results).items():
         quality = f"{mean.restored:.2f}", f"{mean.enlarged:.2f}", f"{mean.restored - mean.enlarged:+.2f} dB"

@@ -150,7 +150,7 @@ def cell(factor: float) -> int:
 
 
 def describe(small: Thumbnail) -> NDArray[np.float32]:
-    """What a network is told of a file, (1, 9).
+    """What a network gets to know of a file, (1, 9).
 
     The codec (one of three is 1; none where it is not known); the factor, by its logarithm (0 of 1, 1 of 16);
     the quality over 100, its square, and whether it is known; the domain (portraits, photos).

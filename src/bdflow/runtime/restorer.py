@@ -48,7 +48,7 @@ class Restorer:
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
-            is not to be had, the scale is no factor of thumbnails, the purpose is none, a model is named
+            cannot be used here, the scale is no factor of thumbnails, the purpose is none, a model is named
             besides a scale or a purpose, or a domain that there is not or without a scale.
     """
 

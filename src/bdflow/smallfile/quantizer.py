@@ -1,4 +1,4 @@
-"""How coarsely a file was coded, from the file itself: what a network that restores it is told.
+"""How coarsely a file was coded, from the file itself: the network that restores it uses that.
 
 AVIF, WebP and JPEG each write their quantiser near the start. It is given on the scale of the encoders'
 quality, 0 to 100, as libavif, libwebp and libjpeg map one to the other; of another encoder's file it says

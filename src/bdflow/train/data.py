@@ -56,7 +56,7 @@ def _usable(path: Path, smallest: int) -> NDArray[np.uint8] | str:
 class Pictures:
     """Decoded pictures in memory as far as `cache_gb` allows; the others are decoded when asked for.
 
-    Broken pictures, and those smaller than `smallest` pixels a side, are skipped, named and counted.
+    Broken pictures, and those smaller than `smallest` pixels per side, are skipped, named and counted.
     """
 
     def __init__(

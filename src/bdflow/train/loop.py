@@ -183,7 +183,7 @@ class Loop(ABC):
         return self.state.seconds / (60 * optim.minutes)
 
     def _left(self, pace: float) -> float:
-        """Seconds to the end, at `pace` seconds a step."""
+        """Seconds to the end, at `pace` seconds per step."""
         optim = self.config.optim
         if optim.minutes is None:
             return (optim.steps - self.state.step) * pace
@@ -206,7 +206,7 @@ class Loop(ABC):
             kept = self.out / LAST
             raise BDFlowError(
                 f"step {step}: the gradient is not finite; the last good state is "
-                + (f"{kept}: go on from it with a lower learning rate" if kept.exists() else "the start")
+                + (f"{kept}: continue from it with a lower learning rate" if kept.exists() else "the start")
             )
         for optimizer in self.optimizers:
             optimizer.step()

@@ -3,7 +3,7 @@
 Encoders are too slow for a training step. So worker processes code each view once, and a folder keeps it: a
 zip file of `true.png`, of the coded thumbnails as their encoders wrote them, and of what the files do not
 tell (`view.json`). Its views are made in one order, up to a bound on its bytes, and each under a temporary
-name first: what an interrupted run has made, the next one goes on from, and training takes what is there.
+name first: the next run continues where an interrupted one ended, and training takes the views that exist.
 """
 
 import hashlib

@@ -275,7 +275,7 @@ def _session(path: Path, threads: int | None) -> Any:
 
 
 def ceiling(result: dict[str, Any]) -> float:
-    """Multiply-adds a second of the fastest convolution."""
+    """Multiply-adds per second of the fastest convolution."""
     return max(float(r["multiply_adds_per_second"]) for r in result["rows"] if r["subject"] == "ceiling")
 
 

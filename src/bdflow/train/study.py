@@ -54,7 +54,7 @@ class Study(Frozen, frozen=True):
         changes: Settings that differ from the base in all of them; a variant's own come on top.
         seeds: Each variant is trained once with each;
         repeated: or these alone, and the others with the first.
-        limit: Test pictures a folder; all of them where it is left out.
+        limit: How many test pictures of each folder are measured; all of them without it.
         test_side: Test pictures are shrunk to this shorter side first.
     """
 
