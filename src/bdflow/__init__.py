@@ -74,8 +74,8 @@ def load(
     from bdflow.runtime.rescaler import Rescaler
     from bdflow.zoo import find
 
-    found = find(model, scale, trust=trust)
-    return Rescaler(found, Computing(tile, threads, device, backend))
+    verified = find(model, scale, trust=trust)
+    return Rescaler(verified, Computing(tile, threads, device, backend))
 
 
 def downscale(

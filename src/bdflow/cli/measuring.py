@@ -71,9 +71,16 @@ def evaluate(
         raise BDFlowError("a card tells of the model as it is: leave out --refine, or write --json FILE")
     if json:
         check_target(str(json), force)
-    found = zoo.find(model, trust=trust)
+    model_folder = zoo.find(model, trust=trust)
     result = evaluate_model(
-        found, folders, limit=limit, crop=crop, refine=refine, budgets=bpp, computing=computing, say=say
+        model_folder,
+        folders,
+        limit=limit,
+        crop=crop,
+        refine=refine,
+        budgets=bpp,
+        computing=computing,
+        say=say,
     )
     Console().print(evaluation_table(result))
     if json:
@@ -81,7 +88,7 @@ def evaluate(
 
         write_bytes(json, (dumps(result, indent=1) + "\n").encode(), overwrite=force)
     if card:
-        write_card(found, result)
+        write_card(model_folder, result)
 
 
 def compare(

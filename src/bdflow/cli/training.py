@@ -105,10 +105,20 @@ def train(
     from bdflow.train.run import run
 
     run(
-        config, data, out, start=start, trust=trust, cache=cache, steps=steps, learning_rate=learning_rate,
-        settings=settings or (), max_time=max_time.total_seconds() if max_time else None,
-        precision=precision, device=device, threads=threads,
-    )  # fmt: skip
+        config,
+        data,
+        out,
+        start=start,
+        trust=trust,
+        cache=cache,
+        steps=steps,
+        learning_rate=learning_rate,
+        settings=settings or (),
+        max_time=max_time.total_seconds() if max_time else None,
+        precision=precision,
+        device=device,
+        threads=threads,
+    )
 
 
 def study(

@@ -206,9 +206,16 @@ def _trace(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs),
-            output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False, optimize=False,
-        )  # fmt: skip
+            module.eval(),
+            kwargs=inputs,
+            dynamic_shapes=shapes,
+            input_names=list(inputs),
+            output_names=outputs,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+        )
         assert program is not None
         header = read_header(folder / WEIGHTS)
         # What is computed from weights alone (a scale from its logarithm) must not be folded into the graph:

@@ -106,9 +106,16 @@ def trainer_of(
     """
     if isinstance(config, RestorationTrainConfig):
         return RestorationTrainer(
-            config, data, out, start=start, origin=origin, precision=precision, accelerator=device,
-            cache=cache, say=say,
-        )  # fmt: skip
+            config,
+            data,
+            out,
+            start=start,
+            origin=origin,
+            precision=precision,
+            accelerator=device,
+            cache=cache,
+            say=say,
+        )
     if cache is not None:
         raise BDFlowError(f"network {config.model.network} learns from the pictures: leave out --cache")
     return Trainer(
