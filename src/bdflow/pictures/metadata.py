@@ -1,4 +1,4 @@
-"""What a photograph says beside its pixels, from file to file: EXIF with the resolution, XMP, IPTC."""
+"""The metadata of a photograph, from file to file: EXIF with the resolution, XMP, IPTC."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IPTC_RESOURCE = 0x0404  # Photoshop's number of it
 
 @dataclass(frozen=True)
 class Metadata:
-    """What goes along with a picture that stands upright.
+    """The metadata of a picture that stands upright.
 
     Attributes:
         exif: a block (see `bdflow.pictures.exif`) without IPTC, whose orientation is 1 and that has no
@@ -67,7 +67,7 @@ class Metadata:
         return says_where or b"GPSLatitude" in (self.xmp or b"")
 
     def block(self, *, orientation: bool = True) -> bytes | None:
-        """EXIF for a container that has no place for IPTC, which then stands in it as in a TIFF file.
+        """EXIF for a container without a place for IPTC; it then holds IPTC, as in a TIFF file.
 
         Args:
             orientation: False leaves the orientation out, where a container does not want it there.
@@ -141,7 +141,7 @@ NONE = Metadata()
 def read(
     image: Image.Image, stream: BinaryIO | None = None, *, turned: bool = False
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """What goes along with a picture.
+    """The metadata of a picture.
 
     Args:
         image: as Pillow opened and loaded it.
@@ -149,7 +149,7 @@ def read(
         turned: whether rows and columns change places when it is set upright.
 
     Returns:
-        The metadata, and notes on what is left out, and on a place that is not.
+        The metadata, and notes: on what is left out, and if it says where the photograph was taken.
     """
     notes: list[str] = []
     order, entries = _exif(image, stream, notes)

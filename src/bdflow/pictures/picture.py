@@ -1,4 +1,4 @@
-"""A picture in memory, and how it lies."""
+"""A picture in memory, and its orientation."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -26,9 +26,9 @@ class Picture:
         gray: whether the file was a gray one; it is then written as gray again.
         icc: the colour profile of the samples, or None (then they are sRGB by custom).
         notes: what reading changed, a short line each.
-        orientation: EXIF's, 1 to 8: how the samples are to be turned to stand upright. Reading a photograph
+        orientation: EXIF's, 1 to 8: how the samples must be turned to stand upright. Reading a photograph
             turns them, and leaves 1.
-        metadata: what goes along with the picture; none unless it was asked for.
+        metadata: EXIF, XMP, IPTC and the resolution; none unless the caller asked for them.
 
     Raises:
         BDFlowError: an array has another shape or type.

@@ -1,6 +1,6 @@
 """Pictures in: what Pillow reads becomes 8-bit RGB, with its alpha and its colour profile.
 
-Colours change no more than 8-bit RGB demands, and whatever reading did change stands in `Picture.notes`.
+Colours change only as far as 8-bit RGB needs it. `Picture.notes` says what reading changed.
 """
 
 import io
@@ -83,8 +83,8 @@ def read(
             uint8 or uint16 array, (height, width) or (height, width, channels), the channels being gray,
             gray and alpha, RGB or RGBA.
         max_pixels: larger pictures are refused before they are decoded.
-        turn: Say no where the samples stand upright already: of a Pillow image that was turned, but kept
-            its EXIF.
+        turn: False if the samples stand upright already, as in a Pillow image that was turned but kept its
+            EXIF.
         metadata: "keep" puts EXIF, XMP, IPTC and the resolution into `Picture.metadata`; "strip" drops them.
 
     Returns:
@@ -114,8 +114,8 @@ def decode(
 ) -> Picture:
     """`read` for a seekable stream, from its start, under the name that errors shall give.
 
-    With `as_stored`, as for a small picture, nothing is turned, whatever profile is kept, and `orientation`
-    is the file's.
+    With `as_stored`, as for a small picture, nothing is turned, every profile is kept, and `orientation` is
+    that of the file.
     """
     length = stream.seek(0, io.SEEK_END)
     stream.seek(0)
@@ -164,7 +164,7 @@ def _told_of(name: str) -> Iterator[None]:
 
 
 def being_read() -> str | None:
-    """The file that this thread is decoding, for warnings of Pillow's, which do not tell."""
+    """The file that this thread is decoding, for Pillow's warnings, which do not name it."""
     return _being_read.get()
 
 

@@ -27,8 +27,7 @@ _GRID = 8  # the network takes sides that are multiples of it
 
 
 class Enhancer:
-    """A restoration network that restores thumbnails. Safe to share between threads and, as a
-    `bdflow.runtime.rescaler.Rescaler` is, with processes.
+    """Restores thumbnails with one network. Safe to share between threads; it can be pickled.
 
     Args:
         model: Of `bdflow.zoo.find_restoration`.
@@ -66,10 +65,10 @@ class Enhancer:
         return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
 
     def restore_strips(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
-        """`restore` for a picture that memory need not hold: one row of tiles at a time.
+        """`restore`, one row of tiles at a time, so that memory does not hold the whole picture.
 
         Raises:
-            BDFlowError: A latent Z is to be drawn (`sigma` above 0): there is none.
+            BDFlowError: `sigma` is above 0: a thumbnail has no latent Z.
         """
         if sigma:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
@@ -80,12 +79,12 @@ class Enhancer:
         return self._whole(small).rgb()
 
     def rgb_strips(self, small: Thumbnail) -> Iterator[Array]:
-        """`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
+        """`rgb` in strips, from the top, uint8 (rows, W, 3), so that memory does not hold the whole."""
         for strip in self._strips(small):
             yield strip[..., :1].repeat(3, axis=2) if small.gray else strip[..., :3]
 
     def part(self, small: Thumbnail, rows: slice, columns: slice) -> Array:
-        """Some of the photograph's colours, computed without what lies beyond: near the edges they are rough.
+        """A part of the restored colours, computed alone, and therefore rough near its edges.
 
         Args:
             small: The thumbnail.
@@ -145,12 +144,12 @@ def _as_gray(rgb: Array) -> Array:
 
 
 def cell(factor: float) -> int:
-    """Pixels, each way, of which tiles have whole numbers: those of a tile are then those of the whole."""
+    """The side, in pixels, that sides of tiles are multiples of, so that tiles fit the whole picture."""
     return math.lcm(_GRID, multiples(factor)[0])
 
 
 def describe(small: Thumbnail) -> NDArray[np.float32]:
-    """What a network gets to know of a file, (1, 9).
+    """The numbers that a network gets with a thumbnail, (1, 9).
 
     The codec (one of three is 1; none where it is not known); the factor, by its logarithm (0 of 1, 1 of 16);
     the quality over 100, its square, and whether it is known; the domain (portraits, photos).

@@ -49,7 +49,7 @@ MAX_SIGMA = 100.0
 class Rescaler:
     """Shrinks and restores pictures with one model, on ONNX Runtime. Safe to share between threads.
 
-    Sent to another process (pickled), it loads its model there anew; a forked process loads its own.
+    It can be pickled: the other process loads the model anew. A forked process loads its own, too.
 
     Args:
         model: A verified model folder, from `bdflow.zoo.find`.
@@ -99,13 +99,14 @@ class Rescaler:
                 picture that `bdflow.pictures.reader.read` read.
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
                 long as two or three restorations. Needs torch. See `bdflow.runtime.refine.Refiner`.
-            max_pixels: A larger picture is refused before it is decoded; one that was read is not.
+            max_pixels: A larger picture is refused before it is decoded. A picture in memory is not refused.
             turn, metadata: As for `bdflow.pictures.reader.read`.
 
         Returns:
-            The small picture of `ceil(side / scale)` pixels, with what restores the large one. A gray
-            photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically;
-            colours under transparent pixels are those of visible ones nearby, lest they leak.
+            The small picture of `ceil(side / scale)` pixels, with all that restores the photograph. It is in
+            colour even if the photograph is gray: two thirds of the detail hide there. Alpha is shrunk
+            bicubically. Transparent pixels get the colours of visible ones nearby, so that their own do not
+            show at edges.
 
         Raises:
             BDFlowError: The picture cannot be read or is too large; or it is to be refined, and the steps are
@@ -158,17 +159,17 @@ class Rescaler:
         """Restore a picture of exactly the original's size.
 
         Args:
-            small: What `downscale` returned, or a file of it. Pixels alone (a picture, or a file whose
-                bdflow chunk was stripped, which is warned of) are restored with an empty boundary map.
-            sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture. A model
-                without a Z restores that one for any spread.
-            seed: Makes a draw of Z repeatable; 0 or more.
+            small: What `downscale` returned, or its file. Pixels alone are restored with an empty boundary
+                map: a picture, or, with a warning, a file that lost its bdflow chunk.
+            sigma: Standard deviation of the latent Z. 0, the default, restores the most likely picture. A
+                model without a Z ignores it.
+            seed: Makes a random Z repeatable; 0 or more.
             max_pixels: As for `accept`.
-            metadata: "keep" puts what the file has into the picture's `info`: `exif`, `xmp` and `dpi`, which
-                Pillow's `save` takes by these names; "strip" leaves it out.
+            metadata: "keep" copies the file's metadata into the picture's `info`: `exif`, `xmp` and `dpi`,
+                the names that Pillow's `save` takes; "strip" leaves it out.
 
         Raises:
-            BDFlowError: As `accept`; or sigma is negative or absurd, or the seed negative.
+            BDFlowError: As `accept`; or sigma is negative or above `MAX_SIGMA`, or the seed negative.
         """
         return self._accepted(small, sigma, seed, max_pixels).keeping(metadata).to_pil()
 
@@ -195,13 +196,12 @@ class Rescaler:
     def accept(
         self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS
     ) -> tuple[Downscaled, list[str]]:
-        """Whatever `upscale` takes, ready for `restore`, and what its user should know of it.
+        """Read a small file for `restore`, and collect remarks for the user.
 
         Args:
             small: As for `upscale`.
-            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded;
-                pixels alone that would become larger, before they are restored. What `downscale`
-                returned is not refused.
+            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded,
+                and pixels alone before they are restored. What `downscale` returned is not refused.
 
         Raises:
             BDFlowError: The file cannot be read, was made by another model, or would become too large.
@@ -240,7 +240,7 @@ class Rescaler:
         return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
 
     def restore_strips(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
-        """`restore` for a picture that memory need not hold: one row of tiles at a time."""
+        """`restore`, one row of tiles at a time, so that memory does not hold the whole picture."""
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, _is_gray(small))

@@ -36,11 +36,11 @@ class Restorer:
     """Finds the model of each small file; a model is loaded once. Safe to share between threads.
 
     Args:
-        model: Restores every file, those that lost their chunk too; None takes the built-in models that the
-            files name. One that restores thumbnails in ordinary codecs takes these alone.
-        scale: How many times smaller a picture is that lost its payload; None takes one in an ordinary codec
+        model: Restores every file, even one that lost its chunk; None takes the built-in models that the
+            files name. A model for thumbnails in ordinary codecs restores only these.
+        scale: How many times smaller a picture without a payload is; None leaves a file of an ordinary codec
             as it is.
-        domain: What such a picture shows, with a scale: `photos` (None takes them) or `portraits`.
+        domain: What such a picture shows: `photos` (the default) or `portraits`. Only with a scale.
         purpose: What thumbnails in ordinary codecs are restored for: see
             `bdflow.zoo.find_restoration`.
         computing: How models are run.
@@ -48,8 +48,8 @@ class Restorer:
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
-            cannot be used here, the scale is no factor of thumbnails, the purpose is none, a model is named
-            besides a scale or a purpose, or a domain that there is not or without a scale.
+            cannot be used here, there is no such scale, purpose or domain, a model is named besides a scale
+            or a purpose, or a domain without a scale.
     """
 
     def __init__(

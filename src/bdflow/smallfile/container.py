@@ -1,7 +1,7 @@
-"""Small files of any container: which one a file is, by its first bytes or its ending, and what is in it.
+"""Small files of any container: the container by the first bytes or the ending, and the content.
 
-`CONTAINERS` lists the modules, one for each format, that put bdflow's payload into a file and find it there;
-what they share, and what the payload says, is in `bdflow.smallfile`.
+`CONTAINERS` lists a module for each format, which puts bdflow's payload into a file and finds it there.
+`bdflow.smallfile.payload` packs the payload, `bdflow.smallfile.protocol` says what a container must do.
 """
 
 import io
@@ -45,7 +45,7 @@ _HEAD = 12  # bytes by which a file is recognised
 
 
 class NoChunkError(BDFlowError):
-    """A picture that holds nothing of bdflow's: it was re-saved, converted, or never made by bdflow.
+    """A picture without bdflow's data: it was saved anew, converted, or never made by bdflow.
 
     Attributes:
         picture: its pixels, from which a caller who knows the model can still restore.
@@ -89,7 +89,7 @@ def ending_of(name: str) -> str:
 
 
 def check_ending(path: str | os.PathLike[str], name: str) -> None:
-    """Refuse a path that a container of this name should not have.
+    """Refuse a path whose ending is another container's.
 
     Raises:
         BDFlowError: its ending is none of the container's.
@@ -103,12 +103,12 @@ def check_ending(path: str | os.PathLike[str], name: str) -> None:
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
     """Read a small file.
 
-    Its pixels are never turned: the picture's `orientation` says what a program has written into its EXIF,
-    and the restored picture is turned by it.
+    Its pixels are never turned. The picture's `orientation` is that of its EXIF, which a program may have
+    written; the restored picture is turned by it.
 
     Args:
-        source: a path, the bytes of a file, or a binary stream. Whatever else `reader.read` takes has
-            no chunk.
+        source: a path, the bytes of a file, or a binary stream. (What else
+            `bdflow.pictures.reader.read` takes has no chunk.)
         max_pixels: files whose LR image or photograph is larger are refused before anything is decoded.
 
     Raises:

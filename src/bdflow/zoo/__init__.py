@@ -5,8 +5,8 @@ in its metadata), the graphs `down.onnx`, `up.onnx` and `sample.onnx` (`up` with
 of them that the network has, whose initialisers point into that file, `card.md`, perhaps `halo.json`,
 and `SHA256SUMS` over all that is executed or loaded.
 
-Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
-their own, `models/SHA256SUMS`; others are loaded only for a caller who says that he trusts them.
+The sums in a folder show that a copy is whole, not who made it. `models/SHA256SUMS` in the package lists the
+models that come with it. Any other folder is loaded only if the caller trusts it.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Model:
         metadata: What training and export recorded: `name`, `model` (the network's configuration),
             `facts` (what the network declares of itself) and `training`.
         weights_sha256: Hex digest of the weights file; its first 8 bytes go into every small file.
-        measured_halo: A halo that was found to be enough; None where none was looked for.
+        measured_halo: A halo that `bdflow.train.halo` measured; None if it measured none.
     """
 
     folder: Path
@@ -106,7 +106,7 @@ class Model:
 
     @property
     def reach(self) -> int:
-        """How far, in the photograph's pixels, a pixel can be from what it depends on, either way."""
+        """The farthest, in pixels of the photograph, that a pixel depends on others, both ways."""
         return self.facts.reach
 
     @property
@@ -118,9 +118,9 @@ class Model:
     def halo(self) -> int:
         """How far, in the photograph's pixels, a tile must see beyond what is kept of it.
 
-        By default the reach: a tile then computes what the whole picture does, but for the order in which
-        numbers are added. A measured halo is smaller, since what is far hardly counts: see
-        `bdflow.train.halo`.
+        By default it is the reach: a tile then gives the same result as the whole picture, except for the
+        order in which numbers are added. A measured halo is smaller, because pixels far away hardly matter;
+        see `bdflow.train.halo`.
         """
         return self.reach if self.measured_halo is None else min(self.reach, self.measured_halo)
 
@@ -141,8 +141,8 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
     Args:
         model: Name or folder.
         scale: How many times smaller each way.
-        trust: Take a folder whose files are not those of a built-in model. It runs no code, but decides what
-            its pictures become, and how much memory and time they take.
+        trust: Load a folder that did not come with bdflow. It runs no code, but it decides how restored
+            pictures look, and how much memory and time they take.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or its scale is another.
@@ -322,7 +322,7 @@ def _known() -> dict[str, dict[str, str]]:
 
 
 def list_built_in() -> None:
-    """Write the list of the package's own models anew, from what lies there: for who makes the package."""
+    """Write the list of the package's own models anew, from their folders: for its makers."""
     lines = [
         f"{digest}  {folder.name}/{name}\n"
         for folder in _folders()
@@ -332,7 +332,7 @@ def list_built_in() -> None:
 
 
 def read_metadata(weights: Path) -> dict[str, Any]:
-    """What a bdflow weights file says of itself, from the header of the safetensors format.
+    """The metadata of a bdflow weights file, from its safetensors header.
 
     Raises:
         BDFlowError: Not a safetensors file, or not one that bdflow wrote.
