@@ -25,7 +25,7 @@ def ours(rate, values, **more):
 def rows(saved, apart=False):
     """Of two codecs the second is the better one; ours take 1 - saved[picture] of its bytes.
 
-    ``apart``: of another picture, ``b``, theirs and ours share no quality.
+    `apart`: of another picture, `b`, theirs and ours share no quality.
     """
     found = []
     for place, rate in enumerate(RATES):

@@ -104,7 +104,7 @@ def run(
     """Do what was planned. Ctrl-C lets the pictures at work be finished; pressed again, it ends at once.
 
     Args:
-        plan: From :func:`bdflow.batch.tree.plan`.
+        plan: From `bdflow.batch.tree.plan`.
         work: Makes one picture's result; called in threads.
         jobs: Pictures at once, and so at most in memory.
         resume: A result that another run wrote meanwhile is as good as one of this run's.
@@ -114,7 +114,7 @@ def run(
             failed.
 
     Returns:
-        What became of it; ``stopped`` tells of an early end: Ctrl-C, a full disk, or a folder of results that
+        What became of it; `stopped` tells of an early end: Ctrl-C, a full disk, or a folder of results that
         vanished.
     """
     batch = _Batch(plan, work, resume, times, log)
@@ -354,7 +354,7 @@ def _changed(path: Path) -> int | None:
 
 def _identity(folder: Path) -> tuple[int, int] | None:
     try:
-        found = folder.stat()
+        status = folder.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -120,7 +120,7 @@ class Share:
         mean: Geometric; of the cases in which a codec gets there with `MOST` bits a pixel or fewer.
         cases: Those.
         beyond: Cases in which none does.
-        at_most: Those of ``cases`` in which the least file of a codec is better still: there it is more.
+        at_most: Those of `cases` in which the least file of a codec is better still: there it is more.
     """
 
     mean: float
