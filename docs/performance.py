@@ -16,7 +16,7 @@ timed in one run, in turn, on one machine; a busy machine slows all of it alike,
 than the seconds.
 """
 LEGEND = """\
-- *of the ceiling*: multiply-adds a second of the network, as a share of those of the fastest of three large
+- *of the ceiling*: multiply-adds per second of the network, as a share of those of the fastest of three large
   convolutions in the same runtime, measured in the same run.
 - *IRN*: the same scale, IRN's own blocks and widths with random weights, exported and run as our models are.
 - *torch, OpenVINO*: the same network there (`--backend`), as a multiple of its time in ONNX Runtime.
@@ -48,7 +48,7 @@ def _machine(result: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"{where['date']}, commit {where['commit']}, {versions}; medians of {settings['rounds']} rounds."
-        f" The ceiling: {top / 1e9:.0f} G multiply-adds a second."
+        f" The ceiling: {top / 1e9:.0f} G multiply-adds per second."
     )
     for side in settings["sides"]:
         encode = {name: rows.get((name, "encode", side)) for name in ("AVIF", "JPEG XL")}

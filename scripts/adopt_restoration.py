@@ -1,7 +1,7 @@
 """A run folder from a bare training state: `python scripts/adopt_restoration.py last.pt CONFIG -o RUN`.
 
-The first hours of restoration-fidelity were trained by a script that kept only ``model``, ``ema``, ``step``,
-``seconds`` and ``optimizers``, under the names that the network still has. `bdflow train CONFIG --data
+The first hours of restoration-fidelity were trained by a script that kept only `model`, `ema`, `step`,
+`seconds` and `optimizers`, under the names that the network still has. `bdflow train CONFIG --data
 PICTURES --out RUN` goes on from the run folder, `bdflow export RUN -o MODEL` makes a model of it.
 """
 
@@ -19,7 +19,7 @@ from bdflow.train.state import machine, write_state
 
 
 def adopt(state: Path, config: Path, out: Path, precision: str = "bf16-mixed") -> None:
-    """Write a run folder with the weights, averages, moments and clock of ``state``.
+    """Write a run folder with the weights, averages, moments and clock of `state`.
 
     Raises:
         BDFlowError: The configuration is of another kind of network, or of one that the state does not fit.

@@ -17,7 +17,7 @@ from bdflow.zoo import WEIGHTS, find
 
 
 def blend(run: Path, share: float, out: Path, trust: bool = False) -> None:
-    """Write a run folder whose weights (EMA, and the others) are ``share`` of the way to those of ``run``.
+    """Write a run folder whose weights (EMA, and the others) are `share` of the way to those of `run`.
 
     Raises:
         BDFlowError: The share is not from 0 to 1, the run did not begin with a model, or that model has other

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from bdflow import zoo
 from bdflow.evaluation.demo import PHOTOGRAPH
-from bdflow.fitting import fit
+from bdflow.fitting import Goal, fit
 from bdflow.pictures.reader import Picture, read
 from bdflow.runtime.enhancer import Enhancer
 from bdflow.smallfile.container import read as read_small
@@ -53,8 +53,9 @@ def main() -> None:
         files = {kind: folder / f"{path.stem}.{kind}.avif" for kind in ("bd", "plain")}
         if not all((arguments.out / file).is_file() for file in files.values()):
             picture = square(path, arguments.side)
-            ours = fit(picture, enhancer, budget=arguments.bytes)
-            plain = fit(picture, enhancer, budget=max(arguments.bytes, len(ours.small.data)), domain="plain")
+            ours = fit(picture, enhancer, Goal(max_bytes=arguments.bytes))
+            as_many = max(arguments.bytes, len(ours.small.data))
+            plain = fit(picture, enhancer, Goal(max_bytes=as_many, domain="plain"))
             for file, fitted in zip(files.values(), (ours, plain), strict=True):
                 write_bytes(arguments.out / file, fitted.small.data, overwrite=True)
         figures.append(figure(path.stem, arguments.out, files, lazy=len(figures) >= AT_ONCE))

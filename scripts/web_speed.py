@@ -101,7 +101,7 @@ def sizes(model: zoo.Model) -> dict[str, int]:
 def paybacks(model: zoo.Model) -> list[dict[str, object]]:
     """After how many files the download is paid back, for each network that was measured in marks.json.
 
-    A file of ``SMALL_FILE`` bytes stands for a plain codec's of more; the difference is what it saves.
+    A file of `SMALL_FILE` bytes stands for a plain codec's of more; the difference is what it saves.
     """
     table = Folder.at(ROOT / "results").tables.get("marks")
     found: list[dict[str, object]] = []

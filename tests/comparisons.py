@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bdflow.compare.box import Box
-from bdflow.compare.measure import Comparison, Stored
+from bdflow.compare.comparison import Comparison, MethodResult
 
 NAMES = ("bdflow tiny", "bicubic x4, PNG", "JPEG", "a <b>& </script> method")
 
@@ -19,7 +19,7 @@ def comparison(height: int = 48, width: int = 64, **changes) -> Comparison:
     """Each method's picture has another blue: 60, 120, 180, 240; the original has none."""
     pixels = [gradient(height, width, 60 * (index + 1)) for index in range(len(NAMES))]
     stored = [
-        Stored(name, rgb, 1000 + 111 * index, 0.5 + index, 30.125 + index, 28 + index, 0.9 - index / 10)
+        MethodResult(name, rgb, 1000 + 111 * index, 0.5 + index, 30.125 + index, 28 + index, 0.9 - index / 10)
         for index, (name, rgb) in enumerate(zip(NAMES, pixels, strict=True))
     ]
     values = {

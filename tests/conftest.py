@@ -160,7 +160,7 @@ def photo(shell) -> Path:
 
 @pytest.fixture
 def small(built_in, photo) -> Path:
-    """What tiny-x2 makes of ``photo``."""
+    """What tiny-x2 makes of `photo`."""
     import bdflow
 
     bdflow.downscale(photo, scale=2, threads=1).save("photo.x2.png")

@@ -25,9 +25,9 @@ def picture(*shape: int, seed: int = 0) -> Tensor:
 
 
 def check_invertible(module: nn.Module, x: Tensor, tight: float = 1e-12, single: float = 1e-4) -> None:
-    """Shape, dtype and round trip from both sides, in float64 (within ``tight``) and float32 (``single``).
+    """Shape, dtype and round trip from both sides, in float64 (within `tight`) and float32 (`single`).
 
-    The weights are stirred first; ``module`` may give one tensor or several, or None among them.
+    The weights are stirred first; `module` may give one tensor or several, or None among them.
     """
     stir(module)
     for dtype, tolerance in ((torch.float64, tight), (torch.float32, single)):

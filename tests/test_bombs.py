@@ -68,14 +68,14 @@ def with_chunk(kind: bytes, body: bytes, count: int = 1) -> bytes:
 
 
 def patched(format: str, at: bytes, skip: int, layout: str, *values: int, **options: object) -> bytes:
-    """A file of 8x8 pixels that claims others; ``at`` is what stands ``skip`` bytes before its size."""
+    """A file of 8x8 pixels that claims others; `at` is what stands `skip` bytes before its size."""
     data = bytearray(file(RED, format, **options))
     struct.pack_into(layout, data, data.index(at) + skip, *values)
     return bytes(data)
 
 
 def tiff(tags: dict[int, tuple[int, int, int]], after: int = 0) -> bytes:
-    """Tag: type, count, value. ``after`` is where the next picture is said to be."""
+    """Tag: type, count, value. `after` is where the next picture is said to be."""
     entries = b"".join(struct.pack("<HHII", tag, *rest) for tag, rest in sorted(tags.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", after) + bytes(64)
 
@@ -207,7 +207,7 @@ def test_a_chunk_longer_than_any_boundary_map_is_refused_unread():
 
 
 def test_a_real_picture_of_few_bytes_is_read():
-    """A photograph has some bits a pixel; but plain areas, drawn by a program, may have very few."""
+    """A photograph has some bits per pixel; but plain areas, drawn by a program, may have very few."""
     black = Image.new("1", (8192, 8192))
     data = file(black)
     assert black.width * black.height / len(data) > 5_000

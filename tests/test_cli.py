@@ -267,7 +267,7 @@ def test_info_accounts_for_every_byte(shell, small, source):
     ]
     counts = [int(line.split(" bytes")[0].replace(",", "")) for line in lines[4:]]
     assert sum(counts[:-1]) == counts[-1] == len(data)
-    assert lines[-1].endswith(f" bytes  in all, {8 * len(data) / 399:.4f} bits a pixel")
+    assert lines[-1].endswith(f" bytes  in all, {8 * len(data) / 399:.4f} bits per pixel")
 
 
 def test_info_counts_the_bits_of_the_boundary_map(shell, built_in, tiny, photo):

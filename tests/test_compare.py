@@ -17,7 +17,7 @@ from thumbnails import QUICK, photo
 import bdflow
 from bdflow import BDFlowError, fitting
 from bdflow.compare.box import Box, choose_box, parse_box
-from bdflow.compare.measure import compare, table
+from bdflow.compare.comparison import compare, table
 from bdflow.compare.run import sheet_paths
 from bdflow.compare.sheet import draw_sheet
 from bdflow.evaluation.measure import Learned
@@ -137,7 +137,7 @@ def test_a_method_that_fails_is_told_and_the_others_are_compared(compared, tmp_p
 def test_lpips_stands_beside_the_others_where_it_is_at_hand(compared, tmp_path, monkeypatch):
     learned = {"lpips": Learned(lambda a, b: 0.25, 31)}
     monkeypatch.setattr("bdflow.evaluation.measure.learned", lambda *names, data=None: (learned, {}))
-    monkeypatch.setattr("bdflow.compare.measure.rivals", lambda budget, scale: [])
+    monkeypatch.setattr("bdflow.compare.comparison.rivals", lambda budget, scale: [])
     Image.fromarray(compared[1]).save(tmp_path / "photo.png")
     result = compare(Rescaled(compared[0]), tmp_path / "photo.png")
     assert result.stored[0].figures()["lpips"] == 0.25

@@ -12,7 +12,7 @@ import pytest
 from comparisons import NAMES, comparison
 from PIL import Image
 
-from bdflow.compare.measure import entry
+from bdflow.compare.comparison import entry
 from bdflow.compare.page import draw_page, section
 
 

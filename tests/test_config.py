@@ -11,7 +11,7 @@ from bdflow.networks.bdflow import BDFlow
 from bdflow.train.config import (
     DataConfig,
     LossConfig,
-    ModelConfig,
+    NetworkConfig,
     OptimConfig,
     TrainConfig,
     load_config,
@@ -56,27 +56,27 @@ RIVAL = {"network": "hcflow", "scale": 4, "boundary_bits": 0}
 )
 def test_networks_that_cannot_be(wrong, message):
     with pytest.raises(ValueError, match=message):
-        ModelConfig(**wrong)
+        NetworkConfig(**wrong)
 
 
 @pytest.mark.parametrize("kept", [(3, 3), (12, 48), (12, 3)])
 def test_the_most_and_the_least_that_a_level_can_keep(kept):
-    assert BDFlow(ModelConfig(scale=8, kept=kept, blocks=1, features=2)).latent_channels == 188
+    assert BDFlow(NetworkConfig(scale=8, kept=kept, blocks=1, features=2)).latent_channels == 188
 
 
 @pytest.mark.parametrize(("scale", "levels"), [(2, 1), (4, 2), (8, 3), (64, 6)])
 def test_levels(scale, levels):
-    assert ModelConfig(scale=scale).levels == levels
+    assert NetworkConfig(scale=scale).levels == levels
 
 
 def test_tar_has_no_z_to_draw():
-    tar = ModelConfig(**RIVAL | {"network": "tar"})
+    tar = NetworkConfig(**RIVAL | {"network": "tar"})
     with pytest.raises(ValueError, match="network tar has no Z to draw: sample_sigma must be 0"):
         TrainConfig(name="x", model=tar, loss=LossConfig(sample_sigma=0.1))
 
 
 def test_hcflow_has_a_prior():
-    assert ModelConfig(**RIVAL, latent_variance=1.0).latent_variance == 1
+    assert NetworkConfig(**RIVAL, latent_variance=1.0).latent_variance == 1
 
 
 def test_the_crop_must_fit_the_scale():
@@ -86,11 +86,11 @@ def test_the_crop_must_fit_the_scale():
 
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(AttributeError):
-        ModelConfig().scale = 4
+        NetworkConfig().scale = 4
 
 
 def test_defaults_are_the_papers():
-    model, optim = ModelConfig(), OptimConfig()
+    model, optim = NetworkConfig(), OptimConfig()
     assert (model.features, model.block, model.wavelet, model.latent_variance) == (
         64,
         "residual",
@@ -112,11 +112,16 @@ def test_shipped_configurations_are_read_and_survive_json(path):
 
 
 def test_the_network_in_metadata_is_read_without_msgspec():
-    for config in (ModelConfig(), ModelConfig(scale=8, blocks=(1, 2, 3), features=(4, 8, 8), kept=(6, 7))):
+    for config in (
+        NetworkConfig(),
+        NetworkConfig(scale=8, blocks=(1, 2, 3), features=(4, 8, 8), kept=(6, 7)),
+    ):
         stored = json.loads(json.dumps(to_dict(config)))
-        assert ModelConfig.of(stored) == config == msgspec.convert(stored, ModelConfig)
-        assert ModelConfig.of(stored | {"extra": "boundary"}) == config  # as weights of earlier releases say
-    assert ModelConfig.of({"scale": 2, "blocks": 1, "features": 4, "clamp": 2}).clamp == 2.0
+        assert NetworkConfig.of(stored) == config == msgspec.convert(stored, NetworkConfig)
+        assert (
+            NetworkConfig.of(stored | {"extra": "boundary"}) == config
+        )  # as weights of earlier releases say
+    assert NetworkConfig.of({"scale": 2, "blocks": 1, "features": 4, "clamp": 2}).clamp == 2.0
 
 
 @pytest.mark.parametrize(
@@ -137,13 +142,13 @@ def test_the_network_in_metadata_is_read_without_msgspec():
 )
 def test_what_is_wrong_in_metadata_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
-        ModelConfig.of({"scale": 4, "blocks": 1, "features": 4} | changes)
+        NetworkConfig.of({"scale": 4, "blocks": 1, "features": 4} | changes)
     with pytest.raises(ValueError, match="it names no features"):
-        ModelConfig.of({"scale": 4, "blocks": 1})
+        NetworkConfig.of({"scale": 4, "blocks": 1})
 
 
 def test_settings_of_an_earlier_release():
-    config = TrainConfig(name="x", model=ModelConfig(boundary_bits=2))
+    config = TrainConfig(name="x", model=NetworkConfig(boundary_bits=2))
     tree = json.loads(json.dumps(to_dict(config)))
     assert read_saved(tree) == config
     del tree["plane"]
@@ -156,7 +161,7 @@ def test_settings_of_an_earlier_release():
 
 def test_further_bits_of_green_need_bits():
     with pytest.raises(ValueError, match="plane green needs boundary_bits of 1 to 3"):
-        TrainConfig(name="x", model=ModelConfig(boundary_bits=0), plane="green")
+        TrainConfig(name="x", model=NetworkConfig(boundary_bits=0), plane="green")
 
 
 def test_toml_is_read(tmp_path):
@@ -164,7 +169,7 @@ def test_toml_is_read(tmp_path):
     path.write_text('name = "c"\n[model]\nscale = 4\nblocks = [1, 2]\n[data]\ncrop = 64\n')
     config = load_config(path)
     assert config == TrainConfig(
-        name="c", model=ModelConfig(scale=4, blocks=(1, 2)), data=DataConfig(crop=64)
+        name="c", model=NetworkConfig(scale=4, blocks=(1, 2)), data=DataConfig(crop=64)
     )
 
 

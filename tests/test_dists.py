@@ -19,7 +19,7 @@ HEADS = torch.load(Path(oracle.__file__).parent / "dists_models" / "weights.pt",
 
 
 def vgg16() -> nn.Sequential:
-    """``torchvision.models.vgg16().features``."""
+    """`torchvision.models.vgg16().features`."""
     layers: list[nn.Module] = []
     channels = 3
     for stage in ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3):

@@ -28,9 +28,6 @@ def test_tables_are_what_the_code_makes(monkeypatch):
 
     generate, text = _generator(monkeypatch), (ROOT / "README.md").read_text()
     assert generate.fill(text, "quality", generate.figures()) == text
-    assert generate.fill(text, "photos", generate.photos()) == text
-    assert generate.fill(text, "refined", generate.refined.table()) == text
-    assert generate.fill(text, "sizes", generate.sizes()) == text
     assert (ROOT / "docs" / "models.md").read_text() == generate.models.page()
     assert (ROOT / "docs" / "performance.md").read_text() == generate.performance.page(ROOT / "results")
     assert (ROOT / "docs" / "studies.md").read_text() == generate.studies.page(Folder.at(ROOT / "results"))

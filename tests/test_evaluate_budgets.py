@@ -13,7 +13,7 @@ from bdflow.errors import BDFlowError
 from bdflow.evaluation import budgets
 from bdflow.evaluation.budgets import evaluate_model
 from bdflow.evaluation.report import card
-from bdflow.fitting import fit
+from bdflow.fitting import Goal, fit
 from bdflow.networks.restoration import Restoration
 from bdflow.pictures import reader
 from bdflow.quality.metrics import psnr_y
@@ -74,11 +74,13 @@ def test_figures_are_of_files_within_the_budget(result, model, photos):
         picture = reader.read(photos / "4.png")
         count = int(budget * picture.width * picture.height / 8)
         assert max(values["bytes"], values["codec_bytes"]) <= count
-        ours = fit(picture, enhancer, budget=count)
+        ours = fit(picture, enhancer, Goal(max_bytes=count))
         assert (values["bytes"], values["factor"]) == (len(ours.small.data), ours.small.factor)
         assert values["psnr_rgb"] == pytest.approx(ours.psnr_rgb, abs=1e-4)
         assert values["psnr_y"] == pytest.approx(psnr_y(picture.rgb, enhancer.rgb(ours.small)), abs=1e-4)
-        rivals = [fit(picture, enhancer, budget=count, format=f, domain="plain") for f in ("AVIF", "WebP")]
+        rivals = [
+            fit(picture, enhancer, Goal(max_bytes=count, format=f, domain="plain")) for f in ("AVIF", "WebP")
+        ]
         codec = (values["codec_psnr_y"] + values["codec_psnr_rgb"]) / 2
         assert codec >= max(rival.psnr for rival in rivals) - 1e-4
         assert row["mean"]["psnr_y"] == pytest.approx(

@@ -16,7 +16,7 @@ from tiny_models import CONFIGS, TRAINING, config, graphs_of, metadata, network
 
 from bdflow import BDFlowError, zoo
 from bdflow.networks.build import count_multiply_adds, count_parameters
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.network import Down, Up, restore
 from bdflow.system.offline import onnxruntime
 from bdflow.train import export as exporting
@@ -112,7 +112,7 @@ def test_torch_and_onnx_runtime_agree_to_the_level(folder):
 
 @pytest.mark.parametrize("name", ["tiny-x2", "tiny-tar"])
 def test_weights_of_before_there_were_rivals_are_bdflows(tiny, tmp_path, name):
-    """Metadata without ``model.network`` (and of a rival's weights: a clear fault, not another network)."""
+    """Metadata without `model.network` (and of a rival's weights: a clear fault, not another network)."""
     source, copy = tiny(name) / "weights.safetensors", tmp_path / "weights.safetensors"
     told = metadata(tiny(name))
     assert told["model"].pop("network") == CONFIGS[name].network
@@ -204,7 +204,7 @@ def test_sample_gives_a_photograph_back_exactly_where_nothing_was_rounded(tiny):
 def test_further_bits_of_green_are_stored_in_place_of_the_boundary_map(tmp_path):
     """The control of the boundary study: what the graphs store and restore is what training sees."""
     green = TrainConfig(
-        name="green", model=ModelConfig(scale=2, features=4, blocks=1, boundary_bits=2), plane="green"
+        name="green", model=NetworkConfig(scale=2, features=4, blocks=1, boundary_bits=2), plane="green"
     )
     model = stir(network_of(green)).eval()
     parity = export(green, model.state_dict(), tmp_path / "green", TRAINING)

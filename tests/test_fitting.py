@@ -13,7 +13,7 @@ import bdflow
 from bdflow import fitting
 from bdflow.errors import BDFlowError
 from bdflow.evaluation.demo import PHOTOGRAPH
-from bdflow.fitting import estimate, fit, in_srgb, rates
+from bdflow.fitting import Goal, estimate, fit, in_srgb, rates
 from bdflow.methods import Within
 from bdflow.pictures import codecs, reader
 from bdflow.pictures.reader import Picture
@@ -53,7 +53,7 @@ def restored(enhancer, made: Thumbnail) -> np.ndarray:
 @pytest.mark.parametrize("budget", [380, 450, 700, 1500, 100_000])
 def test_the_budget_is_kept_and_no_plain_file_is_better(enhancer, format, budget):
     picture = noisy()
-    made = fit(picture, enhancer, budget=budget, format=format)
+    made = fit(picture, enhancer, Goal(max_bytes=budget, format=format))
     small = made.small
     assert (small.format, small.size) == (format, (80, 64))
     assert len(small.data) <= budget
@@ -76,7 +76,7 @@ def test_the_budget_is_kept_and_no_plain_file_is_better(enhancer, format, budget
 @pytest.mark.parametrize("budget", [3000, 9000])
 def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypatch, budget):
     picture = reader.read(PHOTOGRAPH)
-    usual = fit(picture, enhancer, budget=budget, format="WebP")
+    usual = fit(picture, enhancer, Goal(max_bytes=budget, format="WebP"))
     monkeypatch.setattr(fitting, "_LARGE", 200_000)
     monkeypatch.setattr(estimate, "_EXCERPT", 90_000)
     monkeypatch.setattr(estimate, "_BLOCK", 96)
@@ -87,7 +87,7 @@ def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypat
         return encode(codec, image, quality)
 
     monkeypatch.setattr(rates, "encode", counted)
-    large = fit(picture, enhancer, budget=budget, format="WebP")
+    large = fit(picture, enhancer, Goal(max_bytes=budget, format="WebP"))
     assert budget * 0.9 < len(large.small.data) <= budget
     assert large.psnr > usual.psnr - 0.4  # far fewer blocks than of a really large one
     whole = [size for size in coded if size == (large.small.image.width, large.small.image.height)]
@@ -99,7 +99,7 @@ def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypat
 def test_for_the_look_avif_is_tuned_for_the_eye(enhancer, format):
     picture = reader.read(PHOTOGRAPH)
     usual, look = (
-        fit(picture, enhancer, budget=5000, format=format, domain="photos", purpose=purpose)
+        fit(picture, enhancer, Goal(max_bytes=5000, format=format, domain="photos", purpose=purpose))
         for purpose in PURPOSES
     )
     assert (look.small.data != usual.small.data) == (format == "AVIF")
@@ -109,15 +109,15 @@ def test_for_the_look_avif_is_tuned_for_the_eye(enhancer, format):
     coded = codec.encode(shrunk(picture, look.small.factor).to_pil(), look.quality)
     assert np.array_equal(reader.read(coded).rgb, look.small.image.rgb)
     # At full size and a given quality.
-    look = fit(picture, enhancer, quality=40, format=format, purpose="look")
+    look = fit(picture, enhancer, Goal(quality=40, format=format, purpose="look"))
     assert np.array_equal(reader.read(codec.encode(picture.to_pil(), 40)).rgb, look.small.image.rgb)
     with pytest.raises(BDFlowError, match="no purpose 'beauty': choose one of fidelity, look"):
-        fit(picture, enhancer, budget=5000, format=format, purpose="beauty")
+        fit(picture, enhancer, Goal(max_bytes=5000, format=format, purpose="beauty"))
 
 
 def test_at_full_size_the_codecs_own_file_is_tuned_for_the_eye_too(enhancer):
     picture = reader.read(PHOTOGRAPH)
-    own = fit(picture, enhancer, budget=60_000, domain="plain", purpose="look")
+    own = fit(picture, enhancer, Goal(max_bytes=60_000, domain="plain", purpose="look"))
     coded = replace(fitting.CODECS["AVIF"], tuning="iq").encode(picture.to_pil(), own.quality)
     assert own.small.data == coded
 
@@ -131,34 +131,34 @@ def test_a_network_that_helps_is_used(enhancer, monkeypatch):
         return [np.pad(given, ((0, 0), (0, 0), (0, height - 64), (0, width - 80)), mode="edge")]
 
     monkeypatch.setattr(type(enhancer), "_loaded", lambda self: perfect)
-    made = fit(picture, enhancer, budget=700, format="WebP")
+    made = fit(picture, enhancer, Goal(max_bytes=700, format="WebP"))
     assert made.psnr == 100
     assert made.small.domain != "plain"
     assert read(made.small.data).domain == made.small.domain
-    made = fit(picture, enhancer, budget=700, format="WebP", domain="plain")
+    made = fit(picture, enhancer, Goal(max_bytes=700, format="WebP", domain="plain"))
     assert made.psnr < 50
     assert made.small.domain == "plain"
     for domain in DOMAINS:
-        assert fit(picture, enhancer, quality=40, format="JPEG", domain=domain).small.domain == domain
+        assert fit(picture, enhancer, Goal(quality=40, format="JPEG", domain=domain)).small.domain == domain
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_at_a_quality(enhancer, format):
     picture = noisy()
-    made = fit(picture, enhancer, quality=60, format=format)
+    made = fit(picture, enhancer, Goal(quality=60, format=format))
     assert made.quality == 60
     assert made.small.factor == 1
     # The tiny network helps nobody: it is the codec's own file, and needs no payload.
     assert made.small.domain == "plain"
     own = fitting.CODECS[format].encode(picture.to_pil(), 60)
     assert made.small.data == own
-    assert fit(picture, enhancer, format=format).quality == 75
+    assert fit(picture, enhancer, Goal(format=format)).quality == 75
 
 
 def test_full_effort_is_what_is_kept(enhancer, monkeypatch):
     monkeypatch.setitem(fitting.CODECS, "AVIF", codecs.AVIF)
     picture = noisy(32, 40)
-    made = fit(picture, enhancer, budget=600)
+    made = fit(picture, enhancer, Goal(max_bytes=600))
     assert len(made.small.data) <= 600
     again = codecs.AVIF.encode(made.small.image.to_pil(), made.quality)
     assert isinstance(again, bytes)
@@ -171,24 +171,24 @@ def test_full_effort_is_what_is_kept(enhancer, monkeypatch):
 def test_an_impossible_budget_names_the_least_that_does(enhancer, format, size):
     picture = photo(size[1], size[0])
     with pytest.raises(BDFlowError) as caught:
-        fit(picture, enhancer, budget=20, format=format)
+        fit(picture, enhancer, Goal(max_bytes=20, format=format))
     message = str(caught.value)
     assert message.startswith(f"{format} cannot hold this {size[0]}x{size[1]} picture in 20 bytes: allow it ")
     least = int(message.split()[-1].replace(",", ""))
-    made = fit(picture, enhancer, budget=least, format=format)
+    made = fit(picture, enhancer, Goal(max_bytes=least, format=format))
     assert len(made.small.data) <= least
     assert restored(enhancer, made.small).shape == (size[1], size[0], 3)
     if size == (1, 1):
         return  # of one pixel, a higher quality may take fewer bytes
     with pytest.raises(BDFlowError, match=f"allow it {least}$"):
-        fit(picture, enhancer, budget=least - 1, format=format)
+        fit(picture, enhancer, Goal(max_bytes=least - 1, format=format))
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (3, 300), (47, 31)])
 @pytest.mark.parametrize("gray", [False, True])
 def test_any_size(enhancer, format, size, gray):
-    made = fit(photo(size[1], size[0], gray=gray), enhancer, budget=700, format=format)
+    made = fit(photo(size[1], size[0], gray=gray), enhancer, Goal(max_bytes=700, format=format))
     assert len(made.small.data) <= 700
     assert made.small.size == size
     assert made.small.gray or not gray
@@ -208,8 +208,8 @@ def bdflow_restored(enhancer, small: Thumbnail) -> Image.Image:
 @pytest.mark.parametrize("format", ["AVIF", "WebP"])
 def test_alpha_is_kept_and_counted(enhancer, format):
     picture = photo(31, 47, alpha=True)
-    for options in ({"budget": 700}, {"quality": 50}):
-        small = fit(picture, enhancer, format=format, **options).small
+    for options in ({"max_bytes": 700}, {"quality": 50}):
+        small = fit(picture, enhancer, Goal(format=format, **options)).small
         assert len(small.data) <= 700 or "quality" in options
         image = bdflow_restored(enhancer, small)
         assert (image.mode, image.size) == ("RGBA", (47, 31))
@@ -217,12 +217,14 @@ def test_alpha_is_kept_and_counted(enhancer, format):
 
 def test_alpha_is_refused_for_jpeg(enhancer):
     with pytest.raises(BDFlowError, match=r"^JPEG cannot hold transparency: write AVIF or WebP$"):
-        fit(photo(alpha=True), enhancer, budget=3000, format="JPEG")
+        fit(photo(alpha=True), enhancer, Goal(max_bytes=3000, format="JPEG"))
 
 
 def test_the_same_picture_gives_the_same_file(enhancer):
     for format in FORMATS:
-        first, second = (fit(noisy(), enhancer, budget=500, format=format).small.data for _ in range(2))
+        first, second = (
+            fit(noisy(), enhancer, Goal(max_bytes=500, format=format)).small.data for _ in range(2)
+        )
         assert first == second
 
 
@@ -232,29 +234,29 @@ def test_the_same_picture_gives_the_same_file(enhancer):
         ({"format": "PNG"}, "no format 'PNG' for thumbnails: choose one of AVIF, WebP, JPEG"),
         ({"format": "avif"}, "no format 'avif'"),
         ({"domain": "cats"}, "no domain 'cats': choose one of plain, photos, portraits"),
-        ({"budget": 0}, "a budget of 0: name a number above 0"),
-        ({"budget": -3}, "a budget of -3"),
+        ({"max_bytes": 0}, "a budget of 0: name a number above 0"),
+        ({"max_bytes": -3}, "a budget of -3"),
         ({"quality": 101}, "the quality of AVIF is 0 to 100, not 101"),
         ({"quality": -1}, "the quality of AVIF is 0 to 100, not -1"),
         ({"quality": 0, "format": "JPEG"}, "the quality of JPEG is 1 to 100, not 0"),
-        ({"budget": 500, "quality": 50}, "bytes and a quality: name one of them"),
+        ({"max_bytes": 500, "quality": 50}, "bytes and a quality: name one of them"),
     ],
 )
 def test_arguments_that_are_refused(enhancer, arguments, message):
     with pytest.raises(BDFlowError, match=f"^{message}"):
-        fit(photo(), enhancer, **arguments)
+        fit(photo(), enhancer, Goal(**arguments))
 
 
 def test_longer_sides_than_a_format_has(enhancer):
     picture = Picture(np.zeros((2, 17_000, 3), np.uint8))
     with pytest.raises(BDFlowError, match="at full size: a side has at most 16,383 pixels; name a number"):
-        fit(picture, enhancer, quality=50, format="WebP")
-    made = fit(picture, enhancer, budget=2000, format="WebP", domain="plain")
+        fit(picture, enhancer, Goal(quality=50, format="WebP"))
+    made = fit(picture, enhancer, Goal(max_bytes=2000, format="WebP", domain="plain"))
     assert made.small.size == (17_000, 2)
     assert made.small.factor > 1
     endless = Picture(np.zeros((1, 16 * 16_384, 3), np.uint8))
     with pytest.raises(BDFlowError, match=r"^WebP cannot hold this 262144x1 picture at any factor$"):
-        fit(endless, enhancer, budget=2000, format="WebP", domain="plain")
+        fit(endless, enhancer, Goal(max_bytes=2000, format="WebP", domain="plain"))
 
 
 def test_an_encoder_that_fails_is_one_line(enhancer, monkeypatch):
@@ -263,7 +265,7 @@ def test_an_encoder_that_fails_is_one_line(enhancer, monkeypatch):
 
     monkeypatch.setattr(type(codecs.JPEG), "encode", fail)
     with pytest.raises(BDFlowError, match=r"^JPEG cannot hold a picture of 4x3: no memory$"):
-        fit(photo(), enhancer, budget=3000, format="JPEG")
+        fit(photo(), enhancer, Goal(max_bytes=3000, format="JPEG"))
 
 
 # Colours
@@ -293,7 +295,7 @@ def test_a_profile_becomes_srgb(enhancer):
     assert same.notes[0] == "before"
     np.testing.assert_allclose(same.rgb.astype(int), picture.rgb, atol=1)
     assert in_srgb(picture) is picture
-    small = fit(replace(picture, icc=swapped()), enhancer, budget=600, format="JPEG").small
+    small = fit(replace(picture, icc=swapped()), enhancer, Goal(max_bytes=600, format="JPEG")).small
     assert small.notes == turned.notes
     assert small.image.icc is None
 
@@ -343,10 +345,10 @@ def test_in_python(restoring, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_bytes": 500, "bits_per_pixel": 1}, "bytes and bits a pixel: name one of them"),
-        ({"bits_per_pixel": float("nan")}, "bits a pixel of nan: name a number above 0"),
-        ({"bits_per_pixel": float("inf")}, "bits a pixel of inf"),
-        ({"bits_per_pixel": 0}, "bits a pixel of 0"),
+        ({"max_bytes": 500, "bits_per_pixel": 1}, "bytes and bits per pixel: name one of them"),
+        ({"bits_per_pixel": float("nan")}, "bits per pixel of nan: name a number above 0"),
+        ({"bits_per_pixel": float("inf")}, "bits per pixel of inf"),
+        ({"bits_per_pixel": 0}, "bits per pixel of 0"),
         ({"bits_per_pixel": 1, "quality": 50}, "bytes and a quality: name one of them"),
         ({"bits_per_pixel": 1e-9}, "AVIF cannot hold this 52x40 picture in 1 bytes: allow it 2"),
         ({"max_bytes": 3000, "max_pixels": 52 * 40 - 1}, "the array: 52x40 is more than 2,079 pixels"),

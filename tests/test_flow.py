@@ -14,7 +14,7 @@ kinds = pytest.mark.parametrize("kind", [ResidualBlock, DenseBlock], ids=["resid
 
 
 class Times(nn.Module):
-    """A net that can be computed by hand: ``factor`` times its first channel, on every output channel."""
+    """A net that can be computed by hand: `factor` times its first channel, on every output channel."""
 
     def __init__(self, outputs: int, factor: float) -> None:
         super().__init__()

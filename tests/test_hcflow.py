@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
 from bdflow.networks.build import count_multiply_adds, count_parameters
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.hcflow import ActNorm, ConditionalStep, FlowStep, HCFlow, Mix, Prior
 
-Tiny = partial(ModelConfig, network="hcflow", features=4, blocks=2, boundary_bits=0)
+Tiny = partial(NetworkConfig, network="hcflow", features=4, blocks=2, boundary_bits=0)
 
 
 class Given(nn.Module):
@@ -33,7 +33,7 @@ class Given(nn.Module):
 def test_the_authors_network_at_x4():
     """They count 4.4 M parameters."""
     with torch.device("meta"):
-        model = HCFlow(ModelConfig(network="hcflow", scale=4, blocks=8, features=64, boundary_bits=0))
+        model = HCFlow(NetworkConfig(network="hcflow", scale=4, blocks=8, features=64, boundary_bits=0))
     assert count_parameters(model) == 4_394_448
     assert [len(level.steps) for level in model.levels] == [8, 8]
     assert [len(prior.steps) for prior in model.priors] == [6, 6]
@@ -75,7 +75,7 @@ def test_round_trip_with_weights_as_they_start():
 
 @pytest.mark.slow
 def test_round_trip_of_the_authors_network_at_full_width():
-    config = ModelConfig(network="hcflow", scale=4, blocks=8, features=64, boundary_bits=0)
+    config = NetworkConfig(network="hcflow", scale=4, blocks=8, features=64, boundary_bits=0)
     check_invertible(HCFlow(config), picture(1, 3, 64, 32))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bdflow.networks.bdflow import BDFlow
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.network import restore
 from bdflow.train.config import LossConfig, MaskConfig
 from bdflow.train.losses import (
@@ -26,7 +26,7 @@ from bdflow.train.losses import (
 )
 from bdflow.train.mask import boundary_mask, boundary_steps, normalise
 
-SMALL = ModelConfig(scale=2, features=4, blocks=1)
+SMALL = NetworkConfig(scale=2, features=4, blocks=1)
 PHOTO = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None]
 
 
@@ -255,7 +255,7 @@ def test_sampled_z_has_the_spread_asked_for():
 
 @pytest.mark.parametrize("bits", [0, 1, 3])
 def test_gradients_reach_every_weight(bits):
-    model = stir(BDFlow(ModelConfig(scale=4, features=4, blocks=2, boundary_bits=bits)))
+    model = stir(BDFlow(NetworkConfig(scale=4, features=4, blocks=2, boundary_bits=bits)))
     objective(model)(batch(), 0.5)["total"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 

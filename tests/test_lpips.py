@@ -24,7 +24,7 @@ CONVS = {0: (3, 64, 11, 4, 2), 3: (64, 192, 5, 1, 2), 6: (192, 384, 3, 1, 1), 8:
 
 
 def alexnet() -> nn.Sequential:
-    """``torchvision.models.alexnet().features``."""
+    """`torchvision.models.alexnet().features`."""
     layers = [
         nn.Conv2d(*CONVS[i]) if i in CONVS else nn.MaxPool2d(3, 2) if i in (2, 5, 12) else nn.ReLU()
         for i in range(13)
@@ -125,7 +125,7 @@ def test_distances_are_float32_in_mixed_precision():
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch) -> Path:
-    """No weights anywhere; the torch cache is ``tmp_path / "torch/hub/checkpoints"``."""
+    """No weights anywhere; the torch cache is `tmp_path / "torch/hub/checkpoints"`."""
     monkeypatch.delenv("BDFLOW_DATA", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     (tmp_path / "torch/hub/checkpoints").mkdir(parents=True)

@@ -16,7 +16,7 @@ _HEADS = Path(oracle.__file__).parent / "lpips_models" / "vgg.pth"
 
 
 def vgg16() -> nn.Sequential:
-    """``torchvision.models.vgg16().features``."""
+    """`torchvision.models.vgg16().features`."""
     layers: list[nn.Module] = []
     before = 3
     for channels in _CHANNELS:

@@ -11,7 +11,7 @@ RATES = (0.05, 0.1, 0.2, 0.4)
 
 
 def row(kind, name, values, measure="psnr_y", **facts):
-    """One file of each picture: bits a pixel and quality."""
+    """One file of each picture: bits per pixel and quality."""
     pictures = {
         picture: {"bits_per_pixel": rate, measure: quality} for picture, (rate, quality) in values.items()
     }
@@ -25,7 +25,7 @@ def ours(rate, values, **more):
 def rows(saved, apart=False):
     """Of two codecs the second is the better one; ours take 1 - saved[picture] of its bytes.
 
-    ``apart``: of another picture, ``b``, theirs and ours share no quality.
+    `apart`: of another picture, `b`, theirs and ours share no quality.
     """
     found = []
     for place, rate in enumerate(RATES):
@@ -66,7 +66,7 @@ def test_bytes_for_equal_lpips():
         for rate, d in zip((0.05, 0.1, 0.2, 0.4), (0.45, 0.3, 0.2, 0.15), strict=True)
     ]
     share = marks.share([*codec, *network], "n")
-    # 0.05 for at most 0.2, 0.1 for 0.4, 0.2 for 0.8; no codec has 0.15 with 2 bits a pixel.
+    # 0.05 for at most 0.2, 0.1 for 0.4, 0.2 for 0.8; no codec has 0.15 with 2 bits per pixel.
     assert share.mean == pytest.approx(0.25)
     assert (share.cases, share.beyond, share.at_most) == (3, 1, 1)
     assert marks.models([*codec, *network]) == ["n"]

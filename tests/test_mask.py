@@ -28,7 +28,7 @@ pictures = pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES.ke
 
 
 def as_tensor(picture: NDArray[np.uint8]) -> Tensor:
-    """Gray or RGB pixels as ``(1, 3, H, W)`` in [0, 1], float64."""
+    """Gray or RGB pixels as `(1, 3, H, W)` in [0, 1], float64."""
     rgb = np.broadcast_to(picture[..., None], (*picture.shape, 3)) if picture.ndim == 2 else picture
     return torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].double() / 255
 
@@ -108,7 +108,7 @@ def test_thinning_keeps_or_drops_and_the_threshold_is_exclusive(magnitude, suppr
 
 @pytest.mark.parametrize("angle", range(0, 360, 15))
 def test_a_ridge_is_thinned_across_in_every_direction(angle):
-    """A ridge of magnitudes whose crest runs through the middle, its gradient pointing at ``angle``."""
+    """A ridge of magnitudes whose crest runs through the middle, its gradient pointing at `angle`."""
     radians = np.deg2rad(angle)
     y, x = np.mgrid[-10:11, -10:11]
     across = x * np.cos(radians) + y * np.sin(radians)

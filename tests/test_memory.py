@@ -53,7 +53,7 @@ def test_memory_follows_the_tile_and_one_decoded_copy(tiny, tmp_path):
             assert restored.size == (side, side)
     (down, up), (large_down, large_up) = peaks
     assert large_down - down < 7.5 * 15e6 + 20 * MIB
-    assert large_up - up < 1.5 * 15e6 + 20 * MIB  # the whole picture would be 3 bytes a pixel, or more
+    assert large_up - up < 1.5 * 15e6 + 20 * MIB  # the whole picture would be 3 bytes per pixel, or more
 
 
 @pytest.mark.slow

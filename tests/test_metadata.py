@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,10 @@ def small_of(kind: str, enhancer, rescaler, source: bytes, choice: str) -> bytes
     from bdflow import fitting
 
     plain = kind.startswith("plain ")
-    options = {"quality": 50, "domain": "plain"} if plain else {"budget": 2500, "domain": "photos"}
-    return fitting.fit(picture, enhancer, format=kind.removeprefix("plain "), **options).small.data
+    options = {"quality": 50, "domain": "plain"} if plain else {"max_bytes": 2500, "domain": "photos"}
+    return fitting.fit(
+        picture, enhancer, fitting.Goal(format=kind.removeprefix("plain "), **options)
+    ).small.data
 
 
 @pytest.fixture(scope="module")
@@ -165,16 +168,17 @@ def test_the_budget_counts_it(format, alpha, purpose, enhancer):
     whole = reader.read(photo(), metadata="keep", turn=False).metadata
     described = reader.Picture(picture.rgb, picture.alpha, metadata=whole)
     cost = len(whole.block()) + len(whole.xmp)
+    goal = partial(fitting.Goal, format=format, purpose=purpose)
     for budget in (cost + 800, cost + 1200):
-        small = fitting.fit(described, enhancer, budget=budget, format=format, purpose=purpose).small
+        small = fitting.fit(described, enhancer, goal(max_bytes=budget)).small
         assert cost < len(small.data) <= budget
         says_all(small.data, turned=False)
     with pytest.raises(
         BDFlowError, match=r"picture and its metadata in 600 bytes: allow it \d,?\d+"
     ) as refused:
-        fitting.fit(described, enhancer, budget=600, format=format, purpose=purpose)
+        fitting.fit(described, enhancer, goal(max_bytes=600))
     least = int(str(refused.value).rsplit(" ", 1)[1].replace(",", ""))
-    small = fitting.fit(described, enhancer, budget=least, format=format, purpose=purpose).small
+    small = fitting.fit(described, enhancer, goal(max_bytes=least)).small
     assert len(small.data) <= least
     says_all(small.data, turned=False)
 

@@ -9,16 +9,16 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
 from bdflow.networks.bdflow import BDFlow
 from bdflow.networks.build import count_multiply_adds, count_parameters
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.network import restore
 from bdflow.networks.stored import quantize
 from bdflow.networks.wavelets import Haar
 from bdflow.train.run import extends, graft
 
-Tiny = partial(ModelConfig, features=4, blocks=2)
+Tiny = partial(NetworkConfig, features=4, blocks=2)
 
 
-def on_meta(config: ModelConfig) -> BDFlow:
+def on_meta(config: NetworkConfig) -> BDFlow:
     """The network without its numbers."""
     with torch.device("meta"):
         return BDFlow(config)
@@ -35,14 +35,14 @@ PAPER = [
 @pytest.mark.parametrize(("scale", "blocks", "parameters", "giga"), PAPER)
 @pytest.mark.parametrize("coupling", ["additive", "affine"])
 def test_table_2_of_the_paper(scale, blocks, parameters, giga, coupling):
-    model = on_meta(ModelConfig(scale=scale, blocks=blocks, coupling=coupling))
+    model = on_meta(NetworkConfig(scale=scale, blocks=blocks, coupling=coupling))
     assert count_parameters(model) == parameters
     assert round(count_multiply_adds(model) / 1e9, 4) == giga
 
 
 @pytest.mark.parametrize(("scale", "millions"), [(8, 11.12), (16, 34.19), (32, 122.49), (64, 471.72)])
 def test_irn_of_table_2(scale, millions):
-    config = ModelConfig(scale=scale, blocks=8, features=32, block="dense", boundary_bits=0)
+    config = NetworkConfig(scale=scale, blocks=8, features=32, block="dense", boundary_bits=0)
     assert round(count_parameters(on_meta(config)) / 1e6, 2) == millions
 
 
@@ -95,7 +95,7 @@ def test_round_trip(config):
     ("scale", "blocks"), [(8, 4), (16, 2), (32, 2), pytest.param(64, 2, marks=pytest.mark.slow)]
 )
 def test_round_trip_of_the_papers_networks_at_full_width(scale, blocks):
-    check_invertible(BDFlow(ModelConfig(scale=scale, blocks=blocks)), picture(1, 3, 128, 64))
+    check_invertible(BDFlow(NetworkConfig(scale=scale, blocks=blocks)), picture(1, 3, 128, 64))
 
 
 def test_the_untrained_network_is_the_wavelet_alone():
@@ -129,7 +129,7 @@ def test_what_is_not_given_is_taken_as_zero(kept, bits):
 
 
 def test_levels_have_their_own_blocks_and_widths():
-    model = BDFlow(ModelConfig(scale=8, blocks=(1, 2, 3), features=(4, 5, 6)))
+    model = BDFlow(NetworkConfig(scale=8, blocks=(1, 2, 3), features=(4, 5, 6)))
     assert [len(level.blocks) for level in model.levels] == [1, 2, 3]
     assert [level.blocks[0].phi.head.out_channels for level in model.levels] == [4, 5, 6]
 
@@ -225,8 +225,8 @@ def test_the_state_dict_has_the_names_that_weights_files_carry():
 
 
 def test_a_graft_begins_as_the_coarse_network_on_an_averaged_picture():
-    coarse = ModelConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
-    fine = ModelConfig(scale=16, kept=(6, 3, 6), split="kept", blocks=(1, 1, 1, 2), features=(4, 4, 4, 8))
+    coarse = NetworkConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
+    fine = NetworkConfig(scale=16, kept=(6, 3, 6), split="kept", blocks=(1, 1, 1, 2), features=(4, 4, 4, 8))
     assert extends(fine, coarse)
     trained, larger = stir(BDFlow(coarse)), BDFlow(fine)
     larger.load_state_dict({**larger.state_dict(), **graft(trained.state_dict(), 2)})
@@ -248,6 +248,6 @@ def test_a_graft_begins_as_the_coarse_network_on_an_averaged_picture():
     ],
 )
 def test_what_no_graft_fits(changes):
-    coarse = ModelConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
+    coarse = NetworkConfig(scale=4, kept=(6,), split="kept", blocks=(1, 2), features=(4, 8))
     fine = {"scale": 16, "kept": (6, 3, 6), "split": "kept", "blocks": (1, 1, 1, 2), "features": (4, 4, 4, 8)}
-    assert not extends(ModelConfig(**{**fine, **changes}), coarse)
+    assert not extends(NetworkConfig(**{**fine, **changes}), coarse)

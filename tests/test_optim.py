@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bdflow.networks.bdflow import BDFlow
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.train.config import OptimConfig
 from bdflow.train.optim import Muon, make_optimizers, orthogonalize
 
@@ -49,7 +49,7 @@ def test_what_has_no_gradient_stays():
 
 
 def test_muon_takes_the_kernels_and_adam_the_biases():
-    model = BDFlow(ModelConfig(scale=2, blocks=1, features=4))
+    model = BDFlow(NetworkConfig(scale=2, blocks=1, features=4))
     adam, muon = make_optimizers(model, OptimConfig(optimizer="muon"))
     assert {p.ndim for p in muon.param_groups[0]["params"]} == {4}
     assert {p.ndim for p in adam.param_groups[0]["params"]} == {1}

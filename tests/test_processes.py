@@ -51,7 +51,7 @@ def test_every_error_travels():
 def test_every_result_travels(enhancer):
     made = small()
     assert_same(there_and_back(made), made)
-    fitted = fitting.fit(Picture(smooth()), enhancer, quality=50)
+    fitted = fitting.fit(Picture(smooth()), enhancer, fitting.Goal(quality=50))
     back = there_and_back(fitted)
     assert (back.psnr, back.small.data, back.small.gray) == (
         fitted.psnr,
@@ -135,4 +135,4 @@ def test_a_fork_while_a_network_is_being_loaded(built_in):
     model = bdflow.load("tiny-x2", threads=1)
     with model.network._lock:  # as another thread would hold it
         backends._abandon_all()  # what runs in the child
-        assert model.network("down")
+        assert model.session("down")

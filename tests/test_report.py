@@ -59,7 +59,7 @@ def test_the_evaluation_table_fits_and_says_all(model):
     assert "│ tiny-x4 │ 31.23 dB │ 29.88 dB │ 0.9123 │    0.1234 │" in text
     assert "│ bicubic │ 28.11 dB │ 26.22 dB │ 0.8543 │    0.2345 │" in text
     assert "32,887 bytes: 32,061 LR, 722 boundary, 104 header and frame\n" in text
-    assert "0.2509 bits a pixel; LR to the bicubic LR 38.77 dB\n" in text
+    assert "0.2509 bits per pixel; LR to the bicubic LR 38.77 dB\n" in text
     assert "1.23 s down, 2.35 s up a picture\n" in text
     assert "skipped" not in text
 
@@ -71,7 +71,7 @@ def test_figures_without_the_border_stand_beside_those_with_it(model):
     card = report.card(model, measured)
     assert card.count(" border cropped |\n") == 1
     assert " 33.44 (28.55) |\n" in card
-    assert "Border cropped: PSNR-Y (bicubic's) without 4 pixels a side." in card
+    assert "Border cropped: PSNR-Y (bicubic's) less 4 pixels on each side." in card
     assert "order cropped" not in report.card(model, result(model))
 
 

@@ -223,7 +223,7 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
     text = page.markdown(folder, tmp_path)
     assert "## Table 1" in text
     assert all(f"a {kind} |" in text for kind in kinds)
-    assert "a bdflow is of one's own making: `bdflow train --from another`" in text
+    assert "a bdflow was trained for this table: `bdflow train --from another`" in text
     assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
     assert "Pictures a set: 1.\n" in text
     assert "| PSNR-Y | portraits-x8 | *1.00 WebP* |" in text

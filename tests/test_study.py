@@ -163,7 +163,7 @@ def test_a_row_stands_for_its_configuration_alone():
 
 
 def test_a_row_of_before_the_control_left_the_network_still_stands():
-    """The rows of the boundary study name ``model.extra``; none is to be trained again for that."""
+    """The rows of the boundary study name `model.extra`; none is to be trained again for that."""
     path = ROOT / "configs" / "studies" / "boundary.toml"
     rows = json.loads((ROOT / "results" / "boundary.json").read_text())["rows"]
     known = {(row["variant"], row["seed"]): row["config"] for row in rows}

@@ -10,14 +10,16 @@ from tiny_run import rows, state, trainer_of
 from torch.nn.functional import avg_pool2d, interpolate
 
 from bdflow.networks.build import build, count_multiply_adds, count_parameters
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.tar import TAR
 from bdflow.train.losses import latent_loss
 from bdflow.train.state import LAST
 
 
-def tiny(scale: int, **settings) -> ModelConfig:
-    return ModelConfig(network="tar", scale=scale, boundary_bits=0, **{"features": 8, "blocks": 1} | settings)
+def tiny(scale: int, **settings) -> NetworkConfig:
+    return NetworkConfig(
+        network="tar", scale=scale, boundary_bits=0, **{"features": 8, "blocks": 1} | settings
+    )
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8, 16, 64])
@@ -109,6 +111,6 @@ def test_a_run_of_before_there_were_rivals_goes_on(pictures, tmp_path):
 
 def test_each_network_is_built_from_its_configuration():
     for name in ("bdflow", "hcflow", "tar"):
-        config = ModelConfig(network=name, scale=2, blocks=1, features=4, boundary_bits=0)
+        config = NetworkConfig(network=name, scale=2, blocks=1, features=4, boundary_bits=0)
         told = json.loads(msgspec.json.encode(config))
-        assert type(build(msgspec.convert(told, ModelConfig))).__name__.lower() == name
+        assert type(build(msgspec.convert(told, NetworkConfig))).__name__.lower() == name

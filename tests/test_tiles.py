@@ -36,16 +36,16 @@ def tiled(model: Rescaler, cells: int) -> Rescaler:
 
 def count_runs(model, monkeypatch) -> list[tuple[int, ...]]:
     """Shapes that the network is given from now on."""
-    shapes, network_of = [], model.network
+    shapes, session_of = [], model.session
 
     def counted(graph):
         def run(tensors):
             shapes.append(next(iter(tensors.values())).shape)
-            return network_of(graph)(tensors)
+            return session_of(graph)(tensors)
 
         return run
 
-    monkeypatch.setattr(model, "network", counted)
+    monkeypatch.setattr(model, "session", counted)
     return shapes
 
 

@@ -213,10 +213,10 @@ def test_the_exported_model_restores(exported, pictures):
     with Image.open(pictures / "photos" / "4.png") as photo:
         true = np.asarray(photo)
     enhancer = Enhancer(model, Computing(threads=1, device="cpu"))
-    from bdflow.fitting import fit
+    from bdflow.fitting import Goal, fit
     from bdflow.pictures.reader import Picture
 
-    small = fit(Picture(true), enhancer, budget=450, domain="photos").small
+    small = fit(Picture(true), enhancer, Goal(max_bytes=450, domain="photos")).small
     with pytest.raises(
         BDFlowError, match="made by model 'portraits-x8', which tiny-restoration cannot replace"
     ):

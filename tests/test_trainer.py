@@ -28,7 +28,7 @@ from bdflow.zoo import find
 
 
 def at_step(monkeypatch, step: int, act) -> None:
-    """Let ``act`` change the forward loss of a step (counted from 0)."""
+    """Let `act` change the forward loss of a step (counted from 0)."""
     calls, plain = iter(range(1000)), losses.forward_loss
 
     def changed(y: Tensor, target: Tensor) -> Tensor:

@@ -65,7 +65,9 @@ def test_nor_has_it_in_an_ordinary_codec(format):
     enhancer = Enhancer(find_restoration(), Computing(threads=1))
     for colour, hidden, ground in CASES:
         picture = cut_out(colour, hidden)
-        small = fitting.fit(picture, enhancer, budget=700, format=format, domain="plain").small
+        small = fitting.fit(
+            picture, enhancer, fitting.Goal(max_bytes=700, format=format, domain="plain")
+        ).small
         restored = read(bdflow.upscale(small.data, threads=1))
         true = seen_on(picture, ground)
         assert small.factor > 1

@@ -13,7 +13,7 @@ from tiny_models import CONFIGS, metadata
 
 from bdflow import BDFlowError, zoo
 from bdflow.networks.build import build
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.runtime.rescaler import Rescaler
 from bdflow.train.config import to_dict
 
@@ -128,7 +128,7 @@ def test_weights_of_before_networks_declared_themselves_tell_the_same(tiny, name
 
 
 def test_irn_is_a_network_of_its_own():
-    irn = ModelConfig(scale=2, features=4, blocks=1, block="dense", boundary_bits=0)
+    irn = NetworkConfig(scale=2, features=4, blocks=1, block="dense", boundary_bits=0)
     assert build(irn).facts.title == "IRN"
 
 
@@ -250,12 +250,12 @@ def test_a_graph_that_cannot_be_loaded_gives_one_line(folder):
 
 REACHES = [
     *CONFIGS.values(),
-    ModelConfig(scale=4, features=4, blocks=(1, 2)),
-    ModelConfig(scale=2, features=4, blocks=1, block="dense"),
-    ModelConfig(scale=4, features=4, blocks=1, wavelet="cdf53"),
-    ModelConfig(scale=8, features=4, blocks=0, wavelet="cdf53"),
-    ModelConfig(network="hcflow", scale=8, features=4, blocks=(0, 1, 2), boundary_bits=0),
-    ModelConfig(network="tar", scale=8, features=4, blocks=(2, 0, 1), boundary_bits=0),
+    NetworkConfig(scale=4, features=4, blocks=(1, 2)),
+    NetworkConfig(scale=2, features=4, blocks=1, block="dense"),
+    NetworkConfig(scale=4, features=4, blocks=1, wavelet="cdf53"),
+    NetworkConfig(scale=8, features=4, blocks=0, wavelet="cdf53"),
+    NetworkConfig(network="hcflow", scale=8, features=4, blocks=(0, 1, 2), boundary_bits=0),
+    NetworkConfig(network="tar", scale=8, features=4, blocks=(2, 0, 1), boundary_bits=0),
 ]
 
 

@@ -9,18 +9,18 @@ import torch
 from invertible import stir
 
 from bdflow.networks.build import build
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.network import Network
 from bdflow.networks.restoration import Restoration, RestorationConfig
 from bdflow.train.config import CardConfig, TrainConfig
 from bdflow.train.export import export, export_restoration
 
 CONFIGS = {
-    "tiny-x2": ModelConfig(scale=2, features=4, blocks=1),
-    "tiny-x4": ModelConfig(scale=4, features=4, blocks=1, boundary_bits=2, kept=(6,)),
-    "tiny-x8": ModelConfig(scale=8, features=4, blocks=1, boundary_bits=0, split="kept"),
-    "tiny-hcflow": ModelConfig(network="hcflow", scale=4, features=4, blocks=2, boundary_bits=0),
-    "tiny-tar": ModelConfig(network="tar", scale=4, features=8, blocks=1, boundary_bits=0),
+    "tiny-x2": NetworkConfig(scale=2, features=4, blocks=1),
+    "tiny-x4": NetworkConfig(scale=4, features=4, blocks=1, boundary_bits=2, kept=(6,)),
+    "tiny-x8": NetworkConfig(scale=8, features=4, blocks=1, boundary_bits=0, split="kept"),
+    "tiny-hcflow": NetworkConfig(network="hcflow", scale=4, features=4, blocks=2, boundary_bits=0),
+    "tiny-tar": NetworkConfig(network="tar", scale=4, features=8, blocks=1, boundary_bits=0),
 }
 TRAINING = {
     "steps": 12,
@@ -77,7 +77,7 @@ def metadata(folder: Path) -> dict:
 
 
 def graphs_of(model: Path) -> Callable[[Network, str, Path], None]:
-    """Stands for the exporter of graphs: those of ``model`` hold for all weights of its kind."""
+    """Stands for the exporter of graphs: those of `model` hold for all weights of its kind."""
 
     def start(folder: Path) -> int:
         return int.from_bytes((folder / "weights.safetensors").read_bytes()[:8], "little")

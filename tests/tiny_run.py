@@ -8,7 +8,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.train.config import DataConfig, LossConfig, OptimConfig, TrainConfig, to_dict
 from bdflow.train.log import LOG
 from bdflow.train.state import LAST
@@ -18,9 +18,9 @@ STEPS = 6
 
 
 def config(steps: int = STEPS, **changes) -> TrainConfig:
-    """``changes`` are fields of any part; every name stands in one part only."""
+    """`changes` are fields of any part; every name stands in one part only."""
     parts = {
-        "model": ModelConfig(scale=2, features=8, blocks=1),
+        "model": NetworkConfig(scale=2, features=8, blocks=1),
         "loss": LossConfig(lpips=0, sample_sigma=0.1),
         "data": DataConfig(crop=16, batch_size=2, validation=2, validation_size=32),
         "optim": OptimConfig(steps=steps, learning_rate=2e-3, ema=0.9, seed=3),

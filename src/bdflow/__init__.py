@@ -1,15 +1,31 @@
-"""bdflow: shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.
+"""Shrink a photograph into one small picture file, and get the photograph back.
 
+```python
 import bdflow
 
-model = bdflow.load("portraits-x8")
-small = model.downscale("photo.jpg")
-small.save("photo.x8.png")
-restored = bdflow.upscale("photo.x8.png")
-
-small = bdflow.fit("photo.jpg", max_bytes=3000)
+small = bdflow.fit("photo.jpg", max_bytes=3000)  # an ordinary AVIF
 small.save("photo.bd.avif")
-restored = bdflow.upscale("photo.bd.avif")
+restored = bdflow.upscale("photo.bd.avif")  # a PIL image
+
+model = bdflow.load("portraits-x8")  # a PNG by the paper's method
+model.downscale("photo.jpg").save("photo.x8.png")
+restored = bdflow.upscale("photo.x8.png")
+```
+
+What these functions take and return:
+
+- `bdflow.runtime.rescaler.Rescaler`, a loaded model, and `bdflow.runtime.computing.Computing`, how it runs
+- `bdflow.smallfile.downscaled.Downscaled`, a small PNG, and `bdflow.smallfile.thumbnail.Thumbnail`, a small
+  AVIF, WebP or JPEG; `bdflow.smallfile.container` reads both
+- `bdflow.pictures.reader` reads photographs, as `bdflow.pictures.picture.Picture` with its
+  `bdflow.pictures.metadata.Metadata`; `bdflow.pictures.limits` has the limits
+
+What they are made of:
+
+- `bdflow.zoo` finds models; `bdflow.fitting` searches the file that restores best
+- `bdflow.runtime.enhancer` restores thumbnails; `bdflow.pictures.strips` holds a restored picture in strips
+- `bdflow.quality.metrics` has PSNR and SSIM, `bdflow.pictures.resize` the bicubic of all figures
+- `bdflow.system.offline` keeps ONNX Runtime from opening connections
 """
 
 from __future__ import annotations
@@ -49,8 +65,8 @@ def load(
 ) -> Rescaler:
     """A model by name or folder, or the default one of a scale.
 
-    A folder that did not come with bdflow is loaded only with ``trust=True``; see :func:`bdflow.zoo.find`.
-    ``tile``, ``threads``, ``device`` and ``backend``: see :class:`bdflow.runtime.computing.Computing`.
+    A folder that did not come with bdflow is loaded only with `trust=True`; see `bdflow.zoo.find`.
+    `tile`, `threads`, `device` and `backend`: see `bdflow.runtime.computing.Computing`.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or it cannot run so.
@@ -58,8 +74,8 @@ def load(
     from bdflow.runtime.rescaler import Rescaler
     from bdflow.zoo import find
 
-    found = find(model, scale, trust=trust)
-    return Rescaler(found, Computing(tile, threads, device, backend))
+    verified = find(model, scale, trust=trust)
+    return Rescaler(verified, Computing(tile, threads, device, backend))
 
 
 def downscale(
@@ -77,9 +93,9 @@ def downscale(
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Downscaled:
-    """Shrink one picture into a PNG; see :meth:`bdflow.runtime.rescaler.Rescaler.downscale`.
+    """Shrink one picture into a PNG; see `bdflow.runtime.rescaler.Rescaler.downscale`.
 
-    For several, :func:`load` once. For an ordinary codec and a number of bytes, see :func:`fit`.
+    For several, `load` once. For an ordinary codec and a number of bytes, see `fit`.
     """
     rescaler = load(
         model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
@@ -105,21 +121,21 @@ def fit(
     device: str = "auto",
     backend: str = "onnxruntime",
 ) -> Thumbnail:
-    """Shrink one picture into an ordinary AVIF, WebP or JPEG that :func:`upscale` restores.
+    """Shrink one picture into an ordinary AVIF, WebP or JPEG that `upscale` restores.
 
     Args:
-        image: A path, bytes, a PIL image or an array; see :func:`bdflow.pictures.reader.read`.
+        image: A path, bytes, a PIL image or an array; see `bdflow.pictures.reader.read`.
         max_bytes: The file's bytes at most, everything counted.
         bits_per_pixel: The same in bits for each pixel of the photograph.
         quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
         format: "AVIF", "WebP" or "JPEG"; or "best", which of them restores best in so many bytes.
         domain: What the network takes the picture for; None tries all.
-        effort: "low" for a hurry, or "high" to try all that may win; see :func:`bdflow.fitting.fit`.
+        effort: "low" for a hurry, or "high" to try all that may win; see `bdflow.fitting.Goal`.
         purpose: "look" writes a file that is better for the eye in place of the one with the highest PSNR.
         max_pixels: A larger picture is refused before it is decoded.
         turn: Apply the rotation of EXIF; say no for a PIL image that was turned, but kept its EXIF.
         metadata: "keep" puts EXIF, XMP, IPTC and the resolution into the file; they count in its bytes.
-        tile, threads, device, backend: Those of :class:`bdflow.runtime.computing.Computing`.
+        tile, threads, device, backend: Those of `bdflow.runtime.computing.Computing`.
 
     Raises:
         BDFlowError: The picture cannot be read, the format cannot hold it in so few bytes, or the arguments
@@ -130,32 +146,10 @@ def fit(
     from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
-    if max_bytes is not None and bits_per_pixel is not None:
-        raise BDFlowError("bytes and bits a pixel: name one of them")
-    wanted, what = (max_bytes, "a budget") if bits_per_pixel is None else (bits_per_pixel, "bits a pixel")
-    fitting.check(
-        budget=wanted,
-        quality=quality,
-        format=format,
-        domain=domain,
-        effort=effort,
-        purpose=purpose,
-        what=what,
-    )
+    goal = fitting.Goal(max_bytes, bits_per_pixel, quality, format, domain, effort, purpose)
     picture = reader.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
-    if bits_per_pixel is not None:
-        max_bytes = fitting.budget(bits_per_pixel, picture)
     enhancer = Enhancer(find_restoration(), Computing(tile, threads, device, backend))
-    return fitting.fit(
-        picture,
-        enhancer,
-        budget=max_bytes,
-        quality=quality,
-        format=format,
-        domain=domain,
-        effort=effort,
-        purpose=purpose,
-    ).small
+    return fitting.fit(picture, enhancer, goal).small
 
 
 def upscale(
@@ -175,17 +169,17 @@ def upscale(
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Image.Image:
-    """Restore one picture with the built-in model that its file names, or with ``model``.
+    """Restore one picture with the built-in model that its file names, or with `model`.
 
-    ``scale`` and ``domain`` are for an ordinary thumbnail that lost what bdflow added: how many times smaller
-    it is, and whether it shows ``photos`` (which is assumed) or ``portraits``.
-    ``purpose`` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
+    `scale` and `domain` are for an ordinary thumbnail that lost what bdflow added: how many times smaller
+    it is, and whether it shows `photos` (which is assumed) or `portraits`.
+    `purpose` is what ordinary thumbnails are restored for: "fidelity", the highest PSNR, or "look".
 
-    See :meth:`bdflow.runtime.rescaler.Rescaler.upscale`.
+    See `bdflow.runtime.rescaler.Rescaler.upscale`.
 
     Raises:
         BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by another
-            than ``model``.
+            than `model`.
     """
     import warnings
 

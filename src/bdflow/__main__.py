@@ -1,4 +1,4 @@
-"""``python -m bdflow``."""
+"""`python -m bdflow`."""
 
 from bdflow.cli.main import main
 

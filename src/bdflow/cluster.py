@@ -41,7 +41,7 @@ def connected(address: str | None = None) -> Iterator[None]:
     """Within, Ray runs: the one of this process, if any, or that of an address, or one that starts here.
 
     Args:
-        address: Such as ``ray://head:10001``; None takes what ``RAY_ADDRESS`` names, or starts Ray on this
+        address: Such as `ray://head:10001`; None takes what `RAY_ADDRESS` names, or starts Ray on this
             machine, without its usage statistics and its dashboard.
 
     Raises:
@@ -75,7 +75,7 @@ def connected(address: str | None = None) -> Iterator[None]:
 
 
 def engine(jobs: int | None = None, threads: int = 1) -> Engine:
-    """Works a batch off on the Ray that is :func:`connected`.
+    """Works a batch off on the Ray that is `connected`.
 
     All machines must see the files under the same paths: a shared disk, or remote ones. A result that is
     there is taken for one of this run's, for a task whose worker died is done again.
@@ -231,27 +231,27 @@ def downscale(
     jobs: int | None = None,
     computing: Computing = Computing(threads=1),  # noqa: B008  # frozen
 ) -> Dataset:
-    """Shrink the pictures of a Ray dataset, such as ``ray.data.read_binary_files(..., include_paths=True)``.
+    """Shrink the pictures of a Ray dataset, such as `ray.data.read_binary_files(..., include_paths=True)`.
 
     Args:
         dataset: One picture a row.
-        column: Holds them: ``bytes`` of files, or ``path``, which may be remote.
-        model, scale, trust: As for :func:`bdflow.downscale`: the result is a PNG.
-        max_bytes, bits_per_pixel, quality, format: As for :func:`bdflow.fit`, which is taken where one of the
+        column: Holds them: `bytes` of files, or `path`, which may be remote.
+        model, scale, trust: As for `bdflow.downscale`: the result is a PNG.
+        max_bytes, bits_per_pixel, quality, format: As for `bdflow.fit`, which is taken where one of the
             first three is given.
         jobs: Worker processes at most; None takes what the cluster has room for.
-        computing: How each runs its network; ``threads`` are its processors.
+        computing: How each runs its network; `threads` are its processors.
 
     Returns:
-        The dataset's columns, in which ``bytes`` is the small file, and besides ``width`` and ``height`` of
-        the large picture and ``error``. Of a picture that failed ``error`` says why, and the others are null.
+        The dataset's columns, in which `bytes` is the small file, and besides `width` and `height` of
+        the large picture and `error`. Of a picture that failed `error` says why, and the others are null.
 
     Raises:
         BDFlowError: There is no such model, or the arguments contradict each other.
     """
     needs("cluster", what="bdflow.cluster")
     import bdflow
-    from bdflow import fitting
+    from bdflow.fitting import Goal
     from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
@@ -262,14 +262,8 @@ def downscale(
     else:
         if model or scale:
             raise BDFlowError("a scale and a model are for the PNG: leave out bytes, bits and quality")
-        fitting.check(budget=max_bytes or bits_per_pixel, quality=quality, format=format, domain=None)
-        work = coding(
-            Enhancer(find_restoration(), computing),
-            max_bytes=max_bytes,
-            bits_per_pixel=bits_per_pixel,
-            quality=quality,
-            format=format,
-        )
+        goal = Goal(max_bytes=max_bytes, bits_per_pixel=bits_per_pixel, quality=quality, format=format)
+        work = coding(Enhancer(find_restoration(), computing), goal)
     return _mapped(dataset, _Rows, (work, column), jobs, computing.threads or 1)
 
 
@@ -283,14 +277,14 @@ def upscale(
     jobs: int | None = None,
     computing: Computing = Computing(threads=1),  # noqa: B008  # frozen
 ) -> Dataset:
-    """Restore the small files of a Ray dataset, such as those of :func:`downscale`.
+    """Restore the small files of a Ray dataset, such as those of `downscale`.
 
     Args:
-        dataset, column, jobs, computing: As for :func:`downscale`.
-        model, trust, purpose: As for :func:`bdflow.upscale`.
+        dataset, column, jobs, computing: As for `downscale`.
+        model, trust, purpose: As for `bdflow.upscale`.
 
     Returns:
-        As of :func:`downscale`; ``bytes`` is the restored picture, a PNG.
+        As of `downscale`; `bytes` is the restored picture, a PNG.
 
     Raises:
         BDFlowError: There is no such model.

@@ -16,7 +16,7 @@ _LONGEST_LINE = 1 << 20  # bytes
 
 
 class Log:
-    """Writes one JSON object a line, at once: what happened (``status``) and when comes first in it."""
+    """Writes one JSON object per line, at once: what happened (`status`) and when comes first in it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -37,8 +37,8 @@ class Outcome(NamedTuple):
     """What became of a picture.
 
     Attributes:
-        status: ``done``: its result was there already, or another run was quicker. ``skipped``: it is small
-            already. ``stop``: nothing more can be written.
+        status: `done`: its result was there already, or another run was quicker. `skipped`: it is small
+            already. `stop`: nothing more can be written.
         reason: Of failing and stopping.
         made: Its result, without the data; where it was made.
     """
@@ -59,7 +59,7 @@ class Maker:
     Attributes:
         work: Makes one picture's result.
         out: The folder of all results.
-        identity: Of that folder, by :func:`identity`; None on other machines, where it need only be there.
+        identity: Of that folder, by `identity`; None on other machines, where it need only be there.
         resume: A result that another run wrote meanwhile is as good as one of this run's.
         times: Each result gets the time at which its picture was last changed.
     """
@@ -71,7 +71,7 @@ class Maker:
     times: bool
 
     def __call__(self, source: AnyPath, target: AnyPath, replace: bool) -> Outcome:
-        """One picture; see :class:`Job`. Whatever goes wrong is told by the outcome."""
+        """One picture; see `Job`. Whatever goes wrong is told by the outcome."""
         try:
             made = self._make(source, target, replace)
         except FileExistsError:  # another run was quicker

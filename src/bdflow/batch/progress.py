@@ -16,7 +16,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 def clock(seconds: float) -> str:
-    """Such as ``0:03:20``."""
+    """Such as `0:03:20`."""
     return str(timedelta(seconds=round(seconds)))
 
 

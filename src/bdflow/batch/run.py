@@ -100,7 +100,7 @@ def run(
     """Do what was planned. Ctrl-C lets the pictures at work be finished; pressed again, it ends at once.
 
     Args:
-        plan: From :func:`bdflow.batch.tree.plan`.
+        plan: From `bdflow.batch.tree.plan`.
         work: Makes one picture's result; called in threads.
         jobs: Pictures at once, and so at most in memory.
         engine: Works the pictures off; None takes threads of this process, as many as jobs.
@@ -111,7 +111,7 @@ def run(
             failed.
 
     Returns:
-        What became of it; ``stopped`` tells of an early end: Ctrl-C, a full disk, or a folder of results that
+        What became of it; `stopped` tells of an early end: Ctrl-C, a full disk, or a folder of results that
         vanished.
     """
     batch = _Batch(plan, log)

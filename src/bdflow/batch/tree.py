@@ -70,7 +70,7 @@ class Plan:
         folders: In order; strings only, no picture is opened to plan.
         done: Pictures whose results are there.
         skipped: Files that are left, by path, and why: hidden, no picture by the ending, or no file.
-        closed: Folders that were not entered, likewise: links, hidden ones, and without ``recursive`` all.
+        closed: Folders that were not entered, likewise: links, hidden ones, and without `recursive` all.
         stale: Results of earlier runs under names that these pictures had then, and have no longer.
         failures: What cannot be done, by path, one line each.
     """
@@ -92,9 +92,9 @@ class Naming:
     """How results are called.
 
     Attributes:
-        ending: Such as ``.x8.png``.
+        ending: Such as `.x8.png`.
         stem: What of a picture's name stands before the ending.
-        suffixes: What the ending may end in otherwise, where the work chooses; such as ``.webp``.
+        suffixes: What the ending may end in otherwise, where the work chooses; such as `.webp`.
     """
 
     ending: str
@@ -102,9 +102,9 @@ class Naming:
     suffixes: tuple[str, ...] = ()
 
     def results(self, names: Iterable[str]) -> dict[str, str]:
-        """Each name's result: ``a.x8.png`` for ``a.jpg``, but ``a.jpg.x8.png`` where ``a.png`` is there too.
+        """Each name's result: `a.x8.png` for `a.jpg`, but `a.jpg.x8.png` where `a.png` is there too.
 
-        Names that differ only in case count as one, as on many disks they are: of ``a.jpg`` and ``a.JPG``
+        Names that differ only in case count as one, as on many disks they are: of `a.jpg` and `a.JPG`
         each gets its CRC-32, too. The outcome depends on the names alone, so that a later run finds what an
         earlier one wrote.
         """
@@ -140,8 +140,8 @@ def plan(
 ) -> Plan:
     """List what is to be done, in the order of the names.
 
-    A single folder's pictures go to the same places below ``out``; of several inputs, each folder gets one of
-    its name there. ``out`` may lie inside a folder of pictures: it is not entered. Links to folders are not
+    A single folder's pictures go to the same places below `out`; of several inputs, each folder gets one of
+    its name there. `out` may lie inside a folder of pictures: it is not entered. Links to folders are not
     followed, so there are no loops. Temporary files that a killed run left in the folders of results are
     deleted.
 
@@ -154,7 +154,7 @@ def plan(
         force: All are made anew.
 
     Raises:
-        BDFlowError: ``out`` cannot be made or holds one of the folders, two inputs would get one name, or
+        BDFlowError: `out` cannot be made or holds one of the folders, two inputs would get one name, or
             there is no picture at all.
     """
     paths = list(dict.fromkeys(map(located, inputs)))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bdflow import fitting
 from bdflow.evaluation.measure import read_back
-from bdflow.fitting import EffortName
+from bdflow.fitting import Goal
 from bdflow.pictures import reader
 from bdflow.pictures.limits import MAX_PIXELS
 from bdflow.pictures.metadata import Choice
@@ -17,9 +17,7 @@ from bdflow.runtime.enhancer import Enhancer
 from bdflow.runtime.rescaler import Rescaler
 from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile.container import byte_report, ending_of, holds_chunk
-from bdflow.smallfile.thumbnail import Domain
 from bdflow.system.files import FileSource, opened
-from bdflow.zoo import Purpose
 
 
 class Made(NamedTuple):
@@ -31,7 +29,7 @@ class Made(NamedTuple):
         height: Of the large picture.
         psnr_y: Of the restored picture, where it was asked for.
         notes: What the user should know.
-        suffix: What its file's name ends in, where the work chose that; such as ``.webp``.
+        suffix: What its file's name ends in, where the work chose that; such as `.webp`.
         size: Bytes of its file, when that is written.
         metadata: Bytes of them that are metadata, of a small file.
     """
@@ -57,7 +55,7 @@ def shrinking(
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "strip",
 ) -> Work:
-    """The work of ``downscale``. Small files of bdflow's, found in a tree of photographs, are left out.
+    """The work of `downscale`. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
         rescaler: The model.
@@ -85,24 +83,18 @@ def shrinking(
 
 def coding(
     enhancer: Enhancer,
+    goal: Goal,
     *,
-    max_bytes: int | None = None,
-    bits_per_pixel: float | None = None,
-    quality: int | None = None,
-    format: str = "AVIF",
-    domain: Domain | None = None,
-    effort: EffortName = "medium",
-    purpose: Purpose = "fidelity",
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "strip",
 ) -> Work:
-    """The work of ``downscale`` in an ordinary codec; small files are left out here, too.
+    """The work of `downscale` in an ordinary codec; small files are left out here, too.
 
     Args:
         enhancer: What restores.
-        max_bytes, bits_per_pixel, quality, format, domain, effort, purpose: As for :func:`bdflow.fit`.
-        verify, max_pixels, metadata: As for :func:`shrinking`.
+        goal: Which files are asked for.
+        verify, max_pixels, metadata: As for `shrinking`.
     """
 
     def shrink(path: FileSource) -> Made | None:
@@ -110,23 +102,13 @@ def coding(
         if picture is None:
             return None
         picture = spread(fitting.in_srgb(picture))
-        budget = max_bytes if bits_per_pixel is None else fitting.budget(bits_per_pixel, picture)
-        small = fitting.fit(
-            picture,
-            enhancer,
-            budget=budget,
-            quality=quality,
-            format=format,
-            domain=domain,
-            effort=effort,
-            purpose=purpose,
-        ).small
+        small = fitting.fit(picture, enhancer, goal).small
         measured = None
         if verify:
             stored = read_back(small, max_pixels=max_pixels)
             measured = min(psnr_y(picture.rgb, enhancer.rgb(stored)), MAX_PSNR)
         assert small.format is not None  # it was coded just now
-        suffix = ending_of(small.format) if format == fitting.BEST else None
+        suffix = ending_of(small.format) if goal.format == fitting.BEST else None
         return _made(small.data, picture, measured, small.notes, suffix)
 
     return shrink
@@ -154,7 +136,7 @@ def restoring(
     max_pixels: int = MAX_PIXELS,
     metadata: Choice = "keep",
 ) -> Work:
-    """The work of ``upscale``; results are PNG. Files of larger pictures than ``max_pixels`` fail."""
+    """The work of `upscale`; results are PNG. Files of larger pictures than `max_pixels` fail."""
 
     def restore(path: FileSource) -> Made:
         rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)

@@ -42,7 +42,7 @@ def within(low: float, high: float) -> Callable[[object, float | None], None]:
 
 
 def each_within(low: float, high: float) -> Callable[[object, Sequence[float] | None], None]:
-    """:func:`within` for an option that is repeatable."""
+    """`within` for an option that is repeatable."""
     check = within(low, high)
 
     def check_each(_: object, values: Sequence[float] | None) -> None:
@@ -103,16 +103,16 @@ class Coding:
     """Options for an ordinary AVIF, WebP or JPEG in place of a PNG; the ending of the output names it.
 
     Attributes:
-        bytes: Bytes that the file may have, everything counted, such as 3000 or 3k. Factor and quality are
-            those that restore best.
-        bpp: The same, in bits for each pixel of the photograph.
-        quality: The format's own quality, at full size, 0 to 100.
-        domain: What the photograph is restored as; auto tries all and keeps the best. plain: no network.
-        format: What is written where no name's ending tells, as for several pictures. best tries all within
-            the bytes and keeps what restores best; the name ends accordingly. Default: avif.
-        effort: low is for many pictures in a hurry, high tries all that may win.
-        purpose: What the file will be restored for: fidelity makes it the one that comes closest in its
-            samples (PSNR), look one that is better for the eye. Either restores for both.
+        bytes: The largest size of the file in bytes, such as 3000 or 3k; every byte counts. bdflow chooses
+            the factor and the quality that restore best.
+        bpp: The same in bits per pixel of the photograph.
+        quality: The codec's quality, 0 to 100, at full size.
+        domain: What the photograph shows. auto tries all domains and keeps the best; plain uses no network.
+        format: The format, if the name of the output does not give it. best tries all formats and keeps the
+            one that restores best. Default: avif.
+        effort: low is quick, for many pictures; high tries all that may win.
+        purpose: What the file will be restored for: fidelity gives the highest PSNR, look the sharpest
+            picture. Either file restores for both.
     """
 
     bytes: Bytes = None
@@ -135,7 +135,7 @@ class Coding:
 
     @property
     def format_name(self) -> str:
-        """What :func:`bdflow.fit` calls the format where no name tells it."""
+        """What `bdflow.fit` calls the format where no name tells it."""
         return {"webp": "WebP", "jpg": "JPEG", "best": "best"}.get(self.format or "", "AVIF")
 
     def check(self) -> None:
@@ -153,7 +153,7 @@ class Coding:
             )
 
     def options(self) -> dict[str, Any]:
-        """Those of :func:`bdflow.fit`, but for the format."""
+        """Those of `bdflow.fit`, but for the format."""
         domain = None if self.domain == "auto" else self.domain
         return {
             "max_bytes": self.bytes,
@@ -171,16 +171,17 @@ class Batch:
     """Options for several pictures, whose results go into a folder (-o FOLDER).
 
     Attributes:
-        recursive: Enter folders in a folder; the results keep the tree.
-        resume: Skip what is done: results that are there, not empty and not older than their pictures. Older
-            ones are made anew.
-        jobs: Pictures at once; the threads are shared out among them. Default: one a core, as far as memory
-            goes at 2 GB each.
-        times: Give each result the time of its picture.
-        json: Write a log, one JSON object a line: each picture when it is done, and a summary. With --resume
-            an earlier log is continued. "-" writes to standard output.
-        on: Where it is done: ray, on Ray on this machine or the one that RAY_ADDRESS names, or
-            ray://HOST:PORT. Needs bdflow[cluster]; --jobs are then worker processes, --threads those of each.
+        recursive: Enter the folders in a folder; the results keep the tree.
+        resume: Skip each picture whose result exists, is not empty and is not older than the picture. Other
+            results are made anew.
+        jobs: How many pictures are worked on at once; they share the threads. Default: one per core, if
+            there are 2 GB of memory for each.
+        times: Give each result the modification time of its picture.
+        json: Write a log with one JSON object per line: one per picture when it is done, and a summary. With
+            --resume an earlier log is continued. "-" writes to standard output.
+        on: Where it is done: "ray" is Ray on this machine, or the cluster that RAY_ADDRESS names;
+            ray://HOST:PORT is another one. Needs bdflow[cluster]; --jobs is then the number of worker
+            processes, and --threads those of each.
     """
 
     recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
@@ -194,15 +195,15 @@ class Batch:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Computing(computing.Computing):
-    """How the network is run; the restored picture is the same, but for a level here and there.
+    """How the network is run. The restored samples differ by at most one level of 255, but for OpenVINO.
 
     Attributes:
-        tile: Pixels of the photograph, each way, that are computed at once; memory grows with the square.
-            Default: 1280, or more for models that look far around (see docs/sizes.md).
-        threads: Processor threads; default: all cores.
-        device: Where it is computed. auto takes CUDA or DirectML where the installed ONNX Runtime has it.
-        backend: What computes. openvino (bdflow[openvino]) is about twice as fast where the processor has
-            bfloat16, for a few levels' difference; torch (bdflow[torch]) uses its own CUDA.
+        tile: The side of a tile in pixels of the photograph; memory grows with its square. Default: 1280, or
+            more for models with a long reach (see docs/sizes.md).
+        threads: The number of processor threads. Default: all cores.
+        device: The hardware that computes. auto uses CUDA or DirectML if the installed ONNX Runtime has it.
+        backend: The library that computes. openvino (bdflow[openvino]) is about twice as fast on processors
+            with bfloat16, and differs by a few levels of 255; torch (bdflow[torch]) has its own CUDA.
     """
 
     tile: Annotated[int | None, Parameter(validator=Number(gt=0))] = None
@@ -250,7 +251,7 @@ def read_input(path: str) -> str | bytes:
 
 
 def small_stem(path: str) -> str:
-    """``photo`` of ``photo.x8.png``, of ``photo.bd.avif`` and of ``photo.jpg``."""
+    """`photo` of `photo.x8.png`, of `photo.bd.avif` and of `photo.jpg`."""
     stem = located(path).with_suffix("")
     kind = stem.suffix
     ours = kind == ".bd" or (kind.startswith(".x") and kind[2:].isdigit())
@@ -258,13 +259,13 @@ def small_stem(path: str) -> str:
 
 
 def beside(path: str, ending: str) -> str:
-    """``photo.mask.png`` for ``photo.jpg``."""
+    """`photo.mask.png` for `photo.jpg`."""
     return "-" if path == "-" else f"{located(path).with_suffix('')}{ending}"
 
 
 def check_target(path: str, force: bool, source: str = "-") -> str:
     """Where to write, refused before the work is done rather than after it: what is there, unless it may be
-    replaced, and in any case the ``source`` that the result is made of."""
+    replaced, and in any case the `source` that the result is made of."""
     if path == "-":
         from bdflow.system import streams
 

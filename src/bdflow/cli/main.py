@@ -22,7 +22,7 @@ from bdflow.version import __version__
 app = App(
     name="bdflow",
     version=__version__,
-    help="Shrink a photograph 2 to 64 times each way into one small PNG, and get the photograph back.",
+    help="Shrink a photograph into one small picture file, and restore the photograph from it.",
 )
 
 
@@ -35,7 +35,7 @@ def info(small: Input, /, *, max_pixels: PositiveInt = MAX_PIXELS) -> None:
     """Print what is inside a small file and where every byte of it goes.
 
     Args:
-        small: A PNG that `bdflow downscale` made; "-" reads standard input.
+        small: A file that `bdflow downscale` made; "-" reads standard input.
         max_pixels: Refuse a file whose small or restored picture is larger, before it is decoded.
     """
     from bdflow.evaluation.report import small_file
@@ -54,7 +54,7 @@ def models(*, paper: Switch = False) -> None:
     """List the built-in models.
 
     Args:
-        paper: Instead, count the paper's four networks and IRN's (Table 2). Needs bdflow[torch].
+        paper: Print the sizes of the paper's networks and of IRN's instead (Table 2). Needs bdflow[torch].
     """
     from rich.console import Console
 
@@ -70,11 +70,11 @@ def models(*, paper: Switch = False) -> None:
 def demo(
     photo: Path | None = None, /, *, output: Annotated[Path, Parameter(("--output", "-o"))] = Path("demo-out")
 ) -> None:
-    """Shrink and restore a photograph, beside bicubic, JPEG and AVIF.
+    """Shrink and restore one photograph, and compare the result with bicubic, AVIF, WebP and JPEG.
 
     Args:
-        photo: A picture file. Default: the one that ships with bdflow.
-        output: The folder for the small PNG, the restored picture and the side-by-side sheet.
+        photo: A picture file. Default: a photograph that comes with bdflow.
+        output: The folder for the small files, the restored pictures and the side-by-side sheet.
     """
     from bdflow.evaluation.demo import run
 

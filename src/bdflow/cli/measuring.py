@@ -45,19 +45,19 @@ def evaluate(
     computing: Computing = DEFAULT,
     force: Force = False,
 ) -> None:
-    """Measure a model on folders of pictures: quality, bytes, seconds, all on stored and re-read files.
+    """Measure a model on folders of pictures: quality, bytes and seconds, on stored files that are read back.
 
     Args:
         model: A built-in model or a model folder.
         folders: Folders of pictures.
         trust: Take a model folder that did not come with bdflow.
-        json: Write the figures, picture by picture, with versions, hardware and settings.
-        card: Write them into the model's own folder, with its card; what was there is replaced.
-        limit: Only the first so many pictures of each folder.
-        crop: Border pixels that the PSNR of restored pictures leaves out.
-        refine: Steps by which each small picture is refined, as `bdflow downscale --refine` does.
-        bpp: Of a restoration network: the bits a pixel of its files, against the best plain codec in as many;
-            repeatable. Default: 0.03, 0.1 and 0.3.
+        json: A file for the figures of each picture, with versions, hardware and settings.
+        card: Write the figures and a card into the model's folder, and replace the old ones.
+        limit: How many pictures of each folder are measured. Default: all.
+        crop: How many border pixels the PSNR of restored pictures leaves out.
+        refine: Steps of refinement of each small picture, as of `bdflow downscale --refine`.
+        bpp: Bits per pixel of the files of a restoration network, and of the best plain codec; repeatable.
+            Default: 0.03, 0.1 and 0.3.
         force: Overwrite an existing file.
     """
     from rich.console import Console
@@ -71,9 +71,16 @@ def evaluate(
         raise BDFlowError("a card tells of the model as it is: leave out --refine, or write --json FILE")
     if json:
         check_target(str(json), force)
-    found = zoo.find(model, trust=trust)
+    model_folder = zoo.find(model, trust=trust)
     result = evaluate_model(
-        found, folders, limit=limit, crop=crop, refine=refine, budgets=bpp, computing=computing, say=say
+        model_folder,
+        folders,
+        limit=limit,
+        crop=crop,
+        refine=refine,
+        budgets=bpp,
+        computing=computing,
+        say=say,
     )
     Console().print(evaluation_table(result))
     if json:
@@ -81,7 +88,7 @@ def evaluate(
 
         write_bytes(json, (dumps(result, indent=1) + "\n").encode(), overwrite=force)
     if card:
-        write_card(found, result)
+        write_card(model_folder, result)
 
 
 def compare(
@@ -101,21 +108,22 @@ def compare(
     computing: Computing = DEFAULT,
     force: Force = False,
 ) -> None:
-    """Show what JPEG, WebP, AVIF and JPEG XL make of photographs at the bytes of bdflow's file.
+    """Compare bdflow on photographs with JPEG, WebP, AVIF and JPEG XL in as many bytes.
 
     Args:
         photos: Picture files.
         model: A built-in model (see `bdflow models`) or a model folder.
         trust: Take a model folder that did not come with bdflow.
-        scale: How many times smaller each way; takes the default model of that scale. Default: 8.
-        bytes: Instead of a PNG, an ordinary AVIF, WebP or JPEG of so many bytes at most, such as 3k.
-        bpp: The same, in bits for each pixel of the photograph.
-        format: Of that file.
-        output: The sheet of enlarged boxes, a PNG; for several photos, a folder that there is.
-            Default: photo.compare.png beside photo.jpg, or none where --html or --json is given.
-        html: One page with a slider, thumbnails and a table; everything is in the file.
-        json: The figures, with versions, hardware and settings.
-        box: X,Y,W,H in pixels: the part to enlarge. Default: one full of detail.
+        scale: How many times smaller the PNG is, each way. Selects the default model of that scale.
+            Default: 8.
+        bytes: Compare an AVIF, WebP or JPEG of at most so many bytes, such as 3k, in place of a PNG.
+        bpp: The same in bits per pixel of the photograph.
+        format: The format for --bytes or --bpp.
+        output: The sheet of enlarged boxes, a PNG; for several photographs, an existing folder. Default:
+            photo.compare.png beside photo.jpg, or no sheet if --html or --json is given.
+        html: A page with a slider, thumbnails and a table, in a single file.
+        json: A file for the figures, with versions, hardware and settings.
+        box: The part to enlarge, X,Y,W,H in pixels. Default: a part full of detail.
         force: Overwrite existing files.
     """
     from bdflow.compare.run import run, sheet_paths
@@ -162,22 +170,22 @@ def reproduce(
 ) -> None:
     """Measure the paper's tables and figures anew, and print them. Needs bdflow[bench].
 
-    What the results hold already is not measured again: a run that was stopped goes on.
+    The same command resumes a stopped run: results that exist are not measured again.
 
     Args:
         tables: table1 to table6, curves, marks, invertibility, figure1, figure2, figure4 to figure6, or all.
         data: A folder of test pictures, or one with the known sets (portraits/test, photos/kodak24, ...);
             repeat it for more. Default: $BDFLOW_DATA.
-        out: The folder for results, NAME.json each. Default: results; of quick runs quick-results.
-        page: A folder for results.md and its plots, made of all results in --out.
-        limit: Pictures of each set. Default: all (figure2: 30).
-        quick: One small picture a set and few settings, to try it: 5 minutes at most.
-        model: A further model folder, beside the built-in ones.
+        out: The folder for the results, NAME.json each. Default: results, or quick-results with --quick.
+        page: A folder for results.md and its plots, made from all results in --out.
+        limit: How many pictures of each set are measured. Default: all (figure2: 30).
+        quick: Try it with one small picture per set and few settings, in 5 minutes at most.
+        model: A further model folder, besides the built-in models.
         trust: Take model folders that did not come with bdflow.
         external: NAME=DIR, a folder of pictures that another program restored, with bytes.csv
-            (picture,bytes). End NAME in -x8 to say its scale.
+            (picture,bytes). A NAME that ends in -x8 gives its scale.
         train: A folder of aligned portraits that PCA is fitted on. Default: portraits/train in --data.
-        crop: Border pixels that PSNR leaves out.
+        crop: How many border pixels PSNR leaves out.
     """
     needs("bench")
     from bdflow.reproduce.main import Request, run
@@ -210,18 +218,18 @@ def benchmark(
     json: Path | None = None,
     force: Force = False,
 ) -> None:
-    """Time every model both ways, beside IRN, torch, AVIF, JPEG XL and the machine's own ceiling.
+    """Time every model both ways, beside IRN, torch, AVIF, JPEG XL and the machine's peak rate.
 
-    Prints seconds and shares of the ceiling; all in one run, since only ratios hold. Takes about a minute a
-    model on two cores. Needs bdflow[train,bench].
+    Prints seconds and shares of the peak rate. Everything is timed in one run, because only ratios are
+    comparable. Takes about a minute per model on two cores. Needs bdflow[train,bench].
 
     Args:
-        model: A built-in model or a model folder; repeatable. Default: all that are built in.
+        model: A built-in model or a model folder; repeatable. Default: all built-in models.
         trust: Take model folders that did not come with bdflow.
-        side: Pixels of a side of the photograph; repeatable. Default: 512, 1024, 2048.
-        rounds: Times that each is timed.
-        threads: Processor threads; default: all cores.
-        json: Write the figures, with versions, hardware and settings.
+        side: The side of the photograph in pixels; repeatable. Default: 512, 1024, 2048.
+        rounds: How many times each is timed.
+        threads: The number of processor threads. Default: all cores.
+        json: A file for the figures, with versions, hardware and settings.
         force: Overwrite an existing file.
     """
     needs("train")

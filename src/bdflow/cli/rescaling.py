@@ -65,25 +65,27 @@ def downscale(
     computing: Computing = DEFAULT,
     batch: Batch = ONE,
 ) -> int | None:
-    """Shrink pictures, each into one ordinary small picture file that can be restored.
+    """Shrink pictures, each into one small picture file that `bdflow upscale` restores.
 
-    It is a PNG by the model of a scale; or, with --bytes, --bpp or --quality, an AVIF, WebP or JPEG.
+    The small file is a PNG. With --bytes, --bpp or --quality it is an AVIF, WebP or JPEG.
 
     Args:
         image: A picture file, or a folder of pictures; "-" reads standard input.
-        more: More of them.
+        more: Further picture files or folders.
         output: The small file; "-" writes to standard output. Default: photo.x8.png or photo.bd.avif
             (as --format says) beside photo.jpg. For several pictures: the folder for the small files.
-        scale: How many times smaller each way; takes the default model of that scale. Default: 8.
+        scale: How many times smaller the PNG is, each way. Selects the default model of that scale.
+            Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
-        refine: Steps of a search for the small picture that restores with the highest PSNR; 20 are plenty,
-            and take as long as some 50 restorations. From x16 on it costs sharpness. Needs bdflow[torch].
-        metadata: keep carries EXIF, XMP, IPTC and the resolution through the small file, where they count;
-            strip drops them. Rotation and colour profile are taken care of in any case.
+        refine: Steps of a search for a small picture that restores with a higher PSNR. 20 steps are enough,
+            and take as long as about 50 restorations. From x16 on the restored picture gets softer. Needs
+            bdflow[torch].
+        metadata: keep stores EXIF, XMP, IPTC and the resolution in the small file, and counts their bytes;
+            strip drops them. Both apply the rotation.
         max_pixels: Refuse larger pictures, before they are decoded.
         trust: Take a model folder that did not come with bdflow.
         force: Overwrite existing files.
-        verify: Of several pictures: restore each small file, too, and report the mean PSNR-Y.
+        verify: For several pictures: also restore each small file, and report the mean PSNR-Y.
     """
     from bdflow.smallfile import container
     from bdflow.system.files import write_bytes
@@ -195,20 +197,17 @@ def _fit_many(
     metadata: Metadata,
 ) -> int:
     """A batch in an ordinary codec; the exit status."""
-    from bdflow import fitting
     from bdflow.batch.tree import Naming
     from bdflow.batch.work import coding
+    from bdflow.fitting import Goal
     from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
     format, (usual, *others) = options.format_name, options.endings
-    budget = options.bytes or options.bpp
-    fitting.check(budget=budget, quality=options.quality, format=format, domain=None)
+    goal = Goal(format=format, **options.options())
     jobs, threads = _share(batch, computing)
     enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
-    work = coding(
-        enhancer, format=format, verify=verify, max_pixels=max_pixels, metadata=metadata, **options.options()
-    )
+    work = coding(enhancer, goal, verify=verify, max_pixels=max_pixels, metadata=metadata)
     naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
     return _run(inputs, folder, naming, work, jobs, threads, batch, force)
 
@@ -236,22 +235,22 @@ def upscale(
 
     Args:
         small: The small file, or a folder of them; "-" reads standard input.
-        more: More of them.
+        more: Further small files or folders.
         output: The restored picture (png, jpg, webp, avif, tif, bmp); "-" writes a PNG to standard output.
             Default: photo.restored.png beside photo.x8.png. For several pictures: the folder for the PNGs.
         model: For a PNG that lost its bdflow chunk, or was made by a model that is not built in.
-        scale: For a thumbnail (--bytes) that lost what bdflow added, or was saved anew in any format: how
-            many times smaller it is.
+        scale: For an AVIF, WebP or JPEG that lost bdflow's bytes, or was saved anew in any format: how many
+            times smaller than the photograph it is.
         domain: With --scale: what the picture shows. Default: photos.
-        purpose: What an AVIF, WebP or JPEG is restored for: fidelity comes closest in its samples (PSNR),
-            look to the eye.
+        purpose: What an AVIF, WebP or JPEG is restored for: fidelity gives the highest PSNR, look the
+            sharpest picture.
         trust: Take a model folder that did not come with bdflow.
-        sigma: Spread of the latent Z that is drawn; 0 takes the likeliest picture.
-        seed: Makes the draw repeatable.
-        quality: Of a jpg, webp or avif: 1 to 100. Default: 95.
-        metadata: keep gives the restored picture what the small file has of EXIF, XMP, IPTC and the
-            resolution; strip leaves it out.
-        max_pixels: Refuse files whose small or restored picture is larger, before the work.
+        sigma: Standard deviation of the random latent Z; 0 restores the most likely picture.
+        seed: Makes the random Z repeatable.
+        quality: The quality of a restored jpg, webp or avif, 1 to 100. Default: 95.
+        metadata: keep copies EXIF, XMP, IPTC and the resolution from the small file into the restored
+            picture; strip leaves them out.
+        max_pixels: Refuse a file whose small or restored picture is larger, before the work.
         force: Overwrite existing files.
     """
     from bdflow.pictures import codecs

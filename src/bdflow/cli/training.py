@@ -43,12 +43,12 @@ def mask(
     Args:
         image: A picture file; "-" reads standard input.
         output: The sheet. Default: photo.mask.png beside photo.jpg.
-        sigma: Standard deviation of the Gaussian blur, pixels.
-        magnitude: Norm of the gradient.
+        sigma: Standard deviation of the Gaussian blur in pixels.
+        magnitude: The norm of the gradient.
         suppress: Thin edges to their maxima.
-        threshold: T, on the 0..255 scale of Sobel magnitudes.
-        bits: Bits of a sample of the mask.
-        scale: The mask is reduced to a grid so many times smaller each way.
+        threshold: The threshold T, on the 0..255 scale of Sobel magnitudes.
+        bits: Bits per sample of the mask.
+        scale: How many times smaller the grid of the mask is, each way.
         force: Overwrite an existing file.
     """
     needs("train")
@@ -80,35 +80,45 @@ def train(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     threads: Threads = None,
 ) -> None:
-    """Train a model; a run folder that holds a state goes on from it. Needs bdflow[train].
+    """Train a model. The same command resumes a run. Needs bdflow[train].
 
     On many GPUs: torchrun --nproc-per-node 8 -m bdflow train CONFIG --data DIR --out RUN
 
     Args:
-        config: A TOML file such as configs/portraits-x8.toml; with --from it may be left out.
+        config: A TOML file such as configs/portraits-x8.toml. Optional with --from.
         data: Folders of training pictures.
         out: The run folder: state, logs (CSV, TensorBoard), contact sheet.
-        start: Begin from the weights of this model (a name or a folder), to fine-tune them.
+        start: A model (a name or a folder) whose weights are fine-tuned.
         trust: Take a model folder that did not come with bdflow.
-        cache: Where coded thumbnails are kept that a restoration network learns from, such as for several
-            runs. Default: in the run folder.
-        steps: Instead of the configuration's.
-        learning_rate: Instead of the configuration's.
-        settings: Any other setting instead of the configuration's, such as --set data.crop=96; repeatable.
-        max_time: Stop after this long with the state saved, such as 90m or 1h30m.
-        precision: Of the convolutions; couplings, losses and weights are always float32. auto takes bfloat16
-            where the machine computes in it.
-        device: What to train on; auto takes every GPU there is.
-        threads: Processor threads; default: all cores.
+        cache: A folder for the coded thumbnails that a restoration network learns from; several runs can
+            share it. Default: in the run folder.
+        steps: The number of steps, in place of the configuration's.
+        learning_rate: The learning rate, in place of the configuration's.
+        settings: Another setting in place of the configuration's, such as --set data.crop=96; repeatable.
+        max_time: Save the state and stop after this time, such as 90m or 1h30m.
+        precision: The precision of the convolutions; couplings, losses and weights are always float32. auto
+            uses bfloat16 if the machine computes in it.
+        device: The hardware to train on; auto uses every GPU.
+        threads: The number of processor threads. Default: all cores.
     """
     needs("train")
     from bdflow.train.run import run
 
     run(
-        config, data, out, start=start, trust=trust, cache=cache, steps=steps, learning_rate=learning_rate,
-        settings=settings or (), max_time=max_time.total_seconds() if max_time else None,
-        precision=precision, device=device, threads=threads,
-    )  # fmt: skip
+        config,
+        data,
+        out,
+        start=start,
+        trust=trust,
+        cache=cache,
+        steps=steps,
+        learning_rate=learning_rate,
+        settings=settings or (),
+        max_time=max_time.total_seconds() if max_time else None,
+        precision=precision,
+        device=device,
+        threads=threads,
+    )
 
 
 def study(
@@ -122,19 +132,18 @@ def study(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     threads: Threads = None,
 ) -> None:
-    """Train variants of a model for as long as each other and measure each on stored files.
+    """Train variants of a model for equal time, and measure each on stored files.
 
-    What the results file holds already is not trained again, so an interrupted study goes on. Needs
-    bdflow[train].
+    The same command resumes a study: variants in the results file are not trained again. Needs bdflow[train].
 
     Args:
-        plan: A study such as configs/studies/boundary.toml.
+        plan: A study, such as configs/studies/boundary.toml.
         data: Folders of training pictures.
         test: Folders of test pictures.
-        out: Run folders and models.
-        json: The results. Default: results/STUDY.json.
-        device: What to train on; auto takes a GPU where there is one.
-        threads: Processor threads for training; default: all cores.
+        out: The folder for run folders and models.
+        json: The file for the results. Default: results/STUDY.json.
+        device: The hardware to train on; auto uses a GPU if there is one.
+        threads: The number of processor threads for training. Default: all cores.
     """
     needs("train")
     from rich.console import Console
@@ -156,15 +165,15 @@ def export(
     precision: Literal["int8", "float16"] = "int8",
     trust: Switch = False,
 ) -> None:
-    """Write a run's weights as a model folder and check its graphs against torch. Needs bdflow[train].
+    """Make a model folder from a run, and check its graphs against torch. Needs bdflow[train].
 
-    With --web: write a model for web pages. Needs nothing more.
+    With --web: write a model for web pages, which needs no further package.
 
     Args:
-        run: The run folder that `bdflow train` wrote; for --web a built-in model or a model folder.
+        run: The run folder that `bdflow train` wrote; with --web a built-in model or a model folder.
         output: The model folder.
-        web: The folder for a page's models: MODEL.json, and the files that it names.
-        precision: Of a page's restoration network; float16 takes twice as many bytes.
+        web: The folder for a web page's model: MODEL.json and the files that it names.
+        precision: The numbers of a restoration network for web pages; float16 takes twice as many bytes.
         trust: Take a model folder that did not come with bdflow.
     """
     if (output is None) == (web is None):

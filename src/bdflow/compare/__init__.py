@@ -1,1 +1,1 @@
-"""``bdflow compare``: one's own photographs, at the bytes of bdflow's file, by every method."""
+"""`bdflow compare`: one's own photographs, at the bytes of bdflow's file, by every method."""

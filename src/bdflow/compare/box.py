@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
 
 def parse_box(text: str) -> Box:
-    """A box from ``X,Y,W,H``.
+    """A box from `X,Y,W,H`.
 
     Raises:
         BDFlowError: It is no four numbers, or a side is not 8..640 pixels long.
@@ -59,7 +59,7 @@ def parse_box(text: str) -> Box:
 def choose_box(rgb: RGB, least: int = 0) -> Box:
     """A square full of detail, preferably near the middle; the same for the same picture.
 
-    It is a sixth of a small photograph's shorter side, and 160 pixels of one above a thousand; but ``least``
+    It is a sixth of a small photograph's shorter side, and 160 pixels of one above a thousand; but `least`
     pixels where they fit.
     """
     height, width = rgb.shape[:2]

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from bdflow.compare.measure import Comparison
+from bdflow.compare.comparison import Comparison
 from bdflow.pictures.codecs import WEBP_LOSSLESS
 from bdflow.pictures.picture import RGB
 from bdflow.pictures.resize import resize

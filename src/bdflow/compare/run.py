@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bdflow.compare.box import parse_box
-from bdflow.compare.measure import compare, entry, readable, results, table
+from bdflow.compare.comparison import compare, entry, readable, results, table
 from bdflow.compare.page import draw_page, section
 from bdflow.compare.sheet import draw_sheet
 from bdflow.errors import BDFlowError
@@ -23,7 +23,7 @@ def sheet_paths(photos: Sequence[Path], output: Path | None, *, elsewhere: bool 
     Args:
         photos: Picture files.
         output: A folder that there is, the sheet of a single photograph, or None: beside each photograph.
-        elsewhere: A page or figures are written. Nobody then asked for sheets but by ``output``.
+        elsewhere: A page or figures are written. Nobody then asked for sheets but by `output`.
 
     Returns:
         A path for each; None for no sheet.
@@ -64,7 +64,7 @@ def run(
         sheets: Where the sheet of each goes, if anywhere.
         page: Where the HTML page goes, if anywhere.
         figures: Where the JSON goes, if anywhere.
-        box: ``X,Y,W,H`` to show enlarged; None finds a box in each photograph.
+        box: `X,Y,W,H` to show enlarged; None finds a box in each photograph.
         overwrite: Replace existing files.
         say: Takes lines of progress.
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from bdflow.compare.box import ENLARGED, Box
-from bdflow.compare.measure import Comparison
+from bdflow.compare.comparison import Comparison
 from bdflow.pictures.picture import RGB
 from bdflow.pictures.resize import resize
 

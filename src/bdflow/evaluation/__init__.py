@@ -1,1 +1,1 @@
-"""What is measured of stored pictures, and how it is told."""
+"""What is measured of stored pictures, and the tables and cards that report it."""

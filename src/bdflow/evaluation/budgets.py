@@ -9,7 +9,7 @@ from bdflow import fitting
 from bdflow.errors import BDFlowError
 from bdflow.evaluation import measure
 from bdflow.evaluation.evaluate import evaluate, named_folders, results_of, row_of, scorer_of
-from bdflow.fitting import CODECS, fit
+from bdflow.fitting import CODECS, Goal, fit
 from bdflow.fitting.candidates import Fitted
 from bdflow.networks.facts import DOWN
 from bdflow.pictures import reader
@@ -21,7 +21,7 @@ from bdflow.runtime.rescaler import Rescaler
 from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.zoo import Model
 
-BUDGETS = (0.03, 0.1, 0.3)  # bits a pixel of the photograph
+BUDGETS = (0.03, 0.1, 0.3)  # bits per pixel of the photograph
 RIVALS = (
     "the best of AVIF, WebP and JPEG in as many bytes by PSNR-RGB, each free to shrink, without a network"
 )
@@ -37,11 +37,11 @@ def evaluate_budgets(
     crop: int = 0,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Fit every picture of ``folders`` into each budget, store it, read it back and restore it.
+    """Fit every picture of `folders` into each budget, store it, read it back and restore it.
 
     Args:
         enhancer: The network.
-        folders: Each is a row for each budget: ``portraits/test at 0.1 bpp``.
+        folders: Each is a row for each budget: `portraits/test at 0.1 bpp`.
         budgets: Bits that a file may have for each pixel of the photograph, everything counted.
         format: Of our files: "AVIF", "WebP" or "JPEG".
         limit: Only the first so many pictures of each folder, by name.
@@ -49,8 +49,8 @@ def evaluate_budgets(
         say: Takes lines of progress.
 
     Returns:
-        As :func:`bdflow.evaluation.evaluate.evaluate`. The figures of the best plain codec begin with
-        ``codec_``; besides both ``factor``s, and ``by_network``: 0 where the codec alone is better.
+        As `bdflow.evaluation.evaluate.evaluate`. The figures of the best plain codec begin with
+        `codec_`; besides both `factor`s, and `by_network`: 0 where the codec alone is better.
 
     Raises:
         BDFlowError: A folder is missing or holds no picture that fits, or two share their names.
@@ -90,10 +90,10 @@ def evaluate_model(
     computing: Computing = DEFAULT,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """`bdflow.evaluation.evaluate.evaluate`, or :func:`evaluate_budgets` where the model restores alone.
+    """`bdflow.evaluation.evaluate.evaluate`, or `evaluate_budgets` where the model restores alone.
 
     Raises:
-        BDFlowError: ``refine`` or ``budgets`` is not for this kind of model; or as those.
+        BDFlowError: `refine` or `budgets` is not for this kind of model; or as those.
     """
     if DOWN in model.graphs:
         if budgets:
@@ -115,7 +115,7 @@ def _measure(
     files: list[Thumbnail] = []
 
     def encode() -> bytes:
-        files.append(fit(true, enhancer, budget=count, format=format).small)
+        files.append(fit(true, enhancer, Goal(max_bytes=count, format=format)).small)
         return files[0].data
 
     def decode(data: bytes) -> RGB:
@@ -139,7 +139,7 @@ def _best_codec(true: Picture, enhancer: Enhancer, budget: int) -> Fitted:
     candidates = []
     for name in CODECS:
         try:
-            candidates.append(fit(true, enhancer, budget=budget, format=name, domain="plain"))
+            candidates.append(fit(true, enhancer, Goal(max_bytes=budget, format=name, domain="plain")))
         except BDFlowError as error:  # transparency in a JPEG, or too few bytes for it
             reason = error
     if not candidates:

@@ -1,4 +1,4 @@
-"""``bdflow demo``: the main job on one real photograph, beside the codecs in as many bytes."""
+"""`bdflow demo`: the main job on one real photograph, beside the codecs in as many bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -76,7 +76,7 @@ def _in_codecs(true: Picture, stem: str, files: dict[str, bytes]) -> Iterator[_R
     restored: list[Picture] = []
 
     def shrink() -> bytes:
-        small.append(fitting.fit(true, enhancer, budget=budget).small)
+        small.append(fitting.fit(true, enhancer, fitting.Goal(max_bytes=budget)).small)
         return small[0].data
 
     def restore(data: bytes) -> RGB:
@@ -137,7 +137,7 @@ def _print_seconds(kind: str, true: Picture, small: Picture, stored: Stored) -> 
 
 def _table(title: str, groups: list[list[_Row]]) -> Table:
     grid = Grid(
-        title, ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"), sections=[len(groups[0])]
+        title, ("", "bytes", "bits per pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y"), sections=[len(groups[0])]
     )
     for row in (row for group in groups for row in group):
         values = row.stored.values

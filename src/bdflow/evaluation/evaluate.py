@@ -19,7 +19,7 @@ from bdflow.system.environment import environment
 from bdflow.system.files import printable
 from bdflow.zoo import Model
 
-LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of ``scale`` pixels
+LITERATURE_CROPS = (2, 4)  # at these scales the field's tables leave out a border of `scale` pixels
 
 
 def evaluate(
@@ -31,11 +31,11 @@ def evaluate(
     refine: int = 0,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Shrink, store, read back and restore every picture of ``folders``.
+    """Shrink, store, read back and restore every picture of `folders`.
 
     Args:
         rescaler: The model.
-        folders: Each is a row of the result, under its last two names (``celebahq1024/test``).
+        folders: Each is a row of the result, under its last two names (`celebahq1024/test`).
         limit: Only the first so many pictures of each folder, by name.
         crop: Border pixels that PSNR leaves out on every side. (At x2 and x4, where the field's tables leave
             out as many as the scale, PSNR-Y without such a border is measured besides.)
@@ -43,7 +43,7 @@ def evaluate(
         say: Takes lines of progress.
 
     Returns:
-        ``settings``, ``environment``, and under ``folders`` for each the mean, the spread (standard deviation
+        `settings`, `environment`, and under `folders` for each the mean, the spread (standard deviation
         over pictures), every picture's values, and what was skipped and why: pictures that cannot be read,
         or are too small to measure. Ready for JSON.
 

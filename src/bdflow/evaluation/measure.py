@@ -48,7 +48,7 @@ class Scorer:
 
     Attributes:
         crop: Border pixels that PSNR leaves out on every side.
-        learned: LPIPS and others by name, from :func:`learned`; all take RGB.
+        learned: LPIPS and others by name, from `learned`; all take RGB.
         both: SSIM-RGB and LPIPS-Y as well.
     """
 
@@ -68,8 +68,8 @@ class Scorer:
             raise BDFlowError(f"{width}x{height} is too small to measure: a side needs {least} pixels")
 
     def quality(self, true: RGB, restored: RGB) -> dict[str, float]:
-        """The figures of two pictures (H, W, 3): ``psnr_y``, ``psnr_rgb``, ``ssim_y``; where asked for,
-        ``ssim_rgb``, what is learned (``lpips`` is LPIPS-RGB), and ``lpips_y``."""
+        """The figures of two pictures (H, W, 3): `psnr_y`, `psnr_rgb`, `ssim_y`; where asked for,
+        `ssim_rgb`, what is learned (`lpips` is LPIPS-RGB), and `lpips_y`."""
         values = {
             "psnr_y": min(psnr_y(true, restored, crop=self.crop), MAX_PSNR),
             "psnr_rgb": min(psnr(true, restored, crop=self.crop), MAX_PSNR),
@@ -89,7 +89,7 @@ class Scorer:
 
     @property
     def measures(self) -> set[str]:
-        """What :meth:`quality` gives, of pictures large enough."""
+        """What `quality` gives, of pictures large enough."""
         names = {"psnr_y", "psnr_rgb", "ssim_y", *self.learned}
         if self.both:
             names |= {"ssim_rgb", *(f"{name}_y" for name, learned in self.learned.items() if learned.of_luma)}
@@ -102,7 +102,7 @@ class Stored(NamedTuple):
     Attributes:
         data: The file.
         pixels: Restored from it alone, uint8 (H, W, 3).
-        values: ``bytes``, ``bits_per_pixel``, the figures of a scorer, ``seconds_down`` and ``seconds_up``.
+        values: `bytes`, `bits_per_pixel`, the figures of a scorer, `seconds_down` and `seconds_up`.
     """
 
     data: bytes
@@ -122,7 +122,7 @@ def store(method: Method, true: RGB, scorer: Scorer) -> Stored:
 def store_by(
     encode: Callable[[], bytes], decode: Callable[[bytes], RGB], true: RGB, scorer: Scorer
 ) -> Stored:
-    """:func:`store` for what takes more of the photograph than its colours.
+    """`store` for what takes more of the photograph than its colours.
 
     Args:
         encode: Makes the file.
@@ -153,12 +153,12 @@ def read_back(small: Thumbnail, *, max_pixels: int = MAX_PIXELS) -> Thumbnail:
 
 
 def size_of(count: int, true: RGB) -> dict[str, float]:
-    """``bytes`` and ``bits_per_pixel`` of a photograph stored in so many bytes."""
+    """`bytes` and `bits_per_pixel` of a photograph stored in so many bytes."""
     return {"bytes": count, "bits_per_pixel": 8 * count / (true.shape[0] * true.shape[1])}
 
 
 def small_figures(true: RGB, small: RGB, scale: int) -> dict[str, float]:
-    """A small picture beside the bicubic one: its PSNR, and of both (the latter under ``bicubic_lr_``) the
+    """A small picture beside the bicubic one: its PSNR, and of both (the latter under `bicubic_lr_`) the
     share of samples at 0 or 255 and the bytes as PNG, as lossless WebP and as JPEG of quality 75."""
     plain = bicubic_down(true, scale)
     values = {"lr_psnr": min(psnr(small, plain), MAX_PSNR)}
@@ -175,7 +175,7 @@ def small_figures(true: RGB, small: RGB, scale: int) -> dict[str, float]:
 
 def learned(*names: str, data: Path | None = None) -> tuple[dict[str, Learned], dict[str, str]]:
     """Those of lpips, dists, niqe and ssimulacra2 that can be computed, and why others cannot: their weights
-    must be at hand (in ``data``, too)."""
+    must be at hand (in `data`, too)."""
     makers = {"lpips": _lpips, "dists": _dists, "niqe": _niqe, "ssimulacra2": _ssimulacra2}
     judges, missing = {}, {}
     for name in names:

@@ -23,14 +23,14 @@ _LABEL_HEIGHT, _GAP = 30, 8
 
 
 def contact_sheet(panels: Mapping[str, NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures ``(H, W, 3)`` of one size in a labelled grid.
+    """Pictures `(H, W, 3)` of one size in a labelled grid.
 
     Args:
         panels: Label to picture, in reading order.
-        columns: Pictures a row.
+        columns: Pictures per row.
 
     Returns:
-        uint8 ``(H', W', 3)`` on white.
+        uint8 `(H', W', 3)` on white.
     """
     height, width = next(iter(panels.values())).shape[:2]
     rows = -(-len(panels) // columns)
@@ -55,7 +55,7 @@ def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
 
 
 def evaluation_table(result: Mapping[str, Any]) -> Group:
-    """What ``bdflow evaluate`` prints: for each folder a table and a few lines."""
+    """What `bdflow evaluate` prints: for each folder a table and a few lines."""
     if "bits_per_pixel" in result["settings"]:
         return Group(_budgets(result).table())
     return Group(*(_folder(result["model"], name, row).as_rich() for name, row in result["folders"].items()))
@@ -76,7 +76,7 @@ def _folder(model: str, name: str, row: Mapping[str, Any]) -> Grid:
     grid.notes += [
         f"{mean['bytes']:,.0f} bytes: {mean['bytes_pixels']:,.0f} LR,"
         f" {mean['bytes_boundary']:,.0f} boundary, {header:,.0f} header and frame",
-        f"{mean['bits_per_pixel']:.4f} bits a pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
+        f"{mean['bits_per_pixel']:.4f} bits per pixel; LR to the bicubic LR {mean['lr_psnr']:.2f} dB",
         f"{mean['seconds_down']:.2f} s down, {mean['seconds_up']:.2f} s up a picture",
     ]
     if "psnr_y_cropped" in mean:
@@ -110,7 +110,7 @@ def _budgets(result: Mapping[str, Any]) -> Grid:
 
 
 def models_tables() -> Group:
-    """What ``bdflow models`` prints; at most 80 columns wide."""
+    """What `bdflow models` prints; at most 80 columns wide."""
     return Group(_flows().table(), "", _restorations().table())
 
 
@@ -138,7 +138,7 @@ def _flows() -> Grid:
 
 
 def _first_folder(model: zoo.Model, plain: str) -> tuple[str, str, str]:
-    """The first folder that a model was measured on, its PSNR-Y there, and the gain over ``plain``."""
+    """The first folder that a model was measured on, its PSNR-Y there, and the gain over `plain`."""
     result = results(model)
     if result is None:
         return "not yet", "", ""
@@ -148,7 +148,7 @@ def _first_folder(model: zoo.Model, plain: str) -> tuple[str, str, str]:
 
 
 def paper_table() -> Table:
-    """What ``bdflow models --paper`` prints; needs torch."""
+    """What `bdflow models --paper` prints; needs torch."""
     from bdflow.networks.build import paper_sizes
 
     rows: list[Sequence[str]] = [
@@ -176,7 +176,7 @@ def results(model: zoo.Model) -> dict[str, Any] | None:
 
 
 def write_card(model: zoo.Model, result: Mapping[str, Any]) -> None:
-    """Write ``evaluation.json`` and ``card.md`` into a model's folder."""
+    """Write `evaluation.json` and `card.md` into a model's folder."""
     text = json.dumps(result, indent=1) + "\n"
     write_bytes(model.folder / RESULTS, text.encode(), overwrite=True)
     write_bytes(model.folder / CARD, card(model, result).encode(), overwrite=True)
@@ -209,7 +209,7 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
             [_card_row(folder, row, cropped) for folder, row in result["folders"].items()],
         ),
     ]
-    legend = f" Border cropped: PSNR-Y (bicubic's) without {model.scale} pixels a side." if cropped else ""
+    legend = f" Border cropped: PSNR-Y (bicubic's) less {model.scale} pixels on each side." if cropped else ""
     lines += [
         "",
         f"The ± is the standard deviation over pictures.{legend}",
@@ -256,14 +256,14 @@ def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
         f"{model.title} of thumbnails in ordinary codecs (AVIF, WebP, JPEG), at every factor:"
         f" {training['parameters']:,} parameters, {training['multiply_adds_per_pixel'] / 1000:.1f} thousand"
-        " multiply-adds a pixel. Licence: Apache-2.0.",
+        " multiply-adds per pixel. Licence: Apache-2.0.",
         "",
         *_provenance(model),
         "",
         "## Measured",
         "",
-        f"{_measured(model, result)} Each picture is fitted into so many bits a pixel as {settings['format']}"
-        " by its PSNR-RGB, stored, read back and restored, every byte of the file counted; the codec is"
+        f"{_measured(model, result)} Each picture is stored as {settings['format']} at so many bits per pixel"
+        " (chosen by PSNR-RGB), read back and restored; every byte of the file counts. The codec is"
         f" {settings['rivals']}. Border crop {settings['crop']}.",
         "",
         markdown(
@@ -374,5 +374,5 @@ def small_file(small: SmallFile, data: bytes) -> str:
     if small.image.metadata:
         lines.append(f"metadata  {small.image.metadata}")
     lines += [f"{size:9,} bytes  {part}" for part, size in container.byte_report(data).items()]
-    lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits a pixel")
+    lines.append(f"{len(data):9,} bytes  in all, {8 * len(data) / (width * height):.4f} bits per pixel")
     return "\n".join(lines)

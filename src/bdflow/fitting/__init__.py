@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -23,126 +23,139 @@ from bdflow.smallfile.thumbnail import DOMAINS, Domain
 from bdflow.zoo import PURPOSES, Purpose
 
 CODECS = {"AVIF": codecs.AVIF, "WebP": codecs.WEBP, "JPEG": codecs.JPEG}
-BEST = "best"  # in place of one of them
+"""The codecs by format."""
+
+BEST = "best"
+"""Stands for the format that restores best."""
+
 EFFORTS = {
     "low": Effort(avif=(-3,), slack=0.15, every_domain=False, margin=0, finalists=1),
     "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0, finalists=1),
     "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100, whole=True),
 }
+"""What each effort tries."""
+
 EffortName: TypeAlias = Literal["low", "medium", "high"]
+"""How much is tried."""
+
 _NETWORKS: Sequence[Domain] = ("portraits", "photos")
 _DEFAULT_QUALITY = 75
 _LARGE = 8e6  # pixels
 _RIVALRY = 0.7  # dB by which a codec may seem worse than another before its file is made
 
 
-def fit(
-    picture: Picture,
-    enhancer: Enhancer,
-    *,
-    budget: int | None = None,
-    quality: int | None = None,
-    format: str = "AVIF",
-    domain: Domain | None = None,
-    effort: EffortName = "medium",
-    purpose: Purpose = "fidelity",
-) -> Fitted:
+@dataclass(frozen=True)
+class Goal:
+    """Which file of a photograph is asked for.
+
+    Attributes:
+        max_bytes: Bytes that the file may have, everything counted, the picture's metadata, too.
+        bits_per_pixel: The same, in bits for each pixel of the photograph.
+        quality: In place of both: the codec's quality, at full size. Without any of the three it is 75.
+        format: "AVIF", "WebP" or "JPEG"; or "best", of those that can hold the picture the one that restores
+            best in the bytes.
+        domain: What the network takes the photograph for; None tries all, and no network as well.
+        effort: "low", "medium" or "high": how much is tried.
+        purpose: What the file will be restored for; "look" takes a file that is better for the eye in place
+            of the one with the highest PSNR.
+
+    Raises:
+        BDFlowError: There is no such format, domain, quality, effort or purpose; or two of the bytes, the
+            bits and the quality are given, or a quality of no one format.
+    """
+
+    max_bytes: int | None = None
+    bits_per_pixel: float | None = None
+    quality: int | None = None
+    format: str = "AVIF"
+    domain: Domain | None = None
+    effort: EffortName = "medium"
+    purpose: Purpose = "fidelity"
+
+    def __post_init__(self) -> None:
+        for what, name, choices in (
+            ("format", self.format, (*CODECS, BEST)),
+            ("domain", DOMAINS[0] if self.domain is None else self.domain, DOMAINS),
+            ("effort", self.effort, tuple(EFFORTS)),
+            ("purpose", self.purpose, PURPOSES),
+        ):
+            if name not in choices:
+                of = " for thumbnails" if what == "format" else ""
+                raise BDFlowError(f"no {what} {name!r}{of}: choose one of {', '.join(choices)}")
+        if self.max_bytes is not None and self.bits_per_pixel is not None:
+            raise BDFlowError("bytes and bits per pixel: name one of them")
+        for what, rate in (("a budget", self.max_bytes), ("bits per pixel", self.bits_per_pixel)):
+            if rate is None:
+                continue
+            if not 0 < rate < math.inf:  # not so of nan
+                raise BDFlowError(f"{what} of {rate:,}: name a number above 0")
+            if self.quality is not None:
+                raise BDFlowError("bytes and a quality: name one of them")
+        if self.max_bytes is None and self.bits_per_pixel is None and self.format == BEST:
+            raise BDFlowError("formats are compared in as many bytes: name a number of these, or one format")
+        if self.quality is not None:
+            low, high = CODECS[self.format].qualities
+            if not low <= self.quality <= high:
+                raise BDFlowError(f"the quality of {self.format} is {low} to {high}, not {self.quality}")
+
+    def bytes_of(self, picture: Picture) -> int | None:
+        """Bytes that the file of a picture may have; None where a quality decides."""
+        if self.bits_per_pixel is None:
+            return self.max_bytes
+        return max(1, int(self.bits_per_pixel * picture.width * picture.height / 8))
+
+
+def fit(picture: Picture, enhancer: Enhancer, goal: Goal) -> Fitted:
     """The small file that restores with the highest PSNR, the mean of that on luma and that on RGB.
 
     Args:
         picture: The photograph.
         enhancer: What restores it.
-        budget: Bytes that the file may have, everything counted, the picture's metadata, too.
-        quality: In place of a budget: the codec's quality, at full size.
-        format: "AVIF", "WebP" or "JPEG"; or "best", of those that can hold the picture the one that restores
-            best in the budget.
-        domain: What the network takes it for; None tries all, and no network as well.
-        effort: "low", "medium" or "high": how much is tried.
-        purpose: What it will be restored for; "look" takes a file that is better for the eye in place of the
-            one with the highest PSNR.
+        goal: Which file is asked for.
 
     Returns:
         The file; where the codec alone restores better at full size, its own file.
 
     Raises:
-        BDFlowError: The format cannot hold the picture, or not in so few bytes; or there is no such format,
-            domain, quality, effort or purpose, or both a budget and a quality, or a quality of no one format.
+        BDFlowError: The format cannot hold the picture, or not in so few bytes.
     """
-    check(budget=budget, quality=quality, format=format, domain=domain, effort=effort, purpose=purpose)
     picture = spread(in_srgb(picture))
-    tried = _tried(format, effort, picture)
+    budget, domain = goal.bytes_of(picture), goal.domain
+    chosen = _codecs(goal, picture)
     networks = _NETWORKS if domain is None else [domain] if domain != "plain" else []
     if budget is None:
-        quality, codec = _DEFAULT_QUALITY if quality is None else quality, tried[-1]
-        if codec.name == "AVIF" and purpose == "look":
+        quality, codec = _DEFAULT_QUALITY if goal.quality is None else goal.quality, chosen[-1]
+        if codec.name == "AVIF" and goal.purpose == "look":
             codec = replace(codec, tuning=codecs.AVIF_FOR_EYE.tuning)
         return _at_quality(picture, enhancer, codec, quality, networks)
-    settings, pixels = EFFORTS[effort], picture.width * picture.height
-    part = excerpt(picture) if pixels > _LARGE and not settings.whole else None
+    settings, pixels = EFFORTS[goal.effort], picture.width * picture.height
+    sample = excerpt(picture) if pixels > _LARGE and not settings.whole else None
     searches = []
-    for codec in tried:
+    for codec in chosen:
         scout = None
-        if part:
-            share = part.width * part.height / pixels
-            scout = Search(part, enhancer, codec, networks, max(1, round(budget * share)), settings)
+        if sample:
+            share = sample.width * sample.height / pixels
+            scout = Search(sample, enhancer, codec, networks, max(1, round(budget * share)), settings)
         searches.append(Search(picture, enhancer, codec, networks, budget, settings, scout))
-    return _settled(searches, purpose)
+    return _settled(searches, goal.purpose)
 
 
-def check(
-    *,
-    budget: float | None,
-    quality: int | None,
-    format: str,
-    domain: str | None,
-    effort: str = "medium",
-    purpose: str = "fidelity",
-    what: str = "a budget",
-) -> None:
-    """Refuse what `fit` would refuse of any picture.
-
-    Args:
-        budget: Of bytes, or of ``what``.
-        quality, format, domain, effort, purpose: As for `fit`.
-
-    Raises:
-        BDFlowError: See there.
-    """
-    if format not in (*CODECS, BEST):
-        raise BDFlowError(f"no format {format!r} for thumbnails: choose one of {', '.join(CODECS)}, {BEST}")
-    if domain is not None and domain not in DOMAINS:
-        raise BDFlowError(f"no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
-    if effort not in EFFORTS:
-        raise BDFlowError(f"no effort {effort!r}: choose one of {', '.join(EFFORTS)}")
-    if purpose not in PURPOSES:
-        raise BDFlowError(f"no purpose {purpose!r}: choose one of {', '.join(PURPOSES)}")
-    if budget is not None and not 0 < budget < math.inf:  # not so of nan
-        raise BDFlowError(f"{what} of {budget:,}: name a number above 0")
-    if budget is not None and quality is not None:
-        raise BDFlowError("bytes and a quality: name one of them")
-    if budget is None and format == BEST:
-        raise BDFlowError("formats are compared in as many bytes: name a number of these, or one format")
-    if quality is not None:
-        low, high = CODECS[format].qualities
-        if not low <= quality <= high:
-            raise BDFlowError(f"the quality of {format} is {low} to {high}, not {quality}")
-
-
-def _tried(format: str, effort: EffortName, picture: Picture) -> list[Codec]:
-    """The codecs that stand for a format and an effort; of the best, those that can hold the picture here."""
-    names = [format]
-    if format == BEST:
+def _codecs(goal: Goal, picture: Picture) -> list[Codec]:
+    """Those of the format, with the effort; of the best format, those that can hold the picture here."""
+    names = [goal.format]
+    if goal.format == BEST:
         names = [name for name, codec in CODECS.items() if codec.format.alpha or picture.alpha is None]
         names = [name for name in names if name != "AVIF" or features.check("avif")]
-    elif picture.alpha is not None and not CODECS[format].format.alpha:
-        raise BDFlowError(f"{format} cannot hold transparency: write AVIF or WebP")
-    tried = []
+    elif picture.alpha is not None and not CODECS[goal.format].format.alpha:
+        raise BDFlowError(f"{goal.format} cannot hold transparency: write AVIF or WebP")
+    chosen = []
     for codec in map(CODECS.__getitem__, names):
         if codec.name == "AVIF" and codec.effort is not None:
-            tried += [replace(codec, effort=max(0, codec.effort + more)) for more in EFFORTS[effort].avif]
+            efforts = [max(0, codec.effort + difference) for difference in EFFORTS[goal.effort].avif]
+            chosen += [replace(codec, effort=effort) for effort in efforts]
         else:
-            tried.append(codec)
-    return tried
+            chosen.append(codec)
+    return chosen
 
 
 def _at_quality(
@@ -156,7 +169,8 @@ def _at_quality(
             f" at most {files.longest_side:,} pixels; name a number of bytes instead"
         )
     coded = encode(codec, picture.to_pil(), quality)
-    return best([files.with_payload(1, coded, quality, each) for each in networks], files.own(coded, quality))
+    restored = [files.with_payload(1, coded, quality, network) for network in networks]
+    return best(restored, files.own(coded, quality))
 
 
 def _settled(searches: Sequence[Search], purpose: Purpose) -> Fitted:
@@ -168,28 +182,24 @@ def _settled(searches: Sequence[Search], purpose: Purpose) -> Fitted:
     prospects: list[list[Prospect]] = []
     start, beat = None, -math.inf
     for search in searches:
-        found = search.prospects(start, beat)
-        if found and start is None:
-            plain = max((each for each in found if each.domain == "plain"), key=lambda each: each.mean)
+        own_prospects = search.prospects(start, beat)
+        if own_prospects and start is None:
+            enlarged = [prospect for prospect in own_prospects if prospect.domain == "plain"]
+            plain = max(enlarged, key=lambda prospect: prospect.mean)
             start, beat = plain.factor, plain.mean
-        prospects.append(found)
-    highest = max((found[0].mean for found in prospects if found), default=-math.inf)
+        prospects.append(own_prospects)
+    highest = max((own_prospects[0].mean for own_prospects in prospects if own_prospects), default=-math.inf)
     candidates, errors = [], []
-    for search, found in zip(searches, prospects, strict=True):
-        if (found[0].mean if found else -math.inf) >= highest - _RIVALRY:
+    for search, own_prospects in zip(searches, prospects, strict=True):
+        if (own_prospects[0].mean if own_prospects else -math.inf) >= highest - _RIVALRY:
             try:
                 settle = search.settle if purpose == "fidelity" else search.settle_for_look
-                candidates.append(settle(found))
+                candidates.append(settle(own_prospects))
             except TooFewBytesError as error:
                 errors.append(error)
     if not candidates:
         raise min(errors, key=lambda error: error.least)
     return best(candidates)
-
-
-def budget(bits_per_pixel: float, picture: Picture) -> int:
-    """Bytes that a picture's file may have at so many bits for each of its pixels."""
-    return max(1, int(bits_per_pixel * picture.width * picture.height / 8))
 
 
 def in_srgb(picture: Picture) -> Picture:

@@ -54,7 +54,7 @@ class Candidates:
         self.format, self.container = codec.name, _CONTAINERS[codec.name]
         self.size = picture.width, picture.height
         self.longest_side = codec.format.longest_side or math.inf
-        self.factors = [each for each in FACTORS if max(grid(self.size, each)) <= self.longest_side]
+        self.factors = [factor for factor in FACTORS if max(grid(self.size, factor)) <= self.longest_side]
 
     def own(self, coded: bytes, quality: int) -> Fitted:
         """The codec's own file, at full size: without a payload it restores to itself."""
@@ -105,6 +105,6 @@ def best(candidates: Iterable[Fitted], own: Fitted | None = None) -> Fitted:
         own: The codec's own, in as many bytes. What is worse in one measure is not taken in its place.
     """
     if own:
-        least = own.psnr_y - _TOLERATED, own.psnr_rgb - _TOLERATED
-        candidates = [own, *(c for c in candidates if c.psnr_y >= least[0] and c.psnr_rgb >= least[1])]
+        floor = own.psnr_y - _TOLERATED, own.psnr_rgb - _TOLERATED
+        candidates = [own, *(c for c in candidates if c.psnr_y >= floor[0] and c.psnr_rgb >= floor[1])]
     return max(candidates, key=lambda fitted: (fitted.psnr, -len(fitted.small.data)))

@@ -82,14 +82,16 @@ def gain(true: Array, small: Thumbnail, enhancer: Enhancer) -> Quality:
     height, width = (_spans(side, cell(small.factor)) for side in true.shape[:2])
     windows = [(rows, columns) for rows in height for columns in width]
 
-    def seen(thumbnail: Thumbnail) -> Array:
+    def inner_pixels(thumbnail: Thumbnail) -> Array:
         parts = (enhancer.part(thumbnail, rows.seen, columns.seen) for rows, columns in windows)
         return np.concatenate(
             [part[rows.inner, columns.inner] for part, (rows, columns) in zip(parts, windows, strict=True)]
         )
 
-    kept = np.concatenate([true[rows.kept, columns.kept] for rows, columns in windows])
-    restored, plain = (measured(kept, [seen(each)]) for each in (small, replace(small, domain="plain")))
+    true_pixels = np.concatenate([true[rows.kept, columns.kept] for rows, columns in windows])
+    restored, plain = (
+        measured(true_pixels, [inner_pixels(variant)]) for variant in (small, replace(small, domain="plain"))
+    )
     return Quality(restored.y - plain.y, restored.rgb - plain.rgb)
 
 

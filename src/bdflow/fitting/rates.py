@@ -62,16 +62,16 @@ class Rates:
 
     def around(self, factor: float, budget: int) -> tuple[int, int] | None:
         """Two steps near so many bytes, the nearer first; None where the lowest takes more."""
-        known, last = self._sizes[factor], len(self.steps) - 1
+        sizes, last = self._sizes[factor], len(self.steps) - 1
         while True:
-            nearest = sorted(known, key=lambda step: abs(math.log(known[step] / budget)))[:2]
-            fitting = [step for step in known if known[step] <= budget]
-            if fitting and len(nearest) == 2 and abs(math.log(known[nearest[0]] / budget)) < _NEAR:
+            nearest = sorted(sizes, key=lambda step: abs(math.log(sizes[step] / budget)))[:2]
+            fitting = [step for step in sizes if sizes[step] <= budget]
+            if fitting and len(nearest) == 2 and abs(math.log(sizes[nearest[0]] / budget)) < _NEAR:
                 break
             step = min(max(round(self._guess(factor, budget)), 0), last)
-            if step in known:  # it has too many bytes, or too few for the next to have more than enough
-                step += 1 if known[step] <= budget else -1
-            if step in known or not 0 <= step <= last:
+            if step in sizes:  # it has too many bytes, or too few for the next to have more than enough
+                step += 1 if sizes[step] <= budget else -1
+            if step in sizes or not 0 <= step <= last:
                 break
             self.size(factor, step)
         # There bytes need not grow with each step: the lowest decides, wherever the search began.
@@ -81,9 +81,9 @@ class Rates:
 
     def largest_quick(self, factor: float, budget: float) -> int:
         """The largest step whose quick file has at most so many bytes; -1 where none has."""
-        known = self._sizes[factor]
-        low = max((step for step, size in known.items() if size <= budget), default=-1)
-        high = min((step for step in known if step > low), default=len(self.steps))
+        sizes = self._sizes[factor]
+        low = max((step for step, size in sizes.items() if size <= budget), default=-1)
+        high = min((step for step in sizes if step > low), default=len(self.steps))
         tries = 0
         while high - low > 1:
             # Where bytes grow most unevenly, such as up to a lossless quality, halving is the safer.
@@ -105,38 +105,40 @@ class Rates:
             budget: Bytes.
             enough: Whether the search may end, given a step that was coded, and whether its file fits.
         """
-        low, high, more = -1, len(self.steps), self._more
+        low, high, surplus = -1, len(self.steps), self._more
         while high - low > 1:
-            step = min(max(self.largest_quick(factor, budget / math.exp(more)), low + 1), high - 1)
+            step = min(max(self.largest_quick(factor, budget / math.exp(surplus)), low + 1), high - 1)
             size = len(self.file(self.kept, factor, step))
-            more = math.log(size / self.size(factor, step))
+            surplus = math.log(size / self.size(factor, step))
             low, high = (step, high) if size <= budget else (low, step)
             if enough(step, low == step):
                 break
             if low == step < high - 1:
-                next_size = self.size(factor, step + 1) * math.exp(more)
+                next_size = self.size(factor, step + 1) * math.exp(surplus)
                 if next_size > budget * (1 + _NOISE / math.sqrt(budget)):
                     break
-        self._more = more
+        self._more = surplus
         return low
 
     def _guess(self, factor: float, budget: float) -> float:
         """The step, in fractions, whose quick file has so many bytes."""
-        known, slope = sorted(self._sizes[factor].items()), _SLOPE / len(self.steps)
-        if self._guide and len(known) < 2:
+        points, slope = sorted(self._sizes[factor].items()), _SLOPE / len(self.steps)
+        if self._guide and len(points) < 2:
             excerpt, share = self._guide
             step = excerpt._guess(factor, budget * share)
-            return step + sum(seen - excerpt._guess(factor, size * share) for seen, size in known)
-        if not known:
-            others = [each for each, sizes in self._sizes.items() if sizes]
-            if not others:
+            return step + sum(
+                known_step - excerpt._guess(factor, size * share) for known_step, size in points
+            )
+        if not points:
+            guessable = [candidate for candidate, sizes in self._sizes.items() if sizes]
+            if not guessable:
                 return len(self.steps) / 2
-            other = min(others, key=lambda each: abs(math.log(each / factor)))
-            return self._guess(other, budget * (factor / other) ** _SHRINKING)
-        after = min(max(bisect_left([size for _, size in known], budget), 1), len(known) - 1)
-        step, size = known[after if len(known) > 1 else 0]
-        if len(known) > 1:
-            before, smaller = known[after - 1]
+            nearest = min(guessable, key=lambda candidate: abs(math.log(candidate / factor)))
+            return self._guess(nearest, budget * (factor / nearest) ** _SHRINKING)
+        after = min(max(bisect_left([size for _, size in points], budget), 1), len(points) - 1)
+        step, size = points[after if len(points) > 1 else 0]
+        if len(points) > 1:
+            before, smaller = points[after - 1]
             slope = max(math.log(size / smaller) / (step - before), slope / 8)
         return step + math.log(budget / size) / slope
 

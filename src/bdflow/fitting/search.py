@@ -119,7 +119,7 @@ class Search:
         the best, what a network adds is estimated.
 
         Args:
-            start: Where to begin; None takes what the bits a pixel suggest.
+            start: Where to begin; None takes what the bits per pixel suggest.
             beat: The mean PSNR of another codec's file, enlarged plainly from that factor.
         """
         factors = self.files.factors
@@ -154,13 +154,17 @@ class Search:
         """
         if not prospects:
             return self._without_payload()
-        least = prospects[0].mean - self.effort.margin
-        finalists = [each for each in prospects if each.mean >= least][: self.effort.finalists]
-        made = [self._made(*each) for each in finalists if each[:2] != (1, "plain")]  # that needs no payload
-        own = self._own(best(made) if made else None) if self._own_may_win(finalists) else None
-        if own is None and not made:  # where a payload saves bytes
-            made = [self._made(*finalists[0])]
-        return best(made, own)
+        threshold = prospects[0].mean - self.effort.margin
+        likely = [prospect for prospect in prospects if prospect.mean >= threshold]
+        finalists = likely[: self.effort.finalists]
+        with_payload = [prospect for prospect in finalists if prospect[:2] != (1, "plain")]  # that needs none
+        restored = [self._made(*prospect) for prospect in with_payload]
+        codec_alone = None
+        if self._own_may_win(finalists):
+            codec_alone = self._own(best(restored) if restored else None)
+        if codec_alone is None and not restored:  # where a payload saves bytes
+            restored = [self._made(*finalists[0])]
+        return best(restored, codec_alone)
 
     def settle_for_look(self, prospects: Sequence[Prospect]) -> Fitted:
         """For the eye: a file of the kind that PSNR chooses, with AVIF tuned otherwise (docs/studies.md).
@@ -171,14 +175,15 @@ class Search:
         if not prospects or self.codec.name != "AVIF":
             return self.settle(prospects)
         codec, (factor, domain, _) = replace(self.codec, tuning=AVIF_FOR_EYE.tuning), prospects[0]
-        rates, own = Rates(self.picture, codec, codec, (self.rates, 1.0)), (factor, domain) == (1, "plain")
-        step = rates.largest(factor, self._room_without_payload if own else self._room)
+        rates = Rates(self.picture, codec, codec, (self.rates, 1.0))
+        alone = (factor, domain) == (1, "plain")
+        step = rates.largest(factor, self._room_without_payload if alone else self._room)
         if step < 0:
             return self.settle(prospects)
         coded, quality = rates.file(codec, factor, step), rates.steps[step]
-        return (
-            self.files.own(coded, quality) if own else self.files.with_payload(factor, coded, quality, domain)
-        )
+        if alone:
+            return self.files.own(coded, quality)
+        return self.files.with_payload(factor, coded, quality, domain)
 
     @cached_property
     def _room(self) -> int:
@@ -202,33 +207,35 @@ class Search:
         rates, steps = self.rates, self.rates.around(factor, self._room)
         if steps is None:
             return -math.inf
-        quality, other = (
+        quality, other_quality = (
             self.files.enlarged(factor, rates.file(rates.quick, factor, step)) for step in steps
         )
         size, other_size = (rates.size(factor, step) for step in steps)
         if size != other_size and rates.steps[steps[0]] != self.codec.qualities[1]:
-            part = math.log(self._room / size) / math.log(other_size / size)
-            quality = Quality(*(a + part * (b - a) for a, b in zip(quality, other, strict=True)))
+            share = math.log(self._room / size) / math.log(other_size / size)
+            quality = Quality(*(a + share * (b - a) for a, b in zip(quality, other_quality, strict=True)))
         if factor == 1 and rates.quick != self.codec:
             quality = Quality(quality.y + _FULL_SIZE, quality.rgb + _FULL_SIZE)
         self.plain[factor] = Prospect(factor, "plain", quality)
         return quality.mean
 
-    def _restored(self, plain: Prospect, found: Sequence[Prospect]) -> list[Prospect]:
+    def _restored(self, plain: Prospect, better: Sequence[Prospect]) -> list[Prospect]:
         """A factor without a network, and with it, given what was found of better ones."""
         networks, factor = self.networks, plain.factor
         if not self.effort.every_domain:  # what suits one factor suits the others
             suiting = max(
-                (each for each in found if each.domain != "plain"), key=lambda each: each.mean, default=None
+                (prospect for prospect in better if prospect.domain != "plain"),
+                key=lambda prospect: prospect.mean,
+                default=None,
             )
             networks = [suiting.domain] if suiting else networks
         step, _ = self.rates.around(factor, self._room) or (0, 0)
         coded = self.rates.file(self.rates.quick, factor, step)
         prospects = [plain]
         for domain in networks:
-            more = gain(self.picture.rgb, self.files.thumbnail(factor, coded, domain), self.enhancer)
-            if factor > 1 or min(more) > 0:  # else the codec's own file is the better in one measure
-                quality = Quality(plain.quality.y + more.y, plain.quality.rgb + more.rgb)
+            decibels = gain(self.picture.rgb, self.files.thumbnail(factor, coded, domain), self.enhancer)
+            if factor > 1 or min(decibels) > 0:  # else the codec's own file is the better in one measure
+                quality = Quality(plain.quality.y + decibels.y, plain.quality.rgb + decibels.rgb)
                 prospects.append(Prospect(factor, domain, quality))
         return prospects
 
@@ -262,8 +269,8 @@ class Search:
         def hopeless(step: int, fits: bool) -> bool:
             if rival is None:
                 return False
-            own, more = restored(step), _STEP if fits else 0
-            return own.psnr_y + more < rival.psnr_y and own.psnr_rgb + more < rival.psnr_rgb
+            file, more = restored(step), _STEP if fits else 0
+            return file.psnr_y + more < rival.psnr_y and file.psnr_rgb + more < rival.psnr_rgb
 
         step = self.rates.largest(1, room, hopeless)
         if step < 0:
@@ -272,21 +279,21 @@ class Search:
             return restored(step)
         # WebP and JPEG now and then take fewer bytes for a higher quality, or restore better at a lower one.
         near = range(max(0, step - _UNEVEN), min(len(self.rates.steps), step + _UNEVEN + 1))
-        return best([restored(each) for each in near if self.rates.size(1, each) <= room])
+        return best([restored(nearby) for nearby in near if self.rates.size(1, nearby) <= room])
 
     def _without_payload(self) -> Fitted:
         """The codec's own file, where none with a payload fits."""
-        if own := self._own():
-            return own
+        if codec_alone := self._own():
+            return codec_alone
         width, height = self.files.size
-        what = f"{self.codec.name} cannot hold this {width}x{height} picture"
+        problem = f"{self.codec.name} cannot hold this {width}x{height} picture"
         if not self.files.factors:
-            raise TooFewBytesError(f"{what} at any factor", math.inf)
-        more = self.budget - self._room
-        least = min(self.rates.size(factor, 0) + more for factor in self.files.factors)
+            raise TooFewBytesError(f"{problem} at any factor", math.inf)
+        overhead = self.budget - self._room
+        least = min(self.rates.size(factor, 0) + overhead for factor in self.files.factors)
         if 1 in self.files.factors:
-            beside = self.budget - self._room_without_payload
-            least = min(least, len(self.rates.file(self.codec, 1, 0)) + beside)
+            overhead_alone = self.budget - self._room_without_payload
+            least = min(least, len(self.rates.file(self.codec, 1, 0)) + overhead_alone)
         if self.picture.metadata:
-            what += " and its metadata"
-        raise TooFewBytesError(f"{what} in {self.budget:,} bytes: allow it {least:,}", least)
+            problem += " and its metadata"
+        raise TooFewBytesError(f"{problem} in {self.budget:,} bytes: allow it {least:,}", least)

@@ -4,7 +4,7 @@
 >>> from bdflow.methods import Within, round_trip
 >>> data, pixels = round_trip(Within(JPEG, 16_000), rgb)
 
-Another method joins as one more object with a name, an ``encode`` and a ``decode``; see `Method`.
+Another method joins as one more object with a name, an `encode` and a `decode`; see `Method`.
 """
 
 from bdflow.methods.codecs import CODECS, AtQuality, Within
@@ -33,11 +33,11 @@ __all__ = [
 
 
 def rivals(budget: int, scale: int | None) -> list[Method]:
-    """What a small file of ``budget`` bytes is set beside.
+    """What a small file of `budget` bytes is set beside.
 
-    A PNG, ``scale`` times smaller each way: first bicubic, the field's yardstick; then the codecs in just as
+    A PNG, `scale` times smaller each way: first bicubic, the field's yardstick; then the codecs in just as
     many bytes, other resampling to just as few pixels, and placeholders. A file in an ordinary codec
-    (``scale`` None): the codecs and placeholders.
+    (`scale` None): the codecs and placeholders.
     """
     codecs: list[Method] = [Within(codec, budget) for codec in CODECS]
     placeholders: list[Method] = [ThumbHash(), BlurHash()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bdflow.fitting import budget, fit
+from bdflow.fitting import Goal, fit
 from bdflow.methods.protocol import is_gray
 from bdflow.pictures.picture import RGB
 from bdflow.pictures.reader import Picture
@@ -28,7 +28,7 @@ class FittedTo:
         count: Bytes that it may have; None where bits are named.
         bits_per_pixel: The same, in bits for each pixel of the photograph.
         format: "AVIF", "WebP" or "JPEG".
-        domain: As for `bdflow.fitting.fit`; "plain" is the codec alone, free to shrink the picture.
+        domain: As for `bdflow.fitting.Goal`; "plain" is the codec alone, free to shrink the picture.
         restored_by: What restores it, such as a network for the eye; None: `enhancer`.
         purpose: What the file is for: "look" as with `bdflow downscale --for look`.
     """
@@ -70,15 +70,10 @@ class FittedTo:
     def fit(self, rgb: RGB) -> Thumbnail:
         """What it writes of a picture."""
         picture = Picture(rgb, gray=is_gray(rgb))
-        count = self.count if self.bits_per_pixel is None else budget(self.bits_per_pixel, picture)
-        return fit(
-            picture,
-            self.enhancer,
-            budget=count,
-            format=self.format,
-            domain=self.domain,
-            purpose=self.purpose,
-        ).small
+        goal = Goal(
+            self.count, self.bits_per_pixel, format=self.format, domain=self.domain, purpose=self.purpose
+        )
+        return fit(picture, self.enhancer, goal).small
 
     def encode(self, rgb: RGB) -> bytes:
         return self.fit(rgb).to_bytes()

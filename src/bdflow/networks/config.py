@@ -15,16 +15,16 @@ _NAMED = ("scale", "blocks", "features")  # by weights of every release: a defau
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)  # without slots, msgspec would leave defaults unset
-class ModelConfig:
-    """The network. The defaults are the paper's; ``scale`` and ``blocks`` tell its four models apart.
+class NetworkConfig:
+    """The network. The defaults are the paper's; `scale` and `blocks` tell its four models apart.
 
-    The rivals take ``scale``, ``blocks``, ``features`` and, where they have a Z, ``latent_variance``; what
-    else is set for them is refused, and ``boundary_bits`` must be 0.
+    The rivals take `scale`, `blocks`, `features` and, where they have a Z, `latent_variance`; what
+    else is set for them is refused, and `boundary_bits` must be 0.
 
     Attributes:
         network: BDFlow (IRN is one, of dense blocks); HCFlow and TAR are its rivals, in files of their names.
         scale: How many times smaller each way, a power of two up to 64: what a small file can tell.
-        blocks: InvBlocks a level; one number for all levels or one for each, finest level first. Of HCFlow:
+        blocks: InvBlocks per level; one number for all levels or one for each, finest level first. Of HCFlow:
             unconditional flow steps; of TAR: residual blocks each way.
         features: Width of phi, rho and eta; likewise. With dense blocks, their growth. Of HCFlow: channels
             of its condition; of TAR: channels. Both divide it by 4.
@@ -33,7 +33,7 @@ class ModelConfig:
         split: Channels of u1 in every InvBlock: the 3 of the image (paper), or all that are kept.
         block: Residual blocks of three convolutions (paper) or IRN's dense blocks of five.
         activation: Between the convolutions; leaky ReLU (slope 0.2) is IRN's.
-        coupling: ``additive``: u1 + phi(u2), Eq. 1 and IRN; ``affine``: as printed in Eq. 6.
+        coupling: `additive`: u1 + phi(u2), Eq. 1 and IRN; `affine`: as printed in Eq. 6.
         wavelet: What halves the picture at each level.
         clamp: Scales are exp(clamp * (2 sigmoid(r) - 1)), so they are never zero.
         boundary_bits: Bits of a sample of B, 1 to 3; 0 drops B (its channel joins Z).
@@ -117,7 +117,7 @@ class ModelConfig:
         return self.scale.bit_length() - 1
 
     def of_level(self, index: int) -> tuple[int, int]:
-        """``blocks`` and ``features`` of a level; 0 is the finest."""
+        """`blocks` and `features` of a level; 0 is the finest."""
         blocks = self.blocks if isinstance(self.blocks, int) else self.blocks[index]
         return blocks, self.features if isinstance(self.features, int) else self.features[index]
 

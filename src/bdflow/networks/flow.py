@@ -27,7 +27,7 @@ def activation_layer(name: Activation) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Three 3x3 convolutions of width ``features`` beside a 3x3 convolution from input to output."""
+    """Three 3x3 convolutions of width `features` beside a 3x3 convolution from input to output."""
 
     def __init__(
         self, inputs: int, outputs: int, features: int, activation: Activation = "leaky_relu"
@@ -61,9 +61,9 @@ class DenseBlock(nn.Module):
 
 
 class InvBlock(nn.Module):
-    """One invertible block on ``channels`` channels, of which the first ``split`` are u1 (low frequency).
+    """One invertible block on `channels` channels, of which the first `split` are u1 (low frequency).
 
-    ``additive``: v1 = u1 + phi(u2) (Eq. 1); ``affine``: v1 = u1 * s(phi(u2)) + phi(u2) (Eq. 6).
+    `additive`: v1 = u1 + phi(u2) (Eq. 1); `affine`: v1 = u1 * s(phi(u2)) + phi(u2) (Eq. 6).
     Either way v2 = u2 * s(rho(v1)) + eta(v1), with s(r) = exp(clamp * (2 sigmoid(r) - 1)) > 0.
     """
 
@@ -88,7 +88,7 @@ class InvBlock(nn.Module):
         return self.clamp * (2 * torch.sigmoid(r.to(torch.promote_types(r.dtype, torch.float32))) - 1)
 
     def forward(self, u: Tensor) -> Tensor:
-        """``(N, channels, h, w)`` to the same shape."""
+        """`(N, channels, h, w)` to the same shape."""
         u1, u2 = torch.split(u, self.sizes, dim=1)
         phi = self.phi(u2)
         v1 = (u1 * self._log_scale(phi).exp() if self.affine else u1) + phi
@@ -96,7 +96,7 @@ class InvBlock(nn.Module):
         return torch.cat((v1, v2), dim=1)
 
     def inverse(self, v: Tensor) -> Tensor:
-        """The exact inverse of :meth:`forward`."""
+        """The exact inverse of `forward`."""
         v1, v2 = torch.split(v, self.sizes, dim=1)
         u2 = (v2 - self.eta(v1)) * (-self._log_scale(self.rho(v1))).exp()
         phi = self.phi(u2)

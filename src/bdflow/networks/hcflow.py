@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuffle
 
 from bdflow.networks import facts
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.flow import DenseBlock, conv3x3, zero
 from bdflow.networks.network import Network
 from bdflow.networks.wavelets import Haar
@@ -103,7 +103,7 @@ class FlowStep(nn.Module):
         self.net = DenseBlock(*ends, growth)
 
     def forward(self, u: Tensor) -> Tensor:
-        """``(N, channels, h, w)`` to the same shape."""
+        """`(N, channels, h, w)` to the same shape."""
         image, others = torch.split(self.norm(u), self.sizes, dim=1)
         if self.moves_image:
             image = image + self.net(others)
@@ -112,7 +112,7 @@ class FlowStep(nn.Module):
         return torch.cat((image, others), dim=1)
 
     def inverse(self, v: Tensor) -> Tensor:
-        """The exact inverse of :meth:`forward`."""
+        """The exact inverse of `forward`."""
         image, others = torch.split(v, self.sizes, dim=1)
         if self.moves_image:
             image = image - self.net(others)
@@ -139,12 +139,12 @@ class ConditionalStep(nn.Module):
         )
 
     def forward(self, u: Tensor, condition: Tensor) -> Tensor:
-        """``(N, channels, h, w)`` to the same shape; the condition is ``(N, features, h, w)``."""
+        """`(N, channels, h, w)` to the same shape; the condition is `(N, features, h, w)`."""
         u1, u2 = torch.split(self.mix(self.norm(u)), self.sizes, dim=1)
         return torch.cat((u1, _affine(u2, self.net(torch.cat((u1, condition), dim=1)))), dim=1)
 
     def inverse(self, v: Tensor, condition: Tensor) -> Tensor:
-        """The exact inverse of :meth:`forward`, for the same condition."""
+        """The exact inverse of `forward`, for the same condition."""
         v1, v2 = torch.split(v, self.sizes, dim=1)
         u2 = _undo_affine(v2, self.net(torch.cat((v1, condition), dim=1)))
         u: Tensor = self.norm.inverse(self.mix.inverse(torch.cat((v1, u2), dim=1)))
@@ -166,7 +166,7 @@ class ResidualInResidual(nn.Module):
 
 
 class Prior(nn.Module):
-    """What a level drops, as Z: by ``steps`` conditional flow steps, less its mean, over its spread."""
+    """What a level drops, as Z: by `steps` conditional flow steps, less its mean, over its spread."""
 
     steps: Sequence[ConditionalStep]
 
@@ -180,7 +180,7 @@ class Prior(nn.Module):
         self.moments = zero(conv3x3(features, 2 * dropped))
 
     def condition(self, x: Tensor) -> Tensor:
-        """``(N, inputs, h, w)``, what goes on, to the features ``(N, features, h, w)`` that Z depends on."""
+        """`(N, inputs, h, w)`, what goes on, to the features `(N, features, h, w)` that Z depends on."""
         head = self.head(x)
         out: Tensor = head + self.trunk(head)
         return out
@@ -221,10 +221,10 @@ class Level(nn.Module):
 
 
 class HCFlow(Network):
-    """``n`` levels for a scale of ``2^n``, invertible as a whole.
+    """`n` levels for a scale of `2^n`, invertible as a whole.
 
-    The last level keeps 3 channels, which are Y; the others keep half of theirs. ``blocks`` = 8 and
-    ``features`` = 64 are the authors' network: 8 flow steps of growth 32 a level, 6 conditional ones, and a
+    The last level keeps 3 channels, which are Y; the others keep half of theirs. `blocks` = 8 and
+    `features` = 64 are the authors' network: 8 flow steps of growth 32 per level, 6 conditional ones, and a
     condition of 3 RRDBs of growth 16. They fix it for x4; at other scales a level is conditional, as in their
     x8 super-resolution, on what it keeps and on the features of all coarser levels.
     """
@@ -232,7 +232,7 @@ class HCFlow(Network):
     levels: Sequence[Level]
     priors: Sequence[Prior]
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.facts = config, facts.hcflow(config)
         self.sizes: list[list[int]] = []  # channels that a level keeps and drops
@@ -251,7 +251,7 @@ class HCFlow(Network):
         self.priors = cast("Sequence[Prior]", nn.ModuleList(priors))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, Tensor]:
-        """Downscale, as :meth:`Network.forward`. Z is folded to Y's grid, finest first."""
+        """Downscale, as `Network.forward`. Z is folded to Y's grid, finest first."""
         kept, dropped = [], []
         for level, sizes in zip(self.levels, self.sizes, strict=True):
             x, rest = torch.split(level(x), sizes, dim=1)
@@ -267,7 +267,7 @@ class HCFlow(Network):
         return x, None, torch.cat(latent, dim=1)
 
     def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        """Restore; None stands for Z = 0, its mean given Y. See :meth:`Network.inverse`."""
+        """Restore; None stands for Z = 0, its mean given Y. See `Network.inverse`."""
         if latent is None:
             latent = y.new_zeros(y.shape[0], self.latent_channels, *y.shape[-2:])
         folded = [dropped * self._fold(index) ** 2 for index, (_, dropped) in enumerate(self.sizes)]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.facts import Facts
 from bdflow.networks.stored import TOP, Storage, to_levels
 
@@ -12,7 +12,7 @@ class Network(nn.Module):
     """A photograph to Y (the small picture), B (the boundary map, of some) and Z (what no file stores), and
     back.
 
-    A further network is a subclass in a module of its own, that :func:`bdflow.networks.build.build` knows.
+    A further network is a subclass in a module of its own, that `bdflow.networks.build.build` knows.
 
     Attributes:
         config: What it is made of.
@@ -20,7 +20,7 @@ class Network(nn.Module):
         has_boundary: Whether it has a B.
     """
 
-    config: ModelConfig
+    config: NetworkConfig
     facts: Facts
     has_boundary: bool = False
 
@@ -38,30 +38,30 @@ class Network(nn.Module):
         """Downscale.
 
         Args:
-            x: ``(N, 3, H, W)`` in [0, 1]; H and W multiples of the scale.
+            x: `(N, 3, H, W)` in [0, 1]; H and W multiples of the scale.
 
         Returns:
-            Y ``(N, 3, h, w)``, B ``(N, 1, h, w)`` or None, Z ``(N, latent_channels, h, w)``, where h and
+            Y `(N, 3, h, w)`, B `(N, 1, h, w)` or None, Z `(N, latent_channels, h, w)`, where h and
             w are H and W over the scale. None of them is rounded or clipped.
         """
         raise NotImplementedError
 
     def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        """Restore; of invertible networks the exact inverse of :meth:`forward` on the same Y, B, Z.
+        """Restore; of invertible networks the exact inverse of `forward` on the same Y, B, Z.
 
         Args:
-            y: ``(N, 3, h, w)``.
-            boundary: ``(N, 1, h, w)``; None stands for an empty map.
-            latent: ``(N, latent_channels, h, w)``; None stands for Z = 0, the mode of its prior.
+            y: `(N, 3, h, w)`.
+            boundary: `(N, 1, h, w)`; None stands for an empty map.
+            latent: `(N, latent_channels, h, w)`; None stands for Z = 0, the mode of its prior.
 
         Returns:
-            ``(N, 3, H, W)``, not clipped.
+            `(N, 3, H, W)`, not clipped.
         """
         raise NotImplementedError
 
 
 class Down(nn.Module):
-    """What ``down.onnx`` computes: uint8 picture to uint8 Y and the levels of B."""
+    """What `down.onnx` computes: uint8 picture to uint8 Y and the levels of B."""
 
     def __init__(self, model: Network) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """What ``up.onnx`` computes: uint8 Y, the levels of B, and for ``sample.onnx`` Z, to a uint8 picture."""
+    """What `up.onnx` computes: uint8 Y, the levels of B, and for `sample.onnx` Z, to a uint8 picture."""
 
     def __init__(self, model: Network) -> None:
         super().__init__()

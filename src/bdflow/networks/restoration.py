@@ -68,7 +68,7 @@ class Block(nn.Module):
             nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
-        """``x`` (N, channels, h, w), and what is known (N, embedding)."""
+        """`x` (N, channels, h, w), and what is known (N, embedding)."""
         scale, shift = self.condition(embedded)[:, :, None, None].chunk(2, dim=1)
         inner = functional.leaky_relu(self.first(x) * (1 + scale) + shift, 0.1)
         refined: Tensor = x + self.second(inner)
@@ -127,14 +127,14 @@ class Restoration(nn.Module):
 
 
 class Restore(nn.Module):
-    """What ``up.onnx`` computes: the uint8 enlargement and what is known of the file, to a uint8 picture."""
+    """What `up.onnx` computes: the uint8 enlargement and what is known of the file, to a uint8 picture."""
 
     def __init__(self, model: Restoration) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, plain: Tensor, known: Tensor) -> Tensor:
-        """``plain`` (N, 3, H, W) uint8, ``known`` (N, facts)."""
+        """`plain` (N, 3, H, W) uint8, `known` (N, facts)."""
         return to_levels(self.model(plain.float() / TOP, known), TOP)
 
 

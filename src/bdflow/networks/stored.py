@@ -1,7 +1,7 @@
 """What storage does to the small picture Y and the boundary map B: the one place that says it.
 
-Networks compute Y and B as unbounded numbers, of which files hold whole levels: Y in 8 bits a sample, B in 1
-to 3. Training rounds as files do, and lets the gradient pass; export writes the same rounding into the
+Networks compute Y and B as unbounded numbers. Files hold whole levels of them: Y in 8 bits per sample, B in
+1 to 3. Training rounds as files do, and lets the gradient pass; export writes the same rounding into the
 graphs, so that the runtime has levels alone.
 """
 
@@ -16,7 +16,7 @@ TOP = 255  # the highest level of a sample of a picture; the lowest is 0
 
 @dataclass(frozen=True)
 class Storage:
-    """Y as a picture of 8 bits a sample, B as a plane beside it.
+    """Y as a picture of 8 bits per sample, B as a plane beside it.
 
     Attributes:
         bits: Bits of a sample of the plane; 0 where there is none.
@@ -30,11 +30,11 @@ class Storage:
         return (1 << self.bits) - 1
 
     def rounded(self, y: Tensor, boundary: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Y and B as they come back from a file, in [0, 1]; the gradient passes (see :func:`quantize`).
+        """Y and B as they come back from a file, in [0, 1]; the gradient passes (see `quantize`).
 
         Args:
-            y: ``(N, 3, h, w)``.
-            boundary: ``(N, 1, h, w)`` or None.
+            y: `(N, 3, h, w)`.
+            boundary: `(N, 1, h, w)` or None.
         """
         if boundary is not None:
             boundary = quantize(boundary, self.boundary_top + 1)
@@ -51,12 +51,12 @@ class Storage:
 
 
 def to_levels(x: Tensor, top: int) -> Tensor:
-    """The uint8 levels 0 to ``top`` of samples in [0, 1]; what is beyond is clipped."""
+    """The uint8 levels 0 to `top` of samples in [0, 1]; what is beyond is clipped."""
     return (x.clamp(0, 1) * top).round().to(torch.uint8)
 
 
 def quantize(x: Tensor, levels: int) -> Tensor:
-    """Clip ``x`` to [0, 1] and round it to ``levels`` even steps; the gradient passes straight through.
+    """Clip `x` to [0, 1] and round it to `levels` even steps; the gradient passes straight through.
 
     Except where it would drive a clipped value further out. That changes nothing that is stored, yet under
     it Y runs away in white and black parts of pictures, and its way back drowns out all else.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from bdflow.networks import facts
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.flow import conv3x3, zero
 from bdflow.networks.network import Network
 
@@ -39,7 +39,7 @@ class Body(nn.Module):
 
 
 class TAR(Network):
-    """One halving of each network a level, with ``blocks`` residual blocks of ``features`` channels after it
+    """One halving of each network per level, with `blocks` residual blocks of `features` channels after it
     (encoder) or before its doubling (decoder). The paper trains x2 and goes on to larger scales by recursion;
     here all levels are trained together, and between them go features, not pictures.
 
@@ -47,7 +47,7 @@ class TAR(Network):
     networks of a comparison start as the same picture. (This is ours, and saves training.)
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config, self.facts = config, facts.tar(config)
         levels = [config.of_level(index) for index in range(config.levels)]
@@ -73,16 +73,16 @@ class TAR(Network):
         self.decoder = nn.Sequential(conv3x3(3, channels), *decoder)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, Tensor]:
-        """Downscale ``(N, 3, H, W)`` in [0, 1]; H and W multiples of the scale.
+        """Downscale `(N, 3, H, W)` in [0, 1]; H and W multiples of the scale.
 
         Returns:
-            Y ``(N, 3, h, w)``, no B, and a Z without channels ``(N, 0, h, w)``.
+            Y `(N, 3, h, w)`, no B, and a Z without channels `(N, 0, h, w)`.
         """
         y = avg_pool2d(x, self.config.scale) + self.encoder(x)
         return y, None, y[:, :0]
 
     def inverse(self, y: Tensor, boundary: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
-        """Restore ``(N, 3, H, W)``, not clipped, from Y alone; a Z, if given, has no channels."""
+        """Restore `(N, 3, H, W)`, not clipped, from Y alone; a Z, if given, has no channels."""
         repeated = interpolate(y, scale_factor=float(self.config.scale), mode="nearest")
         out: Tensor = repeated + self.decoder(y)
         return out

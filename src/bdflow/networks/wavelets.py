@@ -1,6 +1,6 @@
 """Invertible wavelet transforms: each halves the picture and makes four times the channels.
 
-Channel order is ``[A, H, V, D]`` (Eq. 5): all averages first, then the horizontal details (differences
+Channel order is `[A, H, V, D]` (Eq. 5): all averages first, then the horizontal details (differences
 between columns), the vertical ones (between rows) and the diagonal ones. Averages keep the range of the
 picture.
 """
@@ -14,7 +14,7 @@ def _polyphase(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _interleave(parts: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """The inverse of :func:`_polyphase`; pixel_shuffle is one well-optimised operator everywhere."""
+    """The inverse of `_polyphase`; pixel_shuffle is one well-optimised operator everywhere."""
     n, c, h, w = parts[0].shape
     return nn.functional.pixel_shuffle(torch.stack(parts, dim=2).reshape(n, 4 * c, h, w), 2)
 
@@ -23,13 +23,13 @@ class Haar(nn.Module):
     """Haar with average-type normalisation: A is the mean of each 2x2 square."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)``, even H and W, to ``(N, 4C, H/2, W/2)``."""
+        """`(N, C, H, W)`, even H and W, to `(N, 4C, H/2, W/2)`."""
         a, b, c, d = _polyphase(x)
         top, bottom, left, right = a + b, c + d, a - b, c - d
         return torch.cat((top + bottom, left + right, top - bottom, left - right), dim=1) / 4
 
     def inverse(self, u: Tensor) -> Tensor:
-        """``(N, 4C, h, w)`` to ``(N, C, 2h, 2w)``."""
+        """`(N, 4C, h, w)` to `(N, C, 2h, 2w)`."""
         a, h, v, d = u.chunk(4, dim=1)
         plus, minus, low, high = a + v, a - v, h + d, h - d
         return _interleave((plus + low, plus - low, minus + high, minus - high))
@@ -39,21 +39,21 @@ class CDF53(nn.Module):
     """CDF 5/3 (LeGall, JPEG 2000) by lifting, with whole-sample symmetric borders and unit gain of A."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)``, even H and W, to ``(N, 4C, H/2, W/2)``."""
+        """`(N, C, H, W)`, even H and W, to `(N, 4C, H/2, W/2)`."""
         low, high = self._analyse(x, -1)
         a, v = self._analyse(low, -2)
         h, d = self._analyse(high, -2)
         return torch.cat((a, h, v, d), dim=1)
 
     def inverse(self, u: Tensor) -> Tensor:
-        """``(N, 4C, h, w)`` to ``(N, C, 2h, 2w)``."""
+        """`(N, 4C, h, w)` to `(N, C, 2h, 2w)`."""
         a, h, v, d = u.chunk(4, dim=1)
         low, high = self._synthesise(a, v, -2), self._synthesise(h, d, -2)
         return self._synthesise(low, high, -1)
 
     @staticmethod
     def _shift(x: Tensor, dim: int, step: int) -> Tensor:
-        """The neighbour at ``step`` (+1 or -1) along ``dim``; the border sample repeats."""
+        """The neighbour at `step` (+1 or -1) along `dim`; the border sample repeats."""
         n = x.shape[dim]
         if step > 0:
             return torch.cat((x.narrow(dim, 1, n - 1), x.narrow(dim, n - 1, 1)), dim)

@@ -83,7 +83,7 @@ class Codec:
             2 those or a progressive file, whichever is shorter; the pixels are the same. None where a format
             has none.
         chroma: Whether colour has half the resolution of brightness. None where the format decides.
-        tuning: The error that AVIF's encoder spends its bytes on: ``psnr``, ``ssim`` or ``iq`` (for the eye).
+        tuning: The error that AVIF's encoder spends its bytes on: `psnr`, `ssim` or `iq` (for the eye).
     """
 
     format: Format
@@ -119,7 +119,7 @@ class Codec:
         """The file of a picture.
 
         Args:
-            picture: An image of mode L, LA, RGB or RGBA, whose ``info["icc_profile"]`` goes along where the
+            picture: An image of mode L, LA, RGB or RGBA, whose `info["icc_profile"]` goes along where the
                 format has a place for it; or uint8 samples (H, W) or (H, W, 2 to 4).
             quality: Within `qualities`; a lossless format ignores it.
 
@@ -307,7 +307,7 @@ _LARGE = 1 << 20
 
 
 def smallest_png(image: Image.Image, info: PngInfo | None = None) -> bytes:
-    """The smallest PNG that Pillow writes of a picture, with the chunks of ``info``."""
+    """The smallest PNG that Pillow writes of a picture, with the chunks of `info`."""
     files = []
     for options in _SMALL_PNG if image.width * image.height <= _LARGE else _LARGE_PNG:
         buffer = io.BytesIO()

@@ -23,7 +23,7 @@ _MAKER_NOTE = 37500
 _LONGEST_GAP = 1 << 12
 
 Tree: TypeAlias = "dict[int, Tree]"
-Directory: TypeAlias = "dict[int, Entry | Directory]"
+Directory: TypeAlias = dict[int, "Entry | Directory"]
 
 
 class Entry(NamedTuple):
@@ -33,13 +33,13 @@ class Entry(NamedTuple):
         kind: its type, by TIFF's number.
         number: of values.
         value: their bytes, in the block's order.
-        place: where they were in the block.
+        offset: where they were in the block.
     """
 
     kind: int
     number: int
     value: bytes
-    place: int = 0
+    offset: int = 0
 
 
 class TooLargeError(ValueError):
@@ -73,16 +73,16 @@ def _directory(stream: BinaryIO, order: str, start: int, below: Tree, longest: i
     head = stream.read(2)
     if len(head) < 2:
         raise ValueError("no directory")
-    found: Directory = {}
+    directory: Directory = {}
     total = 0
     entries = stream.read(12 * struct.unpack(f"{order}H", head)[0])
-    for at in range(0, len(entries) - 11, 12):
-        tag, kind, count, value = struct.unpack_from(f"{order}HHI4s", entries, at)
+    for offset in range(0, len(entries) - 11, 12):
+        tag, kind, count, value = struct.unpack_from(f"{order}HHI4s", entries, offset)
         length = _BYTES.get(kind, 0) * count
-        place = start + 10 + at if length <= 4 else struct.unpack(f"{order}I", value)[0]
+        position = start + 10 + offset if length <= 4 else struct.unpack(f"{order}I", value)[0]
         if tag in below:
             try:
-                found[tag] = _directory(
+                directory[tag] = _directory(
                     stream, order, struct.unpack(f"{order}I", value)[0], below[tag], longest
                 )
             except TooLargeError:
@@ -93,11 +93,11 @@ def _directory(stream: BinaryIO, order: str, start: int, below: Tree, longest: i
             total += length
             if total > longest:
                 raise TooLargeError(total)
-            stream.seek(place)
+            stream.seek(position)
             value = stream.read(length)
             if len(value) == length:
-                found[tag] = Entry(kind, count, value, place)
-    return found
+                directory[tag] = Entry(kind, count, value, position)
+    return directory
 
 
 def pack(order: str, directory: Directory) -> bytes:
@@ -117,15 +117,17 @@ def added(file: bytes, order: str, directory: Directory) -> bytes:
         file: the file; of entries that both have, its own stay.
         order, directory: as of `read`.
     """
-    own = {b"II*\0": "<", b"MM\0*": ">"}[file[:4]]
-    (first,) = struct.unpack_from(f"{own}I", file, 4)
-    entries = {tag: _reordered(entry) for tag, entry in directory.items()} if own != order else {**directory}
-    for at in range(first + 2, first + 2 + 12 * struct.unpack_from(f"{own}H", file, first)[0], 12):
-        tag, kind, count, value = struct.unpack_from(f"{own}HHI4s", file, at)
+    own_order = {b"II*\0": "<", b"MM\0*": ">"}[file[:4]]
+    (first,) = struct.unpack_from(f"{own_order}I", file, 4)
+    entries = dict(directory)
+    if own_order != order:
+        entries = {tag: _reordered(entry) for tag, entry in directory.items()}
+    for offset in range(first + 2, first + 2 + 12 * struct.unpack_from(f"{own_order}H", file, first)[0], 12):
+        tag, kind, count, value = struct.unpack_from(f"{own_order}HHI4s", file, offset)
         entries[tag] = Entry(kind, count, value)  # or where that is, which does not change
     block = bytearray(file + bytes(len(file) & 1))
-    struct.pack_into(f"{own}I", block, 4, len(block))
-    _append(block, own, entries)
+    struct.pack_into(f"{own_order}I", block, 4, len(block))
+    _append(block, own_order, entries)
     return bytes(block)
 
 
@@ -142,15 +144,15 @@ def _append(block: bytearray, order: str, directory: Directory) -> None:
     start, entry_bytes = len(block), 12 * len(directory)
     block += struct.pack(f"{order}H", len(directory)) + bytes(entry_bytes + 4)
     for index, (tag, entry) in enumerate(sorted(directory.items())):
-        place = struct.pack(f"{order}I", len(block))
+        pointer = struct.pack(f"{order}I", len(block))
         if isinstance(entry, dict):
-            kind, count, value = LONG, 1, place
+            kind, count, value = LONG, 1, pointer
             _append(block, order, entry)
         elif len(entry.value) > 4:
-            if tag == _MAKER_NOTE and 0 < entry.place - len(block) <= _LONGEST_GAP:
-                block += bytes(entry.place - len(block))
-                place = struct.pack(f"{order}I", len(block))
-            kind, count, value = entry.kind, entry.number, place
+            if tag == _MAKER_NOTE and 0 < entry.offset - len(block) <= _LONGEST_GAP:
+                block += bytes(entry.offset - len(block))
+                pointer = struct.pack(f"{order}I", len(block))
+            kind, count, value = entry.kind, entry.number, pointer
             block += entry.value + bytes(len(entry.value) & 1)
         else:
             kind, count, value = entry.kind, entry.number, entry.value

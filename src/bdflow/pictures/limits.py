@@ -1,10 +1,19 @@
 """The largest pictures that bdflow takes, and its scales; quick to import, for `bdflow --help`."""
 
-MAX_PIXELS = 400_000_000  # unless another limit is given
-MAX_PROFILE = 1 << 20  # bytes; Pillow refuses to read a larger one back from a PNG
-MAX_SIDE = 1_000_000  # of the large picture; a thinner one would be mostly padding in the network
-SCALES = (2, 4, 8, 16, 32, 64)  # of the PNG, each way: what its payload can tell
-MAX_METADATA = 65_000  # bytes, each of EXIF, XMP and IPTC; what a segment of a JPEG can hold
+MAX_PIXELS = 400_000_000
+"""Pixels of the largest picture that is read, unless the caller gives another limit."""
+
+MAX_PROFILE = 1 << 20
+"""Bytes of the largest colour profile; Pillow refuses to read a larger one back from a PNG."""
+
+MAX_SIDE = 1_000_000
+"""Pixels of the longest side; a longer picture would be mostly padding in the network."""
+
+SCALES = (2, 4, 8, 16, 32, 64)
+"""How many times smaller the PNG may be, each way: the scales that its payload has codes for."""
+
+MAX_METADATA = 65_000
+"""Bytes of EXIF, of XMP and of IPTC; a segment of a JPEG holds no more."""
 
 
 def too_large(width: int, height: int, max_pixels: int = MAX_PIXELS) -> str | None:

@@ -1,4 +1,4 @@
-"""What a photograph says beside its pixels, from file to file: EXIF with the resolution, XMP, IPTC."""
+"""The metadata of a photograph, from file to file: EXIF with the resolution, XMP, IPTC."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from bdflow.pictures.exif import Directory, Entry
 from bdflow.pictures.limits import MAX_METADATA
 
 Choice: TypeAlias = Literal["keep", "strip"]
+"""What becomes of EXIF, XMP, IPTC and the resolution."""
 
 _CENTIMETRES = 2.54  # to the inch
 _PREFIX = b"Exif\0\0"
@@ -33,7 +34,7 @@ _IPTC_RESOURCE = 0x0404  # Photoshop's number of it
 
 @dataclass(frozen=True)
 class Metadata:
-    """What goes along with a picture that stands upright.
+    """The metadata of a picture that stands upright.
 
     Attributes:
         exif: a block (see `bdflow.pictures.exif`) without IPTC, whose orientation is 1 and that has no
@@ -61,12 +62,12 @@ class Metadata:
     @property
     def has_place(self) -> bool:
         """Whether it says where the photograph was taken."""
-        place = self._entries[1].get(exif.GPS)
-        told = isinstance(place, dict) and bool(place.keys() - {_GPS_VERSION})
-        return told or b"GPSLatitude" in (self.xmp or b"")
+        gps = self._entries[1].get(exif.GPS)
+        says_where = isinstance(gps, dict) and bool(gps.keys() - {_GPS_VERSION})
+        return says_where or b"GPSLatitude" in (self.xmp or b"")
 
     def block(self, *, orientation: bool = True) -> bytes | None:
-        """EXIF for a container that has no place for IPTC, which then stands in it as in a TIFF file.
+        """EXIF for a container without a place for IPTC; it then holds IPTC, as in a TIFF file.
 
         Args:
             orientation: False leaves the orientation out, where a container does not want it there.
@@ -95,7 +96,9 @@ class Metadata:
         if self.iptc:
             resource = struct.pack(">4sHHI", b"8BIM", _IPTC_RESOURCE, 0, len(self.iptc)) + self.iptc
             contents.append((0xED, b"Photoshop 3.0\0" + resource + bytes(len(self.iptc) & 1)))
-        return b"".join(struct.pack(">BBH", 0xFF, kind, 2 + len(each)) + each for kind, each in contents)
+        return b"".join(
+            struct.pack(">BBH", 0xFF, kind, 2 + len(content)) + content for kind, content in contents
+        )
 
     def in_tiff(self, file: bytes) -> bytes:
         """A TIFF file with the metadata besides."""
@@ -118,7 +121,7 @@ class Metadata:
         """Names and contents of the chunks of a PNG, that may stand in front of all others but its header."""
         chunks = []
         if self.dpi:
-            across, down = (round(each * 100 / _CENTIMETRES) for each in self.dpi)
+            across, down = (round(density * 100 / _CENTIMETRES) for density in self.dpi)
             chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))
         if block := self.block():
             chunks.append((b"eXIf", block))
@@ -132,12 +135,13 @@ class Metadata:
 
 
 NONE = Metadata()
+"""No metadata."""
 
 
 def read(
     image: Image.Image, stream: BinaryIO | None = None, *, turned: bool = False
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """What goes along with a picture.
+    """The metadata of a picture.
 
     Args:
         image: as Pillow opened and loaded it.
@@ -145,7 +149,7 @@ def read(
         turned: whether rows and columns change places when it is set upright.
 
     Returns:
-        The metadata, and notes on what is left out, and on a place that is not.
+        The metadata, and notes: on what is left out, and if it says where the photograph was taken.
     """
     notes: list[str] = []
     order, entries = _exif(image, stream, notes)
@@ -157,19 +161,19 @@ def read(
     if turned:
         entries, dpi = _turned(entries), dpi and dpi[::-1]
     if dpi and not _alike(dpi, _dpi(order, entries)):
-        across, down = (exif.rational(order, each) for each in dpi)
-        more = {exif.X_RESOLUTION: across, exif.Y_RESOLUTION: down, exif.UNIT: exif.short(order, 2)}
-        entries = {**entries, **more}
+        across, down = (exif.rational(order, pixels_per_inch) for pixels_per_inch in dpi)
+        resolution = {exif.X_RESOLUTION: across, exif.Y_RESOLUTION: down, exif.UNIT: exif.short(order, 2)}
+        entries = {**entries, **resolution}
     if entries.keys() == {exif.ORIENTATION}:
         entries = {}
-    found = Metadata(
+    metadata = Metadata(
         exif=_fitting("EXIF", exif.pack(order, entries) if entries else None, notes),
         xmp=_fitting("XMP", _xmp(image.info), notes),
         iptc=_fitting("IPTC", _iptc(image.info, iptc, photoshop), notes),
     )
-    if found.has_place:
+    if metadata.has_place:
         notes.append("the place where it was taken (GPS) is kept")
-    return found, tuple(notes)
+    return metadata, tuple(notes)
 
 
 def _turned(entries: Directory) -> Directory:
@@ -210,23 +214,23 @@ def _exif(image: Image.Image, stream: BinaryIO | None, notes: list[str]) -> tupl
 
 
 def _xmp(info: Mapping[Any, Any]) -> bytes | None:
-    found = info.get("xmp") or _raw_profile(info, "xmp")
-    if isinstance(found, str):
-        found = found.encode()
-    if not isinstance(found, bytes):
+    packet = info.get("xmp") or _raw_profile(info, "xmp")
+    if isinstance(packet, str):
+        packet = packet.encode()
+    if not isinstance(packet, bytes):
         return None
-    found = _XMP_PADDING.sub(b"\n", found.rstrip(b"\0"))
-    return _XMP_ORIENTATION.sub(rb"\g<1>1", found)
+    packet = _XMP_PADDING.sub(b"\n", packet.rstrip(b"\0"))
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
 
 
 def _iptc(info: Mapping[Any, Any], *entries: Entry | Directory | None) -> bytes | None:
     """The records, from where any of the formats has them."""
     resources = info.get("photoshop")
-    found = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
-    candidates = [found, _raw_profile(info, "iptc"), *(e.value for e in entries if isinstance(e, Entry))]
-    for each in candidates:
-        if isinstance(each, bytes) and each:
-            records = _of_photoshop(each) if each.startswith(b"8BIM") else each
+    of_jpeg = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
+    candidates = [of_jpeg, _raw_profile(info, "iptc"), *(e.value for e in entries if isinstance(e, Entry))]
+    for candidate in candidates:
+        if isinstance(candidate, bytes) and candidate:
+            records = _of_photoshop(candidate) if candidate.startswith(b"8BIM") else candidate
             if records.startswith(b"\x1c"):
                 return records.rstrip(b"\0")
     return None
@@ -234,14 +238,14 @@ def _iptc(info: Mapping[Any, Any], *entries: Entry | Directory | None) -> bytes 
 
 def _of_photoshop(resources: bytes) -> bytes:
     """The IPTC records among Photoshop's resources."""
-    place = 0
-    while resources[place : place + 4] == b"8BIM" and place + 12 <= len(resources):
-        kind, name = struct.unpack_from(">HB", resources, place + 4)
-        place += 6 + (name + 2 & ~1)
-        length = int.from_bytes(resources[place : place + 4])
+    offset = 0
+    while resources[offset : offset + 4] == b"8BIM" and offset + 12 <= len(resources):
+        kind, name = struct.unpack_from(">HB", resources, offset + 4)
+        offset += 6 + (name + 2 & ~1)
+        length = int.from_bytes(resources[offset : offset + 4])
         if kind == _IPTC_RESOURCE:
-            return resources[place + 4 : place + 4 + length]
-        place += 4 + length + (length & 1)
+            return resources[offset + 4 : offset + 4 + length]
+        offset += 4 + length + (length & 1)
     return b""
 
 
@@ -262,7 +266,7 @@ def _of_container(image: Image.Image) -> tuple[float, float] | None:
     if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
         return None
     try:
-        across, down = (round(float(each), 2) for each in dpi or ())
+        across, down = (round(float(number), 2) for number in dpi or ())
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return (across, down) if min(across, down) > 0 and max(across, down) < 1e6 else None

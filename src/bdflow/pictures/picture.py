@@ -1,4 +1,4 @@
-"""A picture in memory, and how it lies."""
+"""A picture in memory, and its orientation."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +11,9 @@ from bdflow.errors import BDFlowError
 from bdflow.pictures.metadata import NONE, Metadata
 
 Array: TypeAlias = npt.NDArray[np.uint8]
-RGB: TypeAlias = npt.NDArray[np.uint8]  # colours, (height, width, 3)
+"""8-bit samples of any shape."""
+RGB: TypeAlias = npt.NDArray[np.uint8]
+"""Colours, (height, width, 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +26,9 @@ class Picture:
         gray: whether the file was a gray one; it is then written as gray again.
         icc: the colour profile of the samples, or None (then they are sRGB by custom).
         notes: what reading changed, a short line each.
-        orientation: EXIF's, 1 to 8: how the samples are to be turned to stand upright. Reading a photograph
+        orientation: EXIF's, 1 to 8: how the samples must be turned to stand upright. Reading a photograph
             turns them, and leaves 1.
-        metadata: what goes along with the picture; none unless it was asked for.
+        metadata: EXIF, XMP, IPTC and the resolution; none unless the caller asked for them.
 
     Raises:
         BDFlowError: an array has another shape or type.
@@ -51,10 +53,12 @@ class Picture:
 
     @property
     def width(self) -> int:
+        """Pixels across."""
         return int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
+        """Pixels down."""
         return int(self.rgb.shape[0])
 
     def __repr__(self) -> str:
@@ -84,7 +88,8 @@ def of_samples(samples: Array, icc: bytes | None, notes: tuple[str, ...]) -> Pic
     return Picture(rgb, alpha, gray, icc, notes)
 
 
-Axes: TypeAlias = tuple[int, int, bool]  # steps down and across, and whether they change places after that
+Axes: TypeAlias = tuple[int, int, bool]
+"""Steps down and across, 1 or -1, and whether the axes change places after that."""
 
 # EXIF's orientations: from upright rows to those in the file.
 _TURNS: dict[int, Axes] = {

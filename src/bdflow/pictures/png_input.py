@@ -83,20 +83,20 @@ def _unfit(profile: bytes) -> str | None:
 
 def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
     """Every chunk up to the end; the last one is not intact where the file ends within it."""
-    place = len(SIGNATURE)
+    position = len(SIGNATURE)
     while True:
-        stream.seek(place)
+        stream.seek(position)
         head = stream.read(8)
         if len(head) < 8:
             return
         length, kind = struct.unpack(">I4s", head)
-        crc, left = zlib.crc32(kind), length
-        while left and (block := stream.read(min(left, _BLOCK))):
-            crc, left = zlib.crc32(block, crc), left - len(block)
-        intact = not left and stream.read(4) == crc.to_bytes(4)
+        crc, remaining = zlib.crc32(kind), length
+        while remaining and (block := stream.read(min(remaining, _BLOCK))):
+            crc, remaining = zlib.crc32(block, crc), remaining - len(block)
+        intact = not remaining and stream.read(4) == crc.to_bytes(4)
         if kind == b"IEND":
             return
-        yield _Chunk(kind, place, length, intact)
-        if left:
+        yield _Chunk(kind, position, length, intact)
+        if remaining:
             return
-        place += 12 + length
+        position += 12 + length

@@ -1,6 +1,6 @@
 """Pictures in: what Pillow reads becomes 8-bit RGB, with its alpha and its colour profile.
 
-Colours change no more than 8-bit RGB demands, and whatever reading did change stands in `Picture.notes`.
+Colours change only as far as 8-bit RGB needs it. `Picture.notes` says what reading changed.
 """
 
 import io
@@ -44,9 +44,10 @@ __all__ = [
 ]
 
 Source: TypeAlias = FileSource | Image.Image | npt.NDArray[Any]
+"""A path, the bytes of a file, an open file, a PIL image, or an array (H, W), or (H, W, 1 to 4)."""
 
 # A bomb is a small file of a huge picture, and takes its memory before it can be told from one that is cut
-# short. No photograph has so few bytes: a PNG of one colour has 344 pixels a byte, of one bit a pixel 8,256.
+# short. No photograph has so few bytes: a PNG of one colour has 344 pixels per byte, a bilevel one 8,256.
 _PIXELS_A_BYTE = 10_000
 _PIXELS_FREE = 1 << 24  # smaller ones are no bombs
 
@@ -57,8 +58,10 @@ _ENDINGS = (
     *("pbm", "pgm", "ppm", "pnm", "avif", "avifs", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx"),
 )
 READABLE = frozenset("." + ending for ending in _ENDINGS)
+"""How the names of pictures end, in lower case."""
 
 NO_AVIF = "this Pillow was built without AVIF: pip install --upgrade pillow"
+"""The error line where Pillow lacks AVIF."""
 
 _OPTIONAL = ("webp", "zstd", "lzma", "jbig")  # compressions of TIFF that libtiff may have been built without
 _GRAY = ("1", "L", "LA", "La")  # Pillow's modes
@@ -80,8 +83,8 @@ def read(
             uint8 or uint16 array, (height, width) or (height, width, channels), the channels being gray,
             gray and alpha, RGB or RGBA.
         max_pixels: larger pictures are refused before they are decoded.
-        turn: Say no where the samples stand upright already: of a Pillow image that was turned, but kept
-            its EXIF.
+        turn: False if the samples stand upright already, as in a Pillow image that was turned but kept its
+            EXIF.
         metadata: "keep" puts EXIF, XMP, IPTC and the resolution into `Picture.metadata`; "strip" drops them.
 
     Returns:
@@ -111,8 +114,8 @@ def decode(
 ) -> Picture:
     """`read` for a seekable stream, from its start, under the name that errors shall give.
 
-    With ``as_stored``, as for a small picture, nothing is turned, whatever profile is kept, and `orientation`
-    is the file's.
+    With `as_stored`, as for a small picture, nothing is turned, every profile is kept, and `orientation` is
+    that of the file.
     """
     length = stream.seek(0, io.SEEK_END)
     stream.seek(0)
@@ -161,7 +164,7 @@ def _told_of(name: str) -> Iterator[None]:
 
 
 def being_read() -> str | None:
-    """The file that this thread is decoding, for warnings of Pillow's, which do not tell."""
+    """The file that this thread is decoding, for Pillow's warnings, which do not name it."""
     return _being_read.get()
 
 
@@ -198,14 +201,14 @@ def _open_header(stream: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
 
 def _why(error: Exception, compression: object = None) -> str:
     """A line for what Pillow raised, of a picture of some compression."""
-    told = str(error)
-    if "closed" in told:
+    message = str(error)
+    if "closed" in message:
         return "the image is closed: open it again, or load() it first"
-    if told.startswith("Unsupported"):
-        return f"{told[0].lower()}{told[1:]}: convert it to PNG first"
-    if "Not implemented" in told or "invalid palette" in told:
+    if message.startswith("Unsupported"):
+        return f"{message[0].lower()}{message[1:]}: convert it to PNG first"
+    if "Not implemented" in message or "invalid palette" in message:
         return "of a kind that is not read here: convert it to PNG first"
-    if "decoder error" in told and compression in _OPTIONAL:
+    if "decoder error" in message and compression in _OPTIONAL:
         return f"its compression ({compression}) is not read here, or it is damaged: convert it to PNG first"
     return png_input.DAMAGED
 
@@ -259,8 +262,8 @@ def _with_metadata(
     picture: Picture, image: Image.Image, stream: BinaryIO | None = None, *, turn: bool
 ) -> Picture:
     """A picture, and what goes along with it; of one that will be turned, as it will then be."""
-    found, notes = metadata_of(image, stream, turned=turn and axes_of(_orientation(image, []))[2])
-    return replace(picture, metadata=found, notes=(*picture.notes, *notes))
+    metadata, notes = metadata_of(image, stream, turned=turn and axes_of(_orientation(image, []))[2])
+    return replace(picture, metadata=metadata, notes=(*picture.notes, *notes))
 
 
 def _transparent_sample(image: Image.Image, raw_mode: str) -> Any:
@@ -322,7 +325,7 @@ def _copied(
 
 
 def _samples(image: Image.Image, rows: slice, gray_in_file: bool, key: Any) -> Array:
-    """Some rows, uint8 (rows, width, 1 to 4 channels); ``key`` is the sample that stands for transparent."""
+    """Some rows, uint8 (rows, width, 1 to 4 channels); `key` is the sample that stands for transparent."""
     band = image.crop((0, rows.start, image.width, rows.stop))
     if key is not None:
         band.info["transparency"] = key

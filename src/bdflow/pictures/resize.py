@@ -22,7 +22,7 @@ def resize(
     """Resample a picture to any size.
 
     Args:
-        rgb: uint8, (H, W, 3), or a plane (H, W), which fares as each channel does.
+        rgb: uint8, (H, W, 3), or a plane (H, W).
         size: (height, width) of the result, each at least 1.
         filter: one of Pillow's filters; it antialiases when shrinking.
 
@@ -69,7 +69,7 @@ def enlarge(
 ) -> NDArray[np.uint8]:
     """Enlarge what `shrink` gave: `scale` times each way, then cut off its padding.
 
-    The scale is asked for because the sizes alone do not tell it: 5 pixels become 2 both at ×3 and at ×4.
+    The sizes alone do not give the scale: 5 pixels become 2 both at ×3 and at ×4.
 
     Args:
         rgb: uint8, (h, w, 3).

@@ -10,13 +10,13 @@ _HEAD = 1 << 16  # bytes of an AVIF that hold its properties
 
 
 def other_than_srgb(stream: BinaryIO) -> str | None:
-    """Such as "linear" or "PQ (HDR)"; None where samples are near sRGB, or nothing is told."""
+    """Such as "linear" or "PQ (HDR)"; None where samples are near sRGB, or the file does not say."""
     stream.seek(0)
     head = stream.read(_HEAD)
     if head.startswith(png_input.SIGNATURE):
         return _of_png(stream)
-    _, found, colour = head.partition(b"colrnclx") if head[4:8] == b"ftyp" else (b"", b"", b"")
-    return _TRANSFERS.get(int.from_bytes(colour[2:4])) if found else None
+    _, marker, colour = head.partition(b"colrnclx") if head[4:8] == b"ftyp" else (b"", b"", b"")
+    return _TRANSFERS.get(int.from_bytes(colour[2:4])) if marker else None
 
 
 def _of_png(stream: BinaryIO) -> str | None:

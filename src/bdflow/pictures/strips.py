@@ -164,14 +164,14 @@ def _filter(rows: Array, channels: int) -> Array:
     Returns:
         uint8 (R, 1 + samples): behind the filter's number the residues.
     """
-    here, up = rows[1:], rows[:-1]
-    left, corner = (np.pad(each[:, :-channels], ((0, 0), (channels, 0))) for each in (here, up))
+    current, up = rows[1:], rows[:-1]
+    left, corner = (np.pad(line[:, :-channels], ((0, 0), (channels, 0))) for line in (current, up))
     mean = (left & up) + ((left ^ up) >> 1)  # (left + up) // 2, in 8 bits
     guesses = (None, left, up, mean, _paeth(left, up, corner))
-    best = np.empty((len(here), 1 + here.shape[1]), np.uint8)
-    least = np.full(len(here), np.iinfo(np.int64).max)
+    best = np.empty((len(current), 1 + current.shape[1]), np.uint8)
+    least = np.full(len(current), np.iinfo(np.int64).max)
     for number, guess in enumerate(guesses):
-        residues = here if guess is None else here - guess
+        residues = current if guess is None else current - guess
         cost = np.minimum(residues, -residues).sum(axis=1, dtype=np.int64)
         better = cost < least
         best[better, 0], best[better, 1:] = number, residues[better]
@@ -181,7 +181,7 @@ def _filter(rows: Array, channels: int) -> Array:
 
 def _paeth(left: Array, up: Array, corner: Array) -> Array:
     """Whichever of the three is nearest to left + up - corner; the first of those equally near."""
-    a, b, c = (each.astype(np.int16) for each in (left, up, corner))
+    a, b, c = (samples.astype(np.int16) for samples in (left, up, corner))
     b -= c  # the way from the left to the estimate
     a -= c  # and from above
     from_left, from_up, from_corner = np.abs(b), np.abs(a), np.abs(a + b)

@@ -24,10 +24,10 @@ _EPSILON = 1e-6
 
 
 def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
-    """VGG16's features under torchvision's names, and the metric's ``alpha`` and ``beta``.
+    """VGG16's features under torchvision's names, and the metric's `alpha` and `beta`.
 
     Raises:
-        BDFlowError: There is no ``dists_vgg16.npz`` where :func:`bdflow.quality.weights.find` looks.
+        BDFlowError: There is no `dists_vgg16.npz` where `bdflow.quality.weights.find` looks.
     """
     with np.load(find(FILE, data), allow_pickle=False) as arrays:
         return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
@@ -38,7 +38,7 @@ class DISTS(nn.Module):
     texture of its kind.
 
     Args:
-        weights: Those of :func:`find_weights`, where left out.
+        weights: Those of `find_weights`, where left out.
         resize: Shrink pictures whose shorter side exceeds 256 pixels, as the authors do.
     """
 
@@ -76,7 +76,7 @@ class DISTS(nn.Module):
         return out
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """Distances ``(N,)`` of two pictures' :meth:`features`."""
+        """Distances `(N,)` of two pictures' `features`."""
         likeness = a[0].new_zeros(a[0].shape[0])
         sizes = [f.shape[1] for f in a]
         weights = (torch.split(w, sizes) for w in (self.alpha, self.beta))
@@ -90,7 +90,7 @@ class DISTS(nn.Module):
         return 1 - likeness
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 16 on."""
+        """Distances `(N,)` of `a` and `b`, each `(N, 3, H, W)` in [0, 1], sides from 16 on."""
         return self.distance(self.features(a), self.features(b))
 
     def _shrunk(self, x: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ _CONVS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (
 def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
     """The metric's weights under torchvision's and LPIPS's key names.
 
-    ``lpips_alexnet_features_and_lins.npz`` where :func:`bdflow.quality.weights.find` looks, else, in the
-    torch cache, torchvision's ``alexnet-owt-*.pth`` with LPIPS's ``alex.pth``.
+    `lpips_alexnet_features_and_lins.npz` where `bdflow.quality.weights.find` looks, else, in the
+    torch cache, torchvision's `alexnet-owt-*.pth` with LPIPS's `alex.pth`.
 
     Raises:
         BDFlowError: They are in none of these places.
@@ -68,14 +68,14 @@ class LPIPS(nn.Module):
         return out
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-        """Distances ``(N,)`` of two pictures' :meth:`features`."""
+        """Distances `(N,)` of two pictures' `features`."""
         distance = a[0].new_zeros(a[0].shape[0])
         for head, fa, fb in zip(self.heads, a, b, strict=True):
             distance = distance + head((fa - fb) ** 2).float().mean((1, 2, 3))
         return distance
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances ``(N,)`` of ``a`` and ``b``, each ``(N, 3, H, W)`` in [0, 1], sides from 31 on."""
+        """Distances `(N,)` of `a` and `b`, each `(N, 3, H, W)` in [0, 1], sides from 31 on."""
         return self.distance(self.features(a), self.features(b))
 
 

@@ -20,14 +20,14 @@ def find_weights(data: str | Path | None = None) -> dict[str, Tensor]:
 
     Raises:
         BDFlowError: `dists_vgg16.npz` or `lpips_vgg16_lins.npz` is not where
-            :func:`bdflow.quality.weights.find` looks.
+            `bdflow.quality.weights.find` looks.
     """
     with np.load(find(FILE, data), allow_pickle=False) as heads:
         return dists.find_weights(data) | {key: torch.from_numpy(heads[key]) for key in heads.files}
 
 
 class LPIPSOnVGG16(lpips.LPIPS):
-    """As :class:`bdflow.quality.lpips.LPIPS`, on the last activation of each of VGG16's five stages."""
+    """As `bdflow.quality.lpips.LPIPS`, on the last activation of each of VGG16's five stages."""
 
     def __init__(self, weights: Mapping[str, Tensor] | None = None) -> None:
         nn.Module.__init__(self)

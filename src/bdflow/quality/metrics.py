@@ -22,8 +22,12 @@ _PEAK = 255.0
 _BAND_ROWS = 16  # so few that the planes of a band stay in the processor's cache: twice as fast as 64
 
 _RADIUS, _SIGMA = 5, 1.5  # the 11x11 window of Wang et al.
-SSIM_WINDOW = 2 * _RADIUS + 1  # pixels; no side may be shorter
-MAX_PSNR = 100.0  # of identical pictures, such as flat ones: JSON has no infinity, and a mean no use for one
+SSIM_WINDOW = 2 * _RADIUS + 1
+"""Pixels of the window of SSIM; no side may be shorter."""
+
+MAX_PSNR = 100.0
+"""dB of identical pictures: JSON has no infinity, and a mean no use for one."""
+
 _WEIGHTS = np.exp(-0.5 * (np.arange(_RADIUS + 1) / _SIGMA) ** 2)  # from the middle outwards
 _WEIGHTS /= _WEIGHTS[0] + 2 * _WEIGHTS[1:].sum()
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2

@@ -31,7 +31,7 @@ _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 def load(data: Path | None = None) -> Callable[[NDArray[np.uint8]], float]:
-    """The metric, with the authors' model from ``data``, ``$BDFLOW_DATA`` or the torch cache.
+    """The metric, with the authors' model from `data`, `$BDFLOW_DATA` or the torch cache.
 
     Returns:
         What takes a picture, uint8 (H, W, 3), sides from `LEAST` on, and gives its distance from natural

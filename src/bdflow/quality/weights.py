@@ -13,7 +13,7 @@ def cache() -> Path:
 
 
 def find(name: str, data: str | Path | None = None) -> Path:
-    """A file of that name in ``metrics`` of ``data`` or of ``$BDFLOW_DATA``, or in torch's cache.
+    """A file of that name in `metrics` of `data` or of `$BDFLOW_DATA`, or in torch's cache.
 
     Raises:
         BDFlowError: It is in none of these places.

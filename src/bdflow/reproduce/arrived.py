@@ -130,7 +130,7 @@ class Left(NamedTuple):
 
 
 def left(results: Results) -> dict[tuple[str, str, float, str], Left]:
-    """What is left by set, network, bits a pixel and condition."""
+    """What is left by set, network, bits per pixel and condition."""
     cases = [
         ((row.set, row.facts.model, row.facts.bits_per_pixel or 0.0, row.facts.condition or ""), row)
         for row in results.rows

@@ -1,6 +1,6 @@
 """Rate against quality: each method's best points of a set, BD-rate, and bytes at equal quality.
 
-A curve is that of a set's means: of each setting the mean bits a pixel and the mean quality over all
+A curve is that of a set's means: of each setting the mean bits per pixel and the mean quality over all
 pictures.
 """
 
@@ -59,7 +59,7 @@ LEVEL = 0.05  # so much more or less of the bytes is called level
 
 @dataclass(frozen=True)
 class Point:
-    """A setting of a method on a set: bits a pixel, and quality (of LPIPS-RGB its negative)."""
+    """A setting of a method on a set: bits per pixel, and quality (of LPIPS-RGB its negative)."""
 
     rate: float
     quality: float
@@ -135,7 +135,7 @@ def _overlap(anchor: Sequence[Point], test: Sequence[Point]) -> float:
 
 
 class Rate(NamedTuple):
-    """Bits a pixel that a curve takes for a quality; ``at_most`` where its cheapest point is better still."""
+    """Bits per pixel that a curve takes for a quality; `at_most` where its cheapest point is better still."""
 
     bits: float
     at_most: bool
@@ -155,7 +155,7 @@ def rate_at(points: Sequence[Point], quality: float) -> Rate | None:
 
 
 class Verdict(NamedTuple):
-    """``wins``, ``level``, ``loses`` or ``open``; the best rival; our bytes over its bytes, and whether that
+    """`wins`, `level`, `loses` or `open`; the best rival; our bytes over its bytes, and whether that
     is the least it can be."""
 
     word: str

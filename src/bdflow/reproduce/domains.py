@@ -27,7 +27,7 @@ def table6(results: Results) -> list[Grid]:
         for row in results.rows
         if isinstance(row.facts, Trained) and row.facts.command
     }
-    notes += [f"{name} is of one's own making: `{command}`" for name, command in commands.items()]
+    notes += [f"{name} was trained for this table: `{command}`" for name, command in commands.items()]
     return grids
 
 
@@ -106,12 +106,12 @@ def _figures(row: Row | None) -> str:
 
 
 _WHY = (
-    "Why two protocols: the paper does not say in which size it took these pictures. Its figures lie decibels"
-    " above what the same scale leaves of Set5, Set14 and BSD100 in their own size, where at x64 the small"
-    " picture has some 40 pixels. First resized to 1024x1024, the size of its portraits (here with the one"
-    " bicubic, whatever their shape), such pictures are enlarged and hold little that could be lost, and ours"
-    " come near to its figures. That this is its protocol is inferred from the figures: they do not tell the"
-    " filter, nor whether pictures were squashed or cut. The quoted models were trained on CelebA-HQ (Set5 to"
-    " BSD100) or on the domain itself (cats, churches), ours on portraits alone. Whether its cats and"
-    " churches are those that were measured here is not known."
+    "There are two protocols because the paper does not say at which size it measured these pictures. Its"
+    " figures are decibels above what the same scale can reach on Set5, Set14 and BSD100 at their own size:"
+    " there, the small picture at x64 has some 40 pixels. If the pictures are first resized to 1024x1024, the"
+    " size of the paper's portraits, they are enlarged, hold little that can be lost, and our figures come"
+    " close to the paper's. (Here they are resized by the bicubic of all figures, whatever their shape.) That"
+    " the paper did so is inferred from its figures. They do not show the filter, nor whether pictures were"
+    " squashed or cropped. The quoted models were trained on CelebA-HQ (Set5 to BSD100) or on the domain"
+    " itself (cats, churches), ours on portraits only. Its cats and churches may be other pictures than ours."
 )

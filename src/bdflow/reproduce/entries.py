@@ -222,7 +222,7 @@ class Rate:
 def fitted(
     enhancer: Enhancer, rate: Rate, restored_by: Enhancer | None = None, purpose: Purpose = "fidelity"
 ) -> Entry:
-    """A network behind AVIF, in so many bytes or bits a pixel.
+    """A network behind AVIF, in so many bytes or bits per pixel.
 
     Args:
         enhancer: What the file is chosen for.
@@ -246,7 +246,7 @@ def fitted(
 
 
 def codec_within(codec: Codec, enhancer: Enhancer, rate: Rate) -> Entry:
-    """A codec alone in so many bytes or bits a pixel, found as our files are.
+    """A codec alone in so many bytes or bits per pixel, found as our files are.
 
     Args:
         codec: It; AVIF tuned for the eye has the factor that PSNR chooses.

@@ -17,9 +17,9 @@ BYTES = "bytes.csv"
 class External:
     """What another program restored: a folder of pictures, and the bytes that each took.
 
-    In ``folder``, or in one of the set's name inside it, lie pictures named as the true ones (the ending may
-    differ) and `BYTES`, a table with the columns ``picture`` and ``bytes``. They are scored as our own. Of
-    pictures that were all resized, only those in a folder of the set's name (``cats/test@1024x1024``) count.
+    In `folder`, or in one of the set's name inside it, lie pictures named as the true ones (the ending may
+    differ) and `BYTES`, a table with the columns `picture` and `bytes`. They are scored as our own. Of
+    pictures that were all resized, only those in a folder of the set's name (`cats/test@1024x1024`) count.
 
     Raises:
         BDFlowError: There is no such folder, or its table cannot be read.

@@ -1,4 +1,4 @@
-"""What decides the figures of a method: a structure for each kind, as results files store it under ``facts``.
+"""What decides the figures of a method: a structure for each kind, as results files store it under `facts`.
 
 A measurement is known by them: two of equal facts and pictures have equal figures.
 """
@@ -50,7 +50,7 @@ class Facts(
 
 
 class Trained(Facts, frozen=True):
-    """A network of our training; its small picture changed on its way (``condition``), or its Z drawn."""
+    """A network of our training; its small picture changed on its way (`condition`), or its Z drawn."""
 
     network: str
     model: str
@@ -103,7 +103,7 @@ class Resampling(Facts, frozen=True, tag="resampled"):
 
 
 class Coded(Facts, frozen=True, tag="codec"):
-    """A codec: at one ``quality`` and ``factor``, or at its best in a number of bytes."""
+    """A codec: at one `quality` and `factor`, or at its best in a number of bytes."""
 
     codec: str
     effort: int
@@ -124,7 +124,7 @@ class Coded(Facts, frozen=True, tag="codec"):
 
 
 class Thumbnailed(Facts, frozen=True, kw_only=True):
-    """A file in an ordinary codec for a restoration network, in so many bytes (``count``) or bits a pixel."""
+    """A file in an ordinary codec for a restoration network, in so many bytes (`count`) or bits per pixel."""
 
     codec: str
     effort: int

@@ -30,7 +30,7 @@ _COLOURS = {
     "BDFlow, quoted": "#000000", "IRN, quoted": "#2ca02c", "GRAIN, quoted": "#9467bd",
 }  # fmt: skip
 _OTHERS = ("#e377c2", "#6a3d9a", "#a6761d", "#444444")  # a user's own models and other programs
-_SHOWN = 0.003, 6.0  # bits a pixel
+_SHOWN = 0.003, 6.0  # bits per pixel
 _STYLE: Any = {"svg.hashsalt": "bdflow", "svg.fonttype": "path", "font.size": 10, "axes.grid": True,
           "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 
@@ -83,7 +83,7 @@ def _rates(axes: Axes, rows: Sequence[Row], name: str, measure: str) -> None:
         axes.set_ylim(min(inside) - margin, max(inside) + margin)
     if sign < 0:
         axes.invert_yaxis()
-    axes.set_xlabel("bits a pixel, every byte counted")
+    axes.set_xlabel("bits per pixel, every byte counted")
     axes.set_ylabel(curves.MEASURES[measure].axis)
 
 

@@ -30,9 +30,9 @@ def measure(
 ) -> list[Latent]:
     """A histogram for each set: the first Haar level's details of pictures in 0..1, and each network's Z.
 
-    Both stand as they are, and divided by their own spread (``unit``): Figure 2 does not say its scale, and
+    Both stand as they are, and divided by their own spread (`unit`): Figure 2 does not say its scale, and
     details of pictures in 0..1 are far smaller than a variance of 0.2. True details come in steps of 1/510;
-    in ``unit``, whose bins are no wider, each is spread evenly over its step (uniform dequantization).
+    in `unit`, whose bins are no wider, each is spread evenly over its step (uniform dequantization).
 
     Args:
         sets: The pictures; of each its middle square of at most 512 pixels.

@@ -12,14 +12,14 @@ from bdflow.reproduce.schemas import Results, Row
 
 COMPARED = ("psnr_y", "psnr_rgb")  # picture by picture
 BESIDE = ("lpips", "dists", "ssimulacra2")  # in as many bytes
-MOST = 2.0  # bits a pixel: up to so many, a rival may reach our LPIPS
+MOST = 2.0  # bits per pixel: up to so many, a rival may reach our LPIPS
 
 
 def marks(results: Results) -> list[Grid]:
     """Bytes for equal PSNR and for equal LPIPS, and what the eye sees in as many, by set and network."""
     psnr = Grid(
         "More bytes (+) or fewer (-) than the best codec's for equal PSNR: BD-rate picture by picture",
-        ("set", "network", "measure", "mean", "worst picture", "bits a pixel", "pictures"),
+        ("set", "network", "measure", "mean", "worst picture", "bits per pixel", "pictures"),
     )
     eye = Grid(
         "Bytes for equal LPIPS-RGB: ours over the best codec's (below 1: ours are fewer)",
@@ -51,13 +51,13 @@ def marks(results: Results) -> list[Grid]:
                     equal.rows.append((name, model, known.heading, *means, str(pair.better), str(pair.cases)))
     psnr.notes.append(
         "The codecs stand for one curve, the best of them at each quality: AVIF tuned for PSNR, below 0.04"
-        " bits a pixel WebP and above it JPEG in just as many bytes as ours, each free to shrink the picture"
+        " bits per pixel WebP and above it JPEG in just as many bytes as ours, each free to shrink the picture"
         " by 1.5 to 16 with our header, found by the same search; where LPIPS is compared, also JPEG XL, AVIF"
         " for the eye and many more settings. Pictures are compared one by one."
     )
     eye.notes.append(
         f"A case is a picture at one of our rates. No codec gets there: none of its files of up to {MOST:g}"
-        " bits a pixel is as good. A codec needs less still: its least file is better than ours."
+        " bits per pixel is as good. A codec needs less still: its least file is better than ours."
     )
     equal.notes.append(
         "A case is a picture at one of our rates; of codecs the one counts that is best there, each free to"
@@ -72,7 +72,7 @@ class Saving:
 
     Attributes:
         mean, worst: BD-rate in percent, below 0 where ours are fewer.
-        low, high: Mean bits a pixel of our least and our largest files, between which it is taken.
+        low, high: Mean bits per pixel of our least and our largest files, between which it is taken.
         count: Pictures.
         apart: Pictures whose curves share too little quality to be compared.
     """
@@ -117,10 +117,10 @@ class Share:
     """Our bytes over the best codec's for equal LPIPS-RGB, over all pictures and rates of a set.
 
     Attributes:
-        mean: Geometric; of the cases in which a codec gets there with `MOST` bits a pixel or fewer.
+        mean: Geometric; of the cases in which a codec gets there with `MOST` bits per pixel or fewer.
         cases: Those.
         beyond: Cases in which none does.
-        at_most: Those of ``cases`` in which the least file of a codec is better still: there it is more.
+        at_most: Those of `cases` in which the least file of a codec is better still: there it is more.
     """
 
     mean: float

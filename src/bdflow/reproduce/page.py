@@ -45,14 +45,14 @@ def write_page(results: Folder, folder: Path) -> None:
 
 
 def markdown(results: Folder, folder: Path, *, plots: bool = True) -> str:
-    """The page's text; its plots are drawn into ``folder`` unless told not to."""
+    """The page's text; its plots are drawn into `folder` unless told not to."""
     tables = results.tables
     parts = [
         "# Results",
-        "Made by `bdflow reproduce` and `docs/generate.py` from the files in `results/`; nothing here was"
-        " typed. Every figure of quality or bytes of ours is of a file that was stored and read back, with"
-        " all its bytes counted. ± is the standard deviation over pictures; in Table 2 over runs, in Tables 3"
-        " and 4 over seeds of training, and of a drawn Z over seeds of the draw. Rows marked *quoted* were"
+        "`bdflow reproduce` and `docs/generate.py` make this page from the files in `results/`; no figure"
+        " was typed. Each of our figures of quality and bytes is of a file that was stored and read back,"
+        " with all its bytes counted. ± is the standard deviation over pictures; in Table 2 over runs, in"
+        " Tables 3 and 4 over seeds of training, and for a random Z over its seeds. Rows marked *quoted* were"
         " printed by others and not measured here.",
         *summary(tables.get("curves"), tables.get("table1"), tables.get("invertibility")),
     ]
@@ -98,12 +98,12 @@ def _codecs(rates: Results) -> list[str]:
     counts = sorted(max(row.count for row in rates.rows if row.set == name) for name in sets)
     counted = " to ".join(str(n) for n in dict.fromkeys([*counts[:1], *counts[-1:]]))
     sentence = (
-        "**In bytes, against codecs.** For the quality that our file restores, how many bytes does the best"
-        " of JPEG, WebP, AVIF and JPEG XL take (each free to shrink the picture first)? Of"
-        f" {count.total()} cases, by model, set and measure, bdflow wins {count['wins']}, is level in"
-        f" {count['level']} (within {curves.LEVEL:.0%}) and loses {count['loses']}; {count['open']} are open,"
-        f" and in {count['beyond']} no setting of a codec that was tried restores as well. Pictures a"
-        f" set: {counted}."
+        "**Bytes, against codecs.** How many bytes do JPEG, WebP, AVIF and JPEG XL need for the quality that"
+        " our file restores? Each may shrink the picture first, and the best of them counts. There are"
+        f" {count.total()} cases: each model on each set by each measure. bdflow wins {count['wins']}, is"
+        f" level in {count['level']} (within {curves.LEVEL:.0%}) and loses {count['loses']};"
+        f" {count['open']} are open. In {count['beyond']} cases no setting of a codec that was tried restores"
+        f" as well. Pictures per set: {counted}."
     )
     grid = Grid("Our bytes over those of the best codec", ("for equal", "model", *sets))
     order = list(curves.PLOTTED)
@@ -112,8 +112,8 @@ def _codecs(rates: Results) -> list[str]:
         figures = (of_set.get(name, "") for name in sets)
         grid.rows.append((curves.MEASURES[measure].name, facts.model, *figures))
     grid.notes.append(
-        "Below 1 our file is the smaller one. **Bold**: bdflow wins; *italic*: level. ≥: the codec's cheapest"
-        " setting restores better still (and where it also takes more bytes than ours, the case is open)."
+        "Below 1, our file is smaller. **Bold**: bdflow wins; *italic*: level. ≥: the codec's cheapest"
+        " setting restores even better. If that setting takes more bytes than ours, the case is open."
     )
     return [sentence, grid.as_markdown()]
 
@@ -153,9 +153,10 @@ def _thumbnails(tables: Sequence[Results]) -> list[str]:
         return []
     better = sum(gain > 0 for gain in gains)
     sentence = (
-        f"**In pixels, against thumbnails.** Of {len(gains)} cases, bdflow restores better than an enlarged"
-        f" bicubic thumbnail in {better}: by {min(gains):+.2f} to {max(gains):+.2f} dB, in"
-        f" {min(ratios):.2f} to {max(ratios):.2f} times the bytes of its PNG."
+        f"**Pixels, against thumbnails.** In {better} of {len(gains)} cases bdflow restores better than an"
+        f" enlarged bicubic thumbnail of as many pixels. The gain is {min(gains):+.2f} to"
+        f" {max(gains):+.2f} dB, in {min(ratios):.2f} to {max(ratios):.2f} times the bytes of the"
+        " thumbnail's PNG."
     )
     return [sentence, grid.as_markdown()]
 
@@ -167,7 +168,7 @@ def _on_its_way(results: Results) -> list[str]:
     conditions = dict.fromkeys(condition for _, _, condition in gains_by_case)
     cases = dict.fromkeys((name, model) for name, model, _ in gains_by_case)
     grid = Grid(
-        "What is left of the gain over a thumbnail that went through the same, PSNR-Y",
+        "What is left of the gain over a thumbnail that was changed in the same way, PSNR-Y",
         ("the small picture", "mean gain", "least", "most", "cases below the thumbnail"),
     )
     for condition in conditions:
@@ -177,12 +178,12 @@ def _on_its_way(results: Results) -> list[str]:
     if losses := losses_of_draws(results):
         least = min(losses)
         grid.notes.append(
-            f"With Z drawn (sigma {least:g}) in place of 0, PSNR-Y falls by {min(losses[least]):.1f} to"
-            f" {max(losses[least]):.1f} dB. How far the Z of trained networks is spread, Figure 2 shows."
+            f"A random Z (sigma {least:g}) in place of Z = 0 lowers PSNR-Y by {min(losses[least]):.1f} to"
+            f" {max(losses[least]):.1f} dB. Figure 2 shows the spread of the Z of trained networks."
         )
     sentence = (
-        "**On its way.** The small picture must arrive as it was stored, with its chunk. What is left of the"
-        f" gain where something happened to it (cases by model and set: {len(cases)}):"
+        "**Changed files.** The small picture must arrive as it was stored, with its chunk. The table shows"
+        f" what is left of the gain if it was changed ({len(cases)} cases: each model on each set)."
     )
     return [sentence, grid.as_markdown()]
 
@@ -209,7 +210,7 @@ def _pictures(name: str, measured: Reproduced, results: Path, folder: Path, plot
 _PLOTS: Mapping[str, tuple[Callable[[Results, Path], None], str]] = {
     "curves": (figures.rate_plots, "rate against quality"),
     "table1": (figures.scale_plot, "quality by scale"),
-    "invertibility": (figures.harm_plot, "what the small picture went through"),
+    "invertibility": (figures.harm_plot, "what a changed small picture restores to"),
 }
 
 
@@ -258,7 +259,7 @@ def _source(name: str, measured: Reproduced, target: str) -> str:
     here, parts = measured.environment, list[str]()
     if isinstance(measured, Results):
         limit = measured.settings.limit
-        parts = ["all pictures" if limit is None else f"at most {limit} pictures a set"]
+        parts = ["all pictures" if limit is None else f"at most {limit} pictures per set"]
         parts.append(f"border crop {measured.settings.crop}")
     parts += ["a quick run on shrunken pictures"] if measured.settings.quick else []
     again = f" Earlier runs measured a part: {len(measured.earlier)}." if measured.earlier else ""
@@ -272,14 +273,14 @@ def _source(name: str, measured: Reproduced, target: str) -> str:
 _LEFT_OUT = """## What is left out, and why
 
 - GRAIN, GLEAN, GPEN, pSp, PULSE, DIC, SRFlow and WSRNet cannot run here: their published rows are quoted.
-  Whoever has their pictures scores them by the same code: `bdflow reproduce table1 --external
-  NAME-x64=FOLDER`, where FOLDER holds the restored pictures, named as the true ones, and `bytes.csv` with the
-  columns `picture,bytes`. ESRGAN and Real-ESRGAN take part where their weights are at
-  hand (`make rivals` fetches them).
+  If you have their pictures, the same code scores them: `bdflow reproduce table1 --external
+  NAME-x64=FOLDER`. FOLDER holds the restored pictures, named as the true ones, and `bytes.csv` with the
+  columns `picture,bytes`. ESRGAN and Real-ESRGAN take part if their weights are there (`make rivals`
+  fetches them).
 - PSNR and SSIM agree with torchmetrics and scikit-image within 1e-5 dB and 1e-10, LPIPS (AlexNet, v0.1)
   and DISTS with torchmetrics within 1e-4 of their values, NIQE with its authors' figure of one picture within
   0.001 (tests/test_metrics.py, test_lpips.py, test_dists.py, test_niqe.py). DISTS shrinks pictures to 256
-  pixels first, as its authors do; NIQE knows no true picture, so read it beside the photograph's own. `make
-  metrics` fetches the weights of all three. BD-rate is that of the package bjontegaard with PCHIP.
-- HCFlow, TAR and IRN stand in Table 1 as `bdflow study configs/studies/networks-portraits.toml` trained and
-  measured them; in the other tables where they are named: `--model RUNS/x8-hcflow-.../model --trust`."""
+  pixels first, as its authors do. NIQE does not use the true picture, so compare it with the photograph's
+  own. `make metrics` fetches the weights of all three. The package bjontegaard computes BD-rate, with PCHIP.
+- Table 1 has HCFlow, TAR and IRN as `bdflow study configs/studies/networks-portraits.toml` trained and
+  measured them. `--model RUNS/x8-hcflow-.../model --trust` adds them to the other tables."""

@@ -35,7 +35,7 @@ PAPER_OTHER_SCALES = (32, 64)  # those of Table 6
 PAPER_JPEG = (1, 5, 10, 40)  # Table 5's qualities
 SIGMAS, SEEDS = (0.25, 0.5, 0.75, 1.0), (0, 1, 2)
 
-# Quality by the factor that a picture is shrunk by first. Together 0.005 to 5 bits a pixel.
+# Quality by the factor that a picture is shrunk by first. Together 0.005 to 5 bits per pixel.
 GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
     JPEG: {
         1: (1, 5, 10, 20, 35, 50, 70, 85, 95), 1.5: (40,), 2: (5, 15, 30, 50, 75, 90), 3: (50,),
@@ -62,7 +62,7 @@ _FINER: Mapping[Codec, Mapping[float, Sequence[int]]] = {
 }
 _EYE = ("portraits/test", "photos/kodak24")
 _SLOW = frozenset({"dists", "ssimulacra2"})  # for files in as many bytes as ours alone
-# Where the restoration networks are measured, in bits a pixel; of portraits in 600 bytes, too.
+# Where the restoration networks are measured, in bits per pixel; of portraits in 600 bytes, too.
 RATES: Mapping[str, Sequence[float]] = {
     "portraits/test": (0.01, 0.02, 0.04, 0.07, 0.1),
     "celebahq1024/test": (0.01, 0.02, 0.04, 0.07, 0.1),
@@ -71,8 +71,8 @@ RATES: Mapping[str, Sequence[float]] = {
     "photos/bsd100": (0.05, 0.1, 0.2, 0.35, 0.5),
 }
 _LEAST = 600
-_AS_GOOD = 0.04  # bits a pixel up to which WebP, and from which JPEG, may do as well as AVIF
-SENT_RATE, _QUICK_SENT_RATE = 0.05, 0.5  # bits a pixel of the files that something happens to on their way
+_AS_GOOD = 0.04  # bits per pixel up to which WebP, and from which JPEG, may do as well as AVIF
+SENT_RATE, _QUICK_SENT_RATE = 0.05, 0.5  # bits per pixel of the files that something happens to on their way
 _QUICK_GRID: Mapping[Codec, Mapping[float, Sequence[int]]] = {
     JPEG: {1: (5, 30, 80), 4: (40,)}, WEBP: {1: (0, 40, 80), 4: (40,)}, AVIF: {1: (10, 35, 60)},
     JPEG_XL: {1: (64, 192, 300)},

@@ -19,7 +19,7 @@ class Paper(_Quoted, frozen=True, kw_only=True):
 
 
 class Quality(_Quoted, frozen=True, kw_only=True):
-    """Table 1. ``differs``: why a row of another task cannot be compared with ours."""
+    """Table 1. `differs`: why a row of another task cannot be compared with ours."""
 
     scale: int
     method: str
@@ -53,7 +53,7 @@ class Variant(_Quoted, frozen=True, kw_only=True):
 
 
 class Stored(_Quoted, frozen=True, kw_only=True):
-    """Table 5. ``quality``: of a codec, which is set beside a network of ``scale``."""
+    """Table 5. `quality`: of a codec, which is set beside a network of `scale`."""
 
     scale: int
     method: str

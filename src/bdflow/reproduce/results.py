@@ -34,7 +34,7 @@ class Folder:
 
     Attributes:
         path: The folder.
-        tables: Measured picture by picture, by name; ``sizes`` is table2, ``latents`` figure2.
+        tables: Measured picture by picture, by name; `sizes` is table2, `latents` figure2.
         studies: By name.
     """
 
@@ -101,7 +101,7 @@ def parse(document: Mapping[str, Any], name: str) -> Schema:
     """Results from their JSON.
 
     Raises:
-        BDFlowError: One line that says what is missing; ``name`` begins it.
+        BDFlowError: One line that says what is missing; `name` begins it.
     """
     kind = schema(document)
     if kind not in _KINDS:

@@ -36,7 +36,7 @@ class _Measurements:
 
 
 def settings(scorer: Scorer, entries: Iterable[Entry], limit: int | None, quick: bool) -> Settings:
-    """What a results file says of how it was measured; ``measures`` are those of all entries."""
+    """What a results file says of how it was measured; `measures` are those of all entries."""
     skipped = {name for entry in entries for name in entry.without}
     measures = tuple(sorted(scorer.without(skipped).measures))
     return Settings(crop=scorer.crop, limit=limit, quick=quick, measures=measures, metrics=METRICS)

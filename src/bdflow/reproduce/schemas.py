@@ -1,6 +1,6 @@
 """The structures of results files: figures picture by picture, and what says where they come from.
 
-The tag of each is the ``schema`` that its file names.
+The tag of each is the `schema` that its file names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ Digests = Mapping[str, Mapping[str, str]]  # of every picture, by set and name
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Versions and machine of a run; see :func:`bdflow.system.environment.environment`."""
+    """Versions and machine of a run; see `bdflow.system.environment.environment`."""
 
     bdflow: str
     commit: str | None
@@ -64,7 +64,7 @@ class Row(msgspec.Struct, frozen=True):
         facts: All that decides the figures.
         count: Pictures that were measured.
         mean, spread: Over these, of what all of them were measured by.
-        measures: The columns of ``pictures``.
+        measures: The columns of `pictures`.
         failed: Why a picture has no figures.
         pictures: Figures by picture.
     """
@@ -130,7 +130,7 @@ class _Head(msgspec.Struct, kw_only=True):
 
     Attributes:
         reproduces: The table.
-        environment: Where it was measured; ``earlier``: where a part of it was.
+        environment: Where it was measured; `earlier`: where a part of it was.
         sets: Name and digest of every picture, by set.
     """
 
@@ -171,7 +171,7 @@ class SizeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SizeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides a network's size and seconds; ``network`` is its configuration."""
+    """What decides a network's size and seconds; `network` is its configuration."""
 
     device: str
     threads: int
@@ -203,7 +203,7 @@ class Sizes(_Head, kw_only=True, tag_field="schema", tag="sizes-1"):
 
 
 class LatentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the histograms: ``edges`` is the first, the last and how many."""
+    """Of the histograms: `edges` is the first, the last and how many."""
 
     quick: bool
     edges: tuple[float, float, int]
@@ -259,7 +259,7 @@ class StudyHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StudyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A network that was trained and measured; of a folder the means and the ``count`` of pictures."""
+    """A network that was trained and measured; of a folder the means and the `count` of pictures."""
 
     variant: str
     parameters: int

@@ -34,7 +34,7 @@ class Sample:
         set: The name of its set.
         path: Its file.
         side: Its middle square is shrunk to this many pixels, for quick runs; None takes it whole.
-        squared: It is resized to a square of so many pixels a side, whatever its shape; None leaves it.
+        squared: It is resized to a square of so many pixels per side, whatever its shape; None leaves it.
     """
 
     set: str
@@ -83,7 +83,7 @@ class Sets:
     training: tuple[Path, ...]
 
     def choose(self, names: Sequence[str], limit: int | None) -> dict[str, tuple[Sample, ...]]:
-        """The sets of a table, in its order, each with at most ``limit`` pictures, evenly spread over the
+        """The sets of a table, in its order, each with at most `limit` pictures, evenly spread over the
         names: the first of them are often of one kind."""
         chosen = {name: self.known[name] for name in names if name in self.known} | dict(self.own)
         return {name: _spread(samples, limit) for name, samples in chosen.items()}
@@ -91,7 +91,7 @@ class Sets:
     def choose_squared(
         self, names: Sequence[str], limit: int | None, side: int
     ) -> dict[str, tuple[Sample, ...]]:
-        """`choose` of the known sets, every picture resized to ``side`` x ``side`` pixels."""
+        """`choose` of the known sets, every picture resized to `side` x `side` pixels."""
         chosen = {}
         for name in (name for name in names if name in self.known):
             resized, samples = squared(name, side), _spread(self.known[name], limit)
@@ -100,7 +100,7 @@ class Sets:
 
 
 def squared(name: str, side: int = PAPER_SIDE) -> str:
-    """What the set is called whose pictures are all resized to ``side`` x ``side`` pixels."""
+    """What the set is called whose pictures are all resized to `side` x `side` pixels."""
     return f"{name}@{side}x{side}"
 
 
@@ -114,8 +114,8 @@ def find_sets(data: Sequence[Path], train: Sequence[Path], *, quick: bool) -> Se
 
     Args:
         data: Each holds pictures, and is then a set, or holds the known sets.
-        train: Folders of aligned portraits; none takes `TRAINING` in ``data``.
-        quick: Pictures are few and small; without ``data`` the one that ships with bdflow serves.
+        train: Folders of aligned portraits; none takes `TRAINING` in `data`.
+        quick: Pictures are few and small; without `data` the one that ships with bdflow serves.
 
     Raises:
         BDFlowError: There are no test pictures, or a folder is missing.

@@ -16,19 +16,19 @@ import torch
 
 from bdflow.errors import BDFlowError
 from bdflow.networks.build import build, count_multiply_adds, count_parameters
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.reproduce.entries import Ours
 from bdflow.reproduce.plans import PAPER_SCALES, paper_label
 from bdflow.reproduce.schemas import Size, SizeFacts, SizeSettings
 from bdflow.zoo.loading import load_model
 
 
-def networks(models: Sequence[Ours]) -> dict[str, ModelConfig]:
+def networks(models: Sequence[Ours]) -> dict[str, NetworkConfig]:
     """The paper's networks, IRN's, and those that take part here."""
     configs = {}
     for scale in PAPER_SCALES:
-        configs[paper_label("BDFlow", scale)] = ModelConfig(scale=scale, blocks=4 if scale == 8 else 2)
-        irn = ModelConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
+        configs[paper_label("BDFlow", scale)] = NetworkConfig(scale=scale, blocks=4 if scale == 8 else 2)
+        irn = NetworkConfig(scale=scale, blocks=8, block="dense", features=32, boundary_bits=0)
         configs[paper_label("IRN", scale)] = irn
     for ours in models:
         model = ours.rescaler.model
@@ -95,13 +95,13 @@ def measure(
 def _same(known: SizeFacts, facts: SizeFacts) -> bool:
     """Whether a row, perhaps of an earlier release, measured the same network in the same way."""
     try:
-        network = asdict(ModelConfig.of(known.network))
+        network = asdict(NetworkConfig.of(known.network))
     except ValueError:
         return False
     return msgspec.structs.replace(known, network=network) == facts
 
 
-def _timed(config: ModelConfig, side: int, runs: int) -> dict[str, Any]:
+def _timed(config: NetworkConfig, side: int, runs: int) -> dict[str, Any]:
     """Seconds each way, mean and spread over runs after one to warm up, and the peak of memory in MiB."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _peak()

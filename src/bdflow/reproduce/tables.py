@@ -66,8 +66,8 @@ def table1(results: Results, study: Study | None = None) -> list[Grid]:
         grid.notes.append(f"Of the quoted rows: {blind}.")
         if study:
             grid.notes.append(
-                f"Rows with {study.study.length}: networks that learned from our pictures for so long, all"
-                " with the settings that were chosen for BDFlow (configs/studies/networks-portraits.toml)."
+                f"Rows with {study.study.length}: networks that were trained on our pictures for that time,"
+                " all with BDFlow's settings (configs/studies/networks-portraits.toml)."
             )
         grids += [grid, _small_pictures(name, rows)]
     return grids
@@ -206,9 +206,9 @@ def _ablation(study: Study, title: str, names: Mapping[str, str], quoted: Sequen
                 )
             )
         grid.notes.append(
-            "Ours have another scale, size, optimiser and training time than the paper's, and other weights"
-            " of the loss where the row does not say so (configs/studies/boundary.toml): read differences,"
-            " not levels. ± is the standard deviation over seeds."
+            "Our runs differ from the paper's in scale, size, optimiser and training time, and in the weights"
+            " of the loss unless the row says otherwise (configs/studies/boundary.toml). So compare the"
+            " differences between rows, not the values. ± is the standard deviation over seeds."
         )
         grids.append(grid)
     return grids
@@ -235,15 +235,15 @@ def table5(results: Results) -> list[Grid]:
         for quoted in published().table5:
             paper.rows.append((f"{quoted.label}, quoted", f"{quoted.bytes:,}", f"{quoted.psnr:.2f}"))
         paper.notes.append(
-            "Our rows here count what a JPEG of quality 75 of the small picture would take: the paper's bytes"
-            " are about those. But their PSNR, like the paper's, is that of the lossless small picture with"
-            " its boundary map. From the JPEG it would restore far worse (see the invertibility table)."
+            "Our rows here have the bytes of the small picture as a JPEG of quality 75, because the paper's"
+            " bytes are about those. But their PSNR, like the paper's, is that of the lossless small picture"
+            " with its boundary map. The JPEG would restore far worse (see the invertibility table)."
         )
         coded = [row.facts for row in rows if isinstance(row.facts, Coded)]
         if any(facts.codec == "AVIF" and facts.tuning == "iq" for facts in coded):
             grid.notes.append(
-                "AVIF is here at speed 6 and tuned for the eye, and no codec was shrunk by 1.5: measured"
-                " before the curves, whose rivals are stronger."
+                "Here AVIF is at speed 6 and tuned for the eye, and no codec shrinks by 1.5. The curves,"
+                " which were measured later, have stronger rivals."
             )
         failed = [f"{row.method}: {len(row.failed)}" for row in rows if row.failed]
         if failed:
@@ -260,7 +260,7 @@ def rates(results: Results) -> list[Grid]:
     )
     equal = Grid(
         "Bytes for equal quality: ours over the codec's (below 1: ours is smaller)",
-        ("set", "point", "bits a pixel", "measure", "ours", *curves.CODECS),
+        ("set", "point", "bits per pixel", "measure", "ours", *curves.CODECS),
     )
     for name, rows in results.by_set():
         for key in curves.PLOTTED:
@@ -284,14 +284,14 @@ def rates(results: Results) -> list[Grid]:
         every = max(row.count for row in rows)
         left_out = [f"{row.method} ({row.count} of {every})" for row in rows if row.count < every]
         if left_out:
-            equal.notes.append(f"{name}: left out, for want of pictures: {', '.join(left_out)}.")
+            equal.notes.append(f"{name}: left out, because there are no pictures: {', '.join(left_out)}.")
     deltas.notes.append(
-        "Blank, or no line: a codec's settings reach less than"
-        f" {curves.OVERLAP:.0%} of the range of our models' quality, or there is one model alone."
+        "Blank, or no line: a codec's settings cover less than"
+        f" {curves.OVERLAP:.0%} of the range of our models' quality, or there is only one model."
     )
     equal.notes.append(
-        "≥: the codec's cheapest setting restores better still, and fewer bytes would do. Blank: no setting"
-        " of the codec that was tried restores as well."
+        "≥: the codec's cheapest setting restores even better, so fewer bytes would be enough. Blank: no"
+        " setting of the codec that was tried restores as well."
     )
     return [deltas, equal]
 
@@ -340,14 +340,14 @@ def _arrived(results: Results) -> list[Grid]:
     """What happens to files in ordinary codecs; nothing where none was measured."""
     grid = Grid(
         "What happens to a file in an ordinary codec: PSNR-Y restored by a network, and enlarged by Lanczos",
-        ("set", "network", "bits a pixel", "condition", "restored", "enlarged", "gain", "pictures"),
+        ("set", "network", "bits per pixel", "condition", "restored", "enlarged", "gain", "pictures"),
     )
     for (name, model, rate, condition), mean in left(results).items():
         quality = f"{mean.restored:.2f}", f"{mean.enlarged:.2f}", f"{mean.restored - mean.enlarged:+.2f} dB"
         grid.rows.append((name, model, f"{rate:g}", condition, *quality, str(mean.pictures)))
     grid.notes.append(
-        "AVIFs as `bdflow downscale --bpp` writes them. Where the file no longer says them, its scale and its"
-        " domain are named (`bdflow upscale --scale --domain`)."
+        "AVIFs as `bdflow downscale --bpp` writes them. If the file lost its scale and domain, they were"
+        " given (`bdflow upscale --scale --domain`)."
     )
     return [grid] if grid.rows else []
 

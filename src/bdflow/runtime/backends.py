@@ -19,7 +19,7 @@ from bdflow.system.offline import hidden, onnxruntime
 from bdflow.zoo import Model
 
 # Tensors by name, to those that the network gives. May be called from several threads.
-Network: TypeAlias = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
+Session: TypeAlias = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
 
 DEVICES = ("auto", "cpu", "cuda", "coreml", "directml")
 
@@ -40,7 +40,7 @@ _AUTOMATIC = ("cuda", "directml")
 
 
 def choose(device: str, backend: str = "onnxruntime") -> str:
-    """The device that ``auto`` stands for here; any other is itself.
+    """The device that `auto` stands for here; any other is itself.
 
     Raises:
         BDFlowError: There is no such backend or device, or the one that is installed cannot use the other.
@@ -55,27 +55,27 @@ def choose(device: str, backend: str = "onnxruntime") -> str:
         if device not in ("auto", *usable):
             raise BDFlowError(f"{backend} cannot use {device} here: choose {' or '.join(usable)}")
         return usable[-1] if device == "auto" else device
-    there = available()
+    usable_devices = available()
     if device == "auto":
-        return next((name for name in _AUTOMATIC if name in there), "cpu")
-    if device not in there:
+        return next((name for name in _AUTOMATIC if name in usable_devices), "cpu")
+    if device not in usable_devices:
         raise BDFlowError(f"the installed ONNX Runtime cannot use {device}: {_COMES_WITH[device]}")
     return device
 
 
 def available() -> list[str]:
     """The processor, and whatever else the installed ONNX Runtime can use."""
-    there = onnxruntime.get_available_providers()
-    return ["cpu", *(name for name, (provider, _) in _ACCELERATORS.items() if provider in there)]
+    providers = onnxruntime.get_available_providers()
+    return ["cpu", *(name for name, (provider, _) in _ACCELERATORS.items() if provider in providers)]
 
 
-def load(model: Model, graph: str, computing: Computing) -> Network:
+def load(model: Model, graph: str, computing: Computing) -> Session:
     """One of a model's networks, ready to run.
 
     Args:
         model: A verified model folder.
-        graph: ``down``, ``up`` or ``sample``.
-        computing: How it is run. ``auto`` falls back on the processor where a driver is missing; torch has
+        graph: `down`, `up` or `sample`.
+        computing: How it is run. `auto` falls back on the processor where a driver is missing; torch has
             one number of threads for the whole process.
 
     Raises:
@@ -104,7 +104,7 @@ def load(model: Model, graph: str, computing: Computing) -> Network:
     return guarded
 
 
-class Networks:
+class Sessions:
     """The networks of one model, each loaded when first used. Safe to share between threads.
 
     A forked child has the parent's networks without their threads: it would wait for these for ever, at the
@@ -122,15 +122,15 @@ class Networks:
         choose(computing.device, computing.backend)
         self._model, self._computing = model, computing
         self._lock = threading.Lock()
-        self._loaded: dict[str, Network] = {}
+        self._loaded: dict[str, Session] = {}
         self._refused = False  # what this backend began in the parent hinders it here
-        _every_networks.add(self)
+        _every_sessions.add(self)
 
-    def __call__(self, graph: str) -> Network:
-        """What computes one graph (``down``, ``up`` or ``sample``).
+    def __call__(self, graph: str) -> Session:
+        """What computes one graph (`down`, `up` or `sample`).
 
         Raises:
-            BDFlowError: As :func:`load`; or a process was forked after torch or OpenVINO had computed.
+            BDFlowError: As `load`; or a process was forked after torch or OpenVINO had computed.
         """
         if self._refused:
             raise forked(_NAMES[self._computing.backend])
@@ -156,12 +156,12 @@ def forked(name: str) -> BDFlowError:
     )
 
 
-_every_networks: weakref.WeakSet[Networks] = weakref.WeakSet()
+_every_sessions: weakref.WeakSet[Sessions] = weakref.WeakSet()
 
 
 def _abandon_all() -> None:
-    for networks in list(_every_networks):
-        networks._abandon()
+    for sessions in list(_every_sessions):
+        sessions._abandon()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
@@ -171,21 +171,21 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 # Each loads a network, and says whether an accelerator runs it.
 
 
-def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
+def _onnxruntime(model: Model, graph: str, device: str, threads: int | None) -> tuple[Session, bool]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.enable_mem_pattern = False  # it would set memory for a second tile beside the first's
     options.log_severity_level = 3
     chosen = choose(device)
-    wanted = [_CPU] if chosen == "cpu" else [_ACCELERATORS[chosen], _CPU]
-    session = onnxruntime.InferenceSession(model.folder / f"{graph}.onnx", options, wanted)
+    providers = [_CPU] if chosen == "cpu" else [_ACCELERATORS[chosen], _CPU]
+    session = onnxruntime.InferenceSession(model.folder / f"{graph}.onnx", options, providers)
     provider = session.get_providers()[0]
     if device not in ("auto", "cpu") and provider != _ACCELERATORS[chosen][0]:
         raise BDFlowError(f"{device} does not work here (no such device, or no driver): take --device cpu")
     return (lambda tensors: session.run(None, tensors)), provider != _CPU
 
 
-def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
+def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tuple[Session, bool]:
     with hidden("openvino_telemetry"):  # else its mere import would report to its maker
         import openvino
 
@@ -199,13 +199,13 @@ def _openvino(model: Model, graph: str, device: str, threads: int | None) -> tup
 
     def run(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         # A request of its own: those of several threads must not share one, nor what it gives.
-        made = compiled.create_infer_request().infer(tensors)
-        return [np.asarray(made[output]) for output in compiled.outputs]
+        outputs = compiled.create_infer_request().infer(tensors)
+        return [np.asarray(outputs[output]) for output in compiled.outputs]
 
     return run, False
 
 
-def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[Network, bool]:
+def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[Session, bool]:
     import torch
 
     from bdflow.zoo.loading import load_graph
@@ -217,11 +217,11 @@ def _torch(model: Model, graph: str, device: str, threads: int | None) -> tuple[
     network = network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(tensors: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        there = {name: torch.from_numpy(tensor).to(where) for name, tensor in tensors.items()}
+        moved = {name: torch.from_numpy(tensor).to(where) for name, tensor in tensors.items()}
         # As above, no TensorFloat-32.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            made = network(**there)
-        return [each.cpu().numpy() for each in (made if isinstance(made, tuple) else (made,))]
+            outputs = network(**moved)
+        return [output.cpu().numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
     return run, where.type != "cpu"
 

@@ -12,21 +12,22 @@ from PIL import Image
 from bdflow.errors import BDFlowError
 from bdflow.pictures.reader import Array, Picture, fitting_profile
 from bdflow.pictures.strips import Strips
-from bdflow.runtime.backends import Network, Networks
+from bdflow.runtime.backends import Session, Sessions
 from bdflow.runtime.computing import DEFAULT, Computing
 from bdflow.runtime.tiles import cut, times
 from bdflow.smallfile.thumbnail import FACTORS, FORMATS, Thumbnail, multiples
 from bdflow.zoo import Model
 
-TILE = 1280  # pixels each way that are computed at once, unless told otherwise
+TILE = 1280
+"""Pixels each way that are computed at once, unless the caller says otherwise."""
+
 _LANCZOS = Image.Resampling.LANCZOS
 _SUPPORT = 3  # pixels of a thumbnail, each way, that a pixel of its enlargement depends on
 _GRID = 8  # the network takes sides that are multiples of it
 
 
 class Enhancer:
-    """A restoration network that restores thumbnails. Safe to share between threads and, as a
-    :class:`bdflow.runtime.rescaler.Rescaler` is, with processes.
+    """Restores thumbnails with one network. Safe to share between threads; it can be pickled.
 
     Args:
         model: Of `bdflow.zoo.find_restoration`.
@@ -34,18 +35,22 @@ class Enhancer:
 
     Raises:
         BDFlowError: The tile is too small, or the device or the backend cannot be used here.
+
+    Attributes:
+        model, computing: As given.
+        tile: Pixels of the photograph, each way, that are computed at once.
     """
 
     def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:
         self.model, self.computing = model, computing
         self.tile = TILE if computing.tile is None else computing.tile
         # Of a tile of any factor there must be a cell that is kept.
-        least = max((2 * -(-model.halo // each) + 1) * each for each in map(cell, FACTORS))
+        least = max((2 * -(-model.halo // side) + 1) * side for side in map(cell, FACTORS))
         if self.tile < least:
             raise BDFlowError(
                 f"a tile of {self.tile} pixels is too small for model {model.name}: take {least} or more"
             )
-        self._network = Networks(model, computing)
+        self._sessions = Sessions(model, computing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the model anew."""
@@ -55,15 +60,15 @@ class Enhancer:
         """The photograph, at exactly its size; gray where the thumbnail is, and with its transparency.
 
         Raises:
-            BDFlowError: As :meth:`restore_strips`.
+            BDFlowError: As `restore_strips`.
         """
         return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
 
     def restore_strips(self, small: Thumbnail, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
-        """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time.
+        """`restore`, one row of tiles at a time, so that memory does not hold the whole picture.
 
         Raises:
-            BDFlowError: A latent Z is to be drawn (``sigma`` above 0): there is none.
+            BDFlowError: `sigma` is above 0: a thumbnail has no latent Z.
         """
         if sigma:
             raise BDFlowError("a thumbnail has no latent Z to draw: leave out --sigma")
@@ -74,12 +79,12 @@ class Enhancer:
         return self._whole(small).rgb()
 
     def rgb_strips(self, small: Thumbnail) -> Iterator[Array]:
-        """:meth:`rgb` in strips, from the top, uint8 (rows, W, 3): memory need not hold the whole."""
+        """`rgb` in strips, from the top, uint8 (rows, W, 3), so that memory does not hold the whole."""
         for strip in self._strips(small):
             yield strip[..., :1].repeat(3, axis=2) if small.gray else strip[..., :3]
 
     def part(self, small: Thumbnail, rows: slice, columns: slice) -> Array:
-        """Some of the photograph's colours, computed without what lies beyond: near the edges they are rough.
+        """A part of the restored colours, computed alone, and therefore rough near its edges.
 
         Args:
             small: The thumbnail.
@@ -116,8 +121,8 @@ class Enhancer:
             if small.gray:
                 kept = _as_gray(kept)
             if alpha is not None:
-                whole = enlarged(alpha, small.factor, times(rows.kept, side), slice(0, grid[1] * side))
-                kept = np.dstack([kept, whole[: len(kept), :width]])
+                opacity = enlarged(alpha, small.factor, times(rows.kept, side), slice(0, grid[1] * side))
+                kept = np.dstack([kept, opacity[: len(kept), :width]])
             yield kept
 
     def _pixels(self, small: Thumbnail, colours: Image.Image, rows: slice, columns: slice) -> Array:
@@ -129,8 +134,8 @@ class Enhancer:
         restored: Array = self._loaded()({"plain": plain, "known": describe(small)})[0][0]
         return restored.transpose(1, 2, 0)
 
-    def _loaded(self) -> Network:
-        return self._network("up")
+    def _loaded(self) -> Session:
+        return self._sessions("up")
 
 
 def _as_gray(rgb: Array) -> Array:
@@ -139,12 +144,12 @@ def _as_gray(rgb: Array) -> Array:
 
 
 def cell(factor: float) -> int:
-    """Pixels, each way, of which tiles have whole numbers: those of a tile are then those of the whole."""
+    """The side, in pixels, that sides of tiles are multiples of, so that tiles fit the whole picture."""
     return math.lcm(_GRID, multiples(factor)[0])
 
 
 def describe(small: Thumbnail) -> NDArray[np.float32]:
-    """What a network is told of a file, (1, 9).
+    """The numbers that a network gets with a thumbnail, (1, 9).
 
     The codec (one of three is 1; none where it is not known); the factor, by its logarithm (0 of 1, 1 of 16);
     the quality over 100, its square, and whether it is known; the domain (portraits, photos).

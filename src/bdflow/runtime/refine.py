@@ -38,7 +38,7 @@ class Refiner:
 
     Args:
         model: A verified model folder.
-        device: ``cpu``, ``cuda``, or ``auto`` for the better that torch has.
+        device: `cpu`, `cuda`, or `auto` for the better that torch has.
         threads: Of the processor, for all of torch; None leaves them as they are.
 
     Raises:
@@ -57,7 +57,7 @@ class Refiner:
     def refine(self, picture: Picture, small: Downscaled, steps: int) -> Downscaled:
         """The best small picture that so many steps of Adam pass; never a worse one.
 
-        What they lower is the mean square of the restored picture's error, and with a weight of ``GUIDE``
+        What they lower is the mean square of the restored picture's error, and with a weight of `GUIDE`
         that of the small picture's distance to the bicubic one, both in terms of what they were. Rounding
         lets the gradient pass straight through.
 
@@ -136,5 +136,5 @@ class Refiner:
             yield (part[..., : true.shape[-2], : true.shape[-1]] - true).square().sum() / rgb.size
 
     def _tensor(self, pixels: Array) -> Tensor:
-        """Of an array ``(H, W, C)``, the tensor ``(1, C, H, W)``."""
+        """Of an array `(H, W, C)`, the tensor `(1, C, H, W)`."""
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self._device).float()

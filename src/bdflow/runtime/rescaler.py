@@ -18,7 +18,7 @@ from bdflow.pictures.reader import read as read_picture
 from bdflow.pictures.resize import bicubic_down, bicubic_up_rows
 from bdflow.pictures.strips import Strips
 from bdflow.pictures.transparency import spread
-from bdflow.runtime.backends import Networks
+from bdflow.runtime.backends import Sessions
 from bdflow.runtime.computing import DEFAULT, Computing
 from bdflow.runtime.tiles import cut, times
 from bdflow.smallfile.container import NoChunkError
@@ -30,34 +30,38 @@ from bdflow.zoo import RESTORATION, Model
 if TYPE_CHECKING:  # it loads torch
     from bdflow.runtime.refine import Refiner
 
-# Pixels of the photograph, each way, that the network computes at once. It takes some 230 bytes for each, so
-# that 100 megapixels pass in 1 GiB with the decoded photograph beside.
+# It takes some 230 bytes for each, so that 100 megapixels pass in 1 GiB with the decoded photograph beside.
 TILE = 1280
-LARGE_TILE = 4096  # for networks that look far around: two gibibytes, for less overlap
+"""Pixels of the photograph, each way, that the network computes at once."""
+
+LARGE_TILE = 4096
+"""The same for networks with a long reach: two gibibytes, for less overlap."""
 
 # Of a small picture, each way. One of a single pixel across is nothing but edge to a network, which then errs
 # by up to half of all levels; from two on it is better than bicubic. Such pictures are shrunk and restored
 # bicubically, and their files say so: those of earlier versions restore to the pixels that they always gave.
 _NARROWEST = 2
 
-MAX_SIGMA = 100.0  # training draws Z with a spread of 1
+MAX_SIGMA = 100.0
+"""The largest spread of a drawn Z; training draws Z with a spread of 1."""
 
 
 class Rescaler:
     """Shrinks and restores pictures with one model, on ONNX Runtime. Safe to share between threads.
 
-    Sent to another process (pickled), it loads its model there anew; a forked process loads its own.
+    It can be pickled: the other process loads the model anew. A forked process loads its own, too.
 
     Args:
-        model: A verified model folder, from :func:`bdflow.zoo.find`.
+        model: A verified model folder, from `bdflow.zoo.find`.
         computing: How it is run.
 
     Raises:
-        BDFlowError: The tile is too small for the model, or the device or the backend is not to be had.
+        BDFlowError: The tile is too small for the model, or the device or the backend cannot be used here.
 
     Attributes:
         model, computing: As given.
-        network: What computes the graph of a name: ``down``, ``up`` or ``sample``.
+        tile: Pixels of the photograph, each way, that are computed at once.
+        session: What computes the graph of a name: `down`, `up` or `sample`.
     """
 
     def __init__(self, model: Model, computing: Computing = DEFAULT) -> None:
@@ -73,7 +77,7 @@ class Rescaler:
                 f"a tile of {tile} pixels is too small for model {model.name}: take {least} or more"
             )
         self.computing = computing
-        self.network = Networks(model, computing)
+        self.session = Sessions(model, computing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the model anew."""
@@ -91,17 +95,18 @@ class Rescaler:
         """Shrink a picture.
 
         Args:
-            image: A path, the bytes of a file, an open file, a PIL image, an array ``(H, W[, 1|3|4])``, or a
-                picture that :func:`bdflow.pictures.reader.read` read.
+            image: A path, the bytes of a file, an open file, a PIL image, an array `(H, W[, 1|3|4])`, or a
+                picture that `bdflow.pictures.reader.read` read.
             refine: Steps of a search for the small picture that restores with the highest PSNR; each takes as
-                long as two or three restorations. Needs torch. See :class:`bdflow.runtime.refine.Refiner`.
-            max_pixels: A larger picture is refused before it is decoded; one that was read is not.
-            turn, metadata: As for :func:`bdflow.pictures.reader.read`.
+                long as two or three restorations. Needs torch. See `bdflow.runtime.refine.Refiner`.
+            max_pixels: A larger picture is refused before it is decoded. A picture in memory is not refused.
+            turn, metadata: As for `bdflow.pictures.reader.read`.
 
         Returns:
-            The small picture of ``ceil(side / scale)`` pixels, with what restores the large one. A gray
-            photograph's is in colour, too: two thirds of the detail hide there. Alpha is shrunk bicubically;
-            colours under transparent pixels are those of visible ones nearby, lest they leak.
+            The small picture of `ceil(side / scale)` pixels, with all that restores the photograph. It is in
+            colour even if the photograph is gray: two thirds of the detail hide there. Alpha is shrunk
+            bicubically. Transparent pixels get the colours of visible ones nearby, so that their own do not
+            show at edges.
 
         Raises:
             BDFlowError: The picture cannot be read or is too large; or it is to be refined, and the steps are
@@ -154,17 +159,17 @@ class Rescaler:
         """Restore a picture of exactly the original's size.
 
         Args:
-            small: What :meth:`downscale` returned, or a file of it. Pixels alone (a picture, or a file whose
-                bdflow chunk was stripped, which is warned of) are restored with an empty boundary map.
-            sigma: Spread of the latent Z. 0, the default, restores from Z = 0, the likeliest picture. A model
-                without a Z restores that one for any spread.
-            seed: Makes a draw of Z repeatable; 0 or more.
-            max_pixels: As for :meth:`accept`.
-            metadata: "keep" puts what the file has into the picture's `info`: `exif`, `xmp` and `dpi`, which
-                Pillow's `save` takes by these names; "strip" leaves it out.
+            small: What `downscale` returned, or its file. Pixels alone are restored with an empty boundary
+                map: a picture, or, with a warning, a file that lost its bdflow chunk.
+            sigma: Standard deviation of the latent Z. 0, the default, restores the most likely picture. A
+                model without a Z ignores it.
+            seed: Makes a random Z repeatable; 0 or more.
+            max_pixels: As for `accept`.
+            metadata: "keep" copies the file's metadata into the picture's `info`: `exif`, `xmp` and `dpi`,
+                the names that Pillow's `save` takes; "strip" leaves it out.
 
         Raises:
-            BDFlowError: As :meth:`accept`; or sigma is negative or absurd, or the seed negative.
+            BDFlowError: As `accept`; or sigma is negative or above `MAX_SIGMA`, or the seed negative.
         """
         return self._accepted(small, sigma, seed, max_pixels).keeping(metadata).to_pil()
 
@@ -176,13 +181,13 @@ class Rescaler:
         seed: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> NDArray[np.uint8]:
-        """:meth:`upscale` as colours, uint8 (H, W, 3), without transparency."""
+        """`upscale` as colours, uint8 (H, W, 3), without transparency."""
         return self._accepted(small, sigma, seed, max_pixels).rgb()
 
     def _accepted(
         self, small: Downscaled | Picture | Source, sigma: float, seed: int | None, max_pixels: int
     ) -> Strips:
-        """The restored picture; what :meth:`accept` remarks is warned of."""
+        """The restored picture; what `accept` remarks is warned of."""
         accepted, remarks = self.accept(small, max_pixels=max_pixels)
         for remark in remarks:
             warnings.warn(remark, stacklevel=3)
@@ -191,13 +196,12 @@ class Rescaler:
     def accept(
         self, small: Downscaled | Picture | Source, *, max_pixels: int = MAX_PIXELS
     ) -> tuple[Downscaled, list[str]]:
-        """Whatever :meth:`upscale` takes, ready for :meth:`restore`, and what its user should know of it.
+        """Read a small file for `restore`, and collect remarks for the user.
 
         Args:
-            small: As for :meth:`upscale`.
-            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded;
-                pixels alone that would become larger, before they are restored. What :meth:`downscale`
-                returned is not refused.
+            small: As for `upscale`.
+            max_pixels: A file whose small picture or photograph is larger is refused before it is decoded,
+                and pixels alone before they are restored. What `downscale` returned is not refused.
 
         Raises:
             BDFlowError: The file cannot be read, was made by another model, or would become too large.
@@ -207,18 +211,18 @@ class Rescaler:
             small = self._from_pixels(small, max_pixels)
         elif not isinstance(small, Downscaled):
             try:
-                found = read_small(small, max_pixels=max_pixels)
+                stored = read_small(small, max_pixels=max_pixels)
             except NoChunkError as stripped:
                 small = self._from_pixels(stripped.picture, max_pixels)
                 size = "{}x{}".format(*small.size)
                 remarks.append(f"{stripped} Restoring from the pixels alone, at {size}")
             else:
-                if not isinstance(found, Downscaled):
+                if not isinstance(stored, Downscaled):
                     raise BDFlowError(
-                        f"a thumbnail in {found.format}, which model {self.model.name} does not restore:"
+                        f"a thumbnail in {stored.format}, which model {self.model.name} does not restore:"
                         " leave the model out (in Python: bdflow.upscale)"
                     )
-                small = found
+                small = stored
         if small.weights != self._fingerprint:
             raise BDFlowError(
                 f"made by model {small.model!r} (weights {small.weights.hex()}), not by this"
@@ -232,11 +236,11 @@ class Rescaler:
         return small, remarks
 
     def restore(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Image.Image:
-        """:meth:`upscale` for what :meth:`accept` returned."""
+        """`upscale` for what `accept` returned."""
         return self.restore_strips(small, sigma=sigma, seed=seed).to_pil()
 
     def restore_strips(self, small: Downscaled, *, sigma: float = 0.0, seed: int | None = None) -> Strips:
-        """:meth:`restore` for a picture that memory need not hold: one row of tiles at a time."""
+        """`restore`, one row of tiles at a time, so that memory does not hold the whole picture."""
         check_draw(sigma, seed)
         mode = ("L" if _is_gray(small) else "RGB") + "A" * (small.image.alpha is not None)
         icc = fitting_profile(small.image.icc, _is_gray(small))
@@ -244,7 +248,7 @@ class Rescaler:
         return strips.turned(small.image.orientation)
 
     def _restored(self, small: Downscaled, sigma: float, seed: int | None) -> Iterator[NDArray[np.uint8]]:
-        """Strips of the restored picture, ``(rows, W, C)``."""
+        """Strips of the restored picture, `(rows, W, C)`."""
         image, scale, (width, height) = small.image, small.scale, small.size
         key = secrets.randbits(128) if seed is None else seed
         channels = self.model.latent_channels
@@ -309,16 +313,16 @@ class Rescaler:
         """Run one of the model's graphs, in tiles that see all that their pixels depend on: no seams.
 
         Args:
-            graph: ``down``, ``up`` or ``sample``.
+            graph: `down`, `up` or `sample`.
             grid: Height and width of the small picture.
-            inputs: Takes rows of the small picture and gives tensors ``(1, C, H, W)`` of them, on the grid of
-                the large picture for ``down``, else of the small one.
+            inputs: Takes rows of the small picture and gives tensors `(1, C, H, W)` of them, on the grid of
+                the large picture for `down`, else of the small one.
 
         Yields:
-            Rows of the small picture, and what becomes of them: pictures ``(H, W, C)``, on the grid of the
-            small picture for ``down``, else of the large one.
+            Rows of the small picture, and what becomes of them: pictures `(H, W, C)`, on the grid of the
+            small picture for `down`, else of the large one.
         """
-        network, scale = self.network(graph), self.model.scale
+        session, scale = self.session(graph), self.model.scale
         before, after = (scale, 1) if graph == "down" else (1, scale)
         tile, halo = self.tile, self.model.halo
         if graph == "sample":  # Z is noise, and far counts: a measured halo does not hold
@@ -330,14 +334,14 @@ class Rescaler:
             results: list[NDArray[np.uint8]] = []
             for columns in across:
                 seen = times(columns.seen, before)
-                fed = {name: np.ascontiguousarray(each[..., seen]) for name, each in tensors.items()}
-                made = network(fed)
+                cropped = {name: np.ascontiguousarray(full[..., seen]) for name, full in tensors.items()}
+                outputs = session(cropped)
                 if not results:
                     shape = (rows.kept.stop - rows.kept.start) * after, grid[1] * after
-                    results = [np.empty((*shape, each.shape[1]), np.uint8) for each in made]
+                    results = [np.empty((*shape, tensor.shape[1]), np.uint8) for tensor in outputs]
                 inner = times(rows.inner, after), times(columns.inner, after)
-                for whole, each in zip(results, made, strict=True):
-                    whole[:, times(columns.kept, after)] = each[0].transpose(1, 2, 0)[inner]
+                for result, tensor in zip(results, outputs, strict=True):
+                    result[:, times(columns.kept, after)] = tensor[0].transpose(1, 2, 0)[inner]
             yield rows.kept, results
 
 
@@ -350,9 +354,9 @@ def check_draw(sigma: float, seed: int | None) -> None:
 
 
 def _draw(key: int, rows: slice, width: int, channels: int) -> NDArray[np.float32]:
-    """Some rows of a Z, ``(1, channels, H, W)``. Each has its own generator, so that no tile matters."""
+    """Some rows of a Z, `(1, channels, H, W)`. Each has its own generator, so that no tile matters."""
     generators = (np.random.default_rng((key, row)) for row in range(rows.start, rows.stop))
-    drawn = [each.standard_normal((channels, width), np.float32) for each in generators]
+    drawn = [generator.standard_normal((channels, width), np.float32) for generator in generators]
     return np.stack(drawn, axis=1)[None]
 
 
@@ -376,7 +380,7 @@ def _bicubic(rgb: NDArray[np.uint8], scale: int) -> Iterator[tuple[slice, NDArra
 
 
 def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A colour picture's luma, ``(H, W, 1)``."""
+    """A colour picture's luma, `(H, W, 1)`."""
     return np.asarray(Image.fromarray(rgb).convert("L"))[..., None]
 
 

@@ -36,20 +36,20 @@ class Restorer:
     """Finds the model of each small file; a model is loaded once. Safe to share between threads.
 
     Args:
-        model: Restores every file, those that lost their chunk too; None takes the built-in models that the
-            files name. One that restores thumbnails in ordinary codecs takes these alone.
-        scale: How many times smaller a picture is that lost its payload; None takes one in an ordinary codec
+        model: Restores every file, even one that lost its chunk; None takes the built-in models that the
+            files name. A model for thumbnails in ordinary codecs restores only these.
+        scale: How many times smaller a picture without a payload is; None leaves a file of an ordinary codec
             as it is.
-        domain: What such a picture shows, with a scale: ``photos`` (None takes them) or ``portraits``.
+        domain: What such a picture shows: `photos` (the default) or `portraits`. Only with a scale.
         purpose: What thumbnails in ordinary codecs are restored for: see
-            :func:`bdflow.zoo.find_restoration`.
+            `bdflow.zoo.find_restoration`.
         computing: How models are run.
-        trust: Take ``model`` even if it did not come with bdflow.
+        trust: Take `model` even if it did not come with bdflow.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, the device or the backend
-            is not to be had, the scale is no factor of thumbnails, the purpose is none, a model is named
-            besides a scale or a purpose, or a domain that there is not or without a scale.
+            cannot be used here, there is no such scale, purpose or domain, a model is named besides a scale
+            or a purpose, or a domain without a scale.
     """
 
     def __init__(
@@ -98,41 +98,43 @@ class Restorer:
     def accept(
         self, small: SmallFile | Source, *, max_pixels: int = MAX_PIXELS
     ) -> tuple[Restores, SmallFile, list[str]]:
-        """What restores a small file: ``rescaler.restore(small)``.
+        """What restores a small file: `rescaler.restore(small)`.
 
         Args:
-            small: As for :func:`bdflow.upscale`.
-            max_pixels: As for :meth:`bdflow.runtime.rescaler.Rescaler.accept`.
+            small: As for `bdflow.upscale`.
+            max_pixels: As for `bdflow.runtime.rescaler.Rescaler.accept`.
 
         Returns:
             The model, the small picture, and remarks that the user should see.
 
         Raises:
             BDFlowError: The file cannot be read or is too large, names no built-in model, or was made by
-                another than ``model``.
+                another than `model`.
         """
         if self._only and not isinstance(small, Thumbnail):
             return self._only, *self._only.accept(small, max_pixels=max_pixels)
         try:
-            found = small if isinstance(small, Downscaled | Thumbnail) else read(small, max_pixels=max_pixels)
+            stored = (
+                small if isinstance(small, Downscaled | Thumbnail) else read(small, max_pixels=max_pixels)
+            )
         except NoChunkError as stripped:
             if stripped.format in FORMATS or self._scale:
                 return self._without_payload(stripped, max_pixels)
             how = "If bdflow made it, name the model (--model) to restore it from its pixels alone"
             raise NoChunkError(f"{stripped} {how}", stripped.picture, stripped.name) from None
-        if isinstance(found, Thumbnail):
-            return self._enhancer, found, []
+        if isinstance(stored, Thumbnail):
+            return self._enhancer, stored, []
         if self._restoration:
             raise BDFlowError(
-                f"made by model {found.model!r}, which {self._restoration.name} cannot replace: name"
+                f"made by model {stored.model!r}, which {self._restoration.name} cannot replace: name"
                 " that one, or leave out --model"
             )
         with self._lock:
-            if found.model not in self._makers:
-                maker = find_maker(found.model, found.weights)
-                self._makers[found.model] = Rescaler(maker, self._computing)
-            rescaler = self._makers[found.model]
-        return rescaler, *rescaler.accept(found, max_pixels=max_pixels)
+            if stored.model not in self._makers:
+                maker = find_maker(stored.model, stored.weights)
+                self._makers[stored.model] = Rescaler(maker, self._computing)
+            rescaler = self._makers[stored.model]
+        return rescaler, *rescaler.accept(stored, max_pixels=max_pixels)
 
     def _without_payload(
         self, stripped: NoChunkError, max_pixels: int

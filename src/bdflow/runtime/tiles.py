@@ -20,8 +20,8 @@ def cut(height: int, width: int, limit: int, halo: int) -> tuple[list[Span], lis
     """Cut a picture into rows and columns of tiles, so that as little as possible is computed twice.
 
     Every tile sees equally many cells, so that ONNX Runtime can use its memory again for the next, and at
-    most ``limit**2`` of them, in whatever shape is cheapest. Neighbours overlap by two halos: each kept cell
-    sees ``halo`` cells around it.
+    most `limit**2` of them, in whatever shape is cheapest. Neighbours overlap by two halos: each kept cell
+    sees `halo` cells around it.
 
     Args:
         height: Of the picture, in cells.
@@ -42,12 +42,12 @@ def cut(height: int, width: int, limit: int, halo: int) -> tuple[list[Span], lis
 
 
 def times(span: slice, factor: int) -> slice:
-    """Where these cells lie with ``factor`` pixels to a cell."""
+    """Where these cells lie with `factor` pixels to a cell."""
     return slice(span.start * factor, span.stop * factor)
 
 
 def _fewest(cells: int, limit: int, halo: int) -> int:
-    """How many tiles a side takes that see at most ``limit`` cells."""
+    """How many tiles a side takes that see at most `limit` cells."""
     return 1 if cells <= limit else -(-(cells - 2 * halo) // (limit - 2 * halo))
 
 

@@ -34,7 +34,7 @@ class Application:
     Args:
         folder: Of small files.
         web: The built web package; None for a page that shows the small files as they are.
-        origins: Of pages that may read the small files, such as ``https://example.org``; ``*`` for all.
+        origins: Of pages that may read the small files, such as `https://example.org`; `*` for all.
         limits: What it takes on.
         computing: How each worker computes.
 

@@ -43,9 +43,7 @@ class Shrink(Query, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     bpp: (
-        Annotated[
-            float, Meta(gt=0, le=1000, description="The same, in bits for each pixel of the photograph")
-        ]
+        Annotated[float, Meta(gt=0, le=1000, description="The same in bits per pixel of the photograph")]
         | UnsetType
     ) = UNSET
     quality: (
@@ -69,11 +67,23 @@ class Shrink(Query, frozen=True, kw_only=True, forbid_unknown_fields=True):
         sizes = self.given("bytes", "bpp", "quality")
         if len(sizes) > 1:
             raise BDFlowError(f"{' and '.join(sizes)} each say how small: name one of them")
-        fitting.check(
-            budget=sizes.get("bytes", sizes.get("bpp")),
+        self.goal()
+
+    def goal(self) -> fitting.Goal:
+        """The file that is asked for.
+
+        Raises:
+            BDFlowError: The query contradicts itself.
+        """
+        sizes = self.given("bytes", "bpp", "quality")
+        return fitting.Goal(
+            max_bytes=sizes.get("bytes"),
+            bits_per_pixel=sizes.get("bpp"),
             quality=sizes.get("quality"),
             format=FORMATS[self.format],
-            domain=None,
+            domain=None if self.domain == "auto" else self.domain,
+            effort=self.effort,
+            purpose=self.purpose,
         )
 
 

@@ -19,7 +19,7 @@ _lock = Lock()
 
 
 class Weights:
-    """Answers for ``NAME.json`` and the files that it names.
+    """Answers for `NAME.json` and the files that it names.
 
     Args:
         names: Of the built-in models.

@@ -14,7 +14,7 @@ from bdflow.pictures import codecs, reader
 from bdflow.runtime.computing import Computing
 from bdflow.runtime.enhancer import Enhancer
 from bdflow.runtime.restorer import Restorer
-from bdflow.server.queries import FORMATS, TYPES, Restore, Shrink
+from bdflow.server.queries import TYPES, Restore, Shrink
 from bdflow.smallfile.container import ending_of
 from bdflow.zoo import Purpose, find_restoration
 
@@ -25,7 +25,7 @@ class Made(NamedTuple):
     """A picture to answer with.
 
     Attributes:
-        type: Such as ``image/avif``.
+        type: Such as `image/avif`.
         data: The file.
         notes: What the client should know, a short line each.
     """
@@ -55,19 +55,7 @@ def shrink(data: bytes, query: Shrink, computing: Computing, max_pixels: int) ->
     """The small file of a photograph."""
     try:
         picture = reader.read(data, max_pixels=max_pixels)
-        budget, quality = query.given("bytes").get("bytes"), query.given("quality").get("quality")
-        if isinstance(query.bpp, float):
-            budget = fitting.budget(query.bpp, picture)
-        small = fitting.fit(
-            picture,
-            _enhancer(computing),
-            budget=budget,
-            quality=quality,
-            format=FORMATS[query.format],
-            domain=None if query.domain == "auto" else query.domain,
-            effort=query.effort,
-            purpose=query.purpose,
-        ).small
+        small = fitting.fit(picture, _enhancer(computing), query.goal()).small
     except BDFlowError as error:
         return _refusal(error)
     assert small.format is not None  # it was coded just now

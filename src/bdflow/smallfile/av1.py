@@ -50,12 +50,12 @@ def base_q_idx(data: bytes) -> int | None:
         IndexError: the data end before it.
         ValueError: no still picture, or one whose headers are unusual.
     """
-    found = None
+    header = None
     for kind, content in _units(data):
         if kind == _SEQUENCE_HEADER:
-            found = _sequence(_Bits(content))
-        elif kind in (_FRAME_HEADER, _FRAME) and found:
-            return _frame(_Bits(content), found)
+            header = _sequence(_Bits(content))
+        elif kind in (_FRAME_HEADER, _FRAME) and header:
+            return _frame(_Bits(content), header)
     return None
 
 
@@ -88,21 +88,21 @@ class _Bits:
 
 def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Type and content of the open bitstream units (5.3)."""
-    place = 0
-    while place < len(data):
-        header = data[place]
-        place += 1 + (header >> 2 & 1)
-        size = len(data) - place
+    position = 0
+    while position < len(data):
+        header = data[position]
+        position += 1 + (header >> 2 & 1)
+        size = len(data) - position
         if header & 2:
             size = 0
             for shift in range(0, 56, 7):  # leb128: 8 bytes at most
-                byte = data[place]
-                place += 1
+                byte = data[position]
+                position += 1
                 size |= (byte & 127) << shift
                 if byte < 128:
                     break
-        yield header >> 3 & 15, data[place : place + size]
-        place += size
+        yield header >> 3 & 15, data[position : position + size]
+        position += size
 
 
 def _sequence(bits: _Bits) -> Sequence:

@@ -101,7 +101,7 @@ def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes, int]]:
             stream.seek(content)
             ends, described = _described(stream.read(start - content))
         elif kind == b"mdat":
-            used = max((each for each in ends if content < each <= start), default=start)
+            used = max((item_end for item_end in ends if content < item_end <= start), default=start)
         elif kind == b"free":
             used = content
         unused = b""
@@ -117,7 +117,7 @@ def _described(meta: bytes) -> tuple[list[int], int]:
     where that is not plain."""
     try:
         parts = {kind: start for kind, start, _ in boxes(meta, 4, len(meta))}
-        found = [each for each in items(meta, parts[b"iloc"]) if each.extents == 1]
+        plain = [item for item in items(meta, parts[b"iloc"]) if item.extents == 1]
         kinds = {}
         for kind, start, _ in boxes(meta, parts[b"iinf"] + 6, len(meta)) if b"iinf" in parts else ():
             if kind != b"infe":
@@ -126,8 +126,8 @@ def _described(meta: bytes) -> tuple[list[int], int]:
             kinds[number] = coding
     except (IndexError, KeyError, ValueError, struct.error):
         return [], 0
-    described = (each.length for each in found if kinds.get(each.number) in (b"Exif", b"mime"))
-    return [each.offset + each.length for each in found], sum(described)
+    described = (item.length for item in plain if kinds.get(item.number) in (b"Exif", b"mime"))
+    return [item.offset + item.length for item in plain], sum(described)
 
 
 def _cut_short() -> BDFlowError:

@@ -1,7 +1,7 @@
-"""Small files of any container: which one a file is, by its first bytes or its ending, and what is in it.
+"""Small files of any container: the container by the first bytes or the ending, and the content.
 
-`CONTAINERS` lists the modules, one for each format, that put bdflow's payload into a file and find it there;
-what they share, and what the payload says, is in `bdflow.smallfile`.
+`CONTAINERS` lists a module for each format, which puts bdflow's payload into a file and finds it there.
+`bdflow.smallfile.payload` packs the payload, `bdflow.smallfile.protocol` says what a container must do.
 """
 
 import io
@@ -39,11 +39,13 @@ __all__ = [
 ]
 
 CONTAINERS: tuple[Container, ...] = (png, avif, webp, jpeg)
+"""The modules of the containers."""
+
 _HEAD = 12  # bytes by which a file is recognised
 
 
 class NoChunkError(BDFlowError):
-    """A picture that holds nothing of bdflow's: it was re-saved, converted, or never made by bdflow.
+    """A picture without bdflow's data: it was saved anew, converted, or never made by bdflow.
 
     Attributes:
         picture: its pixels, from which a caller who knows the model can still restore.
@@ -77,22 +79,22 @@ def of_ending(path: str | os.PathLike[str]) -> Container:
     for container in CONTAINERS:
         if ending in container.ENDINGS:
             return container
-    endings = ", ".join(ending for each in CONTAINERS for ending in each.ENDINGS)
+    endings = ", ".join(ending for known in CONTAINERS for ending in known.ENDINGS)
     raise BDFlowError(f"{os.fspath(path)}: a small file ends in one of {endings}")
 
 
 def ending_of(name: str) -> str:
     """What names of a container's files end in: ".jpg" of "JPEG"."""
-    return next(each.ENDINGS[0] for each in CONTAINERS if name == each.NAME)
+    return next(container.ENDINGS[0] for container in CONTAINERS if name == container.NAME)
 
 
 def check_ending(path: str | os.PathLike[str], name: str) -> None:
-    """Refuse a path that a container of this name should not have.
+    """Refuse a path whose ending is another container's.
 
     Raises:
         BDFlowError: its ending is none of the container's.
     """
-    container = next(each for each in CONTAINERS if name == each.NAME)
+    container = next(known for known in CONTAINERS if name == known.NAME)
     if Path(path).suffix.lower() not in container.ENDINGS:
         endings = " or ".join(container.ENDINGS)
         raise BDFlowError(f"{os.fspath(path)}: the small file is a {name}: end its name in {endings}")
@@ -101,12 +103,12 @@ def check_ending(path: str | os.PathLike[str], name: str) -> None:
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
     """Read a small file.
 
-    Its pixels are never turned: the picture's `orientation` says what a program has written into its EXIF,
-    and the restored picture is turned by it.
+    Its pixels are never turned. The picture's `orientation` is that of its EXIF, which a program may have
+    written; the restored picture is turned by it.
 
     Args:
-        source: a path, the bytes of a file, or a binary stream. Whatever else `reader.read` takes has
-            no chunk.
+        source: a path, the bytes of a file, or a binary stream. (What else
+            `bdflow.pictures.reader.read` takes has no chunk.)
         max_pixels: files whose LR image or photograph is larger are refused before anything is decoded.
 
     Raises:
@@ -127,13 +129,13 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> SmallFile:
                     restoring.check(size, max_pixels)
         picture = reader.decode(stream, name, max_pixels, metadata="keep", as_stored=True)
         if restoring is None or container is None:
-            why = "it was re-saved or converted, or never made by bdflow."
-            what = f"{name}: no bdflow chunk in this file: {why}"
+            cause = "it was re-saved or converted, or never made by bdflow."
+            message = f"{name}: no bdflow chunk in this file: {cause}"
             if container is None:
-                raise NoChunkError(what, picture, name)
+                raise NoChunkError(message, picture, name)
             stream.seek(0)
             coded = b"" if container is png else stream.read()
-            raise NoChunkError(what, picture, name, container.NAME, quality(coded))
+            raise NoChunkError(message, picture, name, container.NAME, quality(coded))
         with named(name):
             stream.seek(0)
             data = b"" if container is png else stream.read()

@@ -1,4 +1,4 @@
-"""What a small file says, whatever it is stored in: a picture, and how the photograph comes back."""
+"""The content of a small PNG: a picture, and what restores the photograph."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bdflow.system.files import write_bytes
 
 @dataclass(frozen=True, eq=False)
 class Downscaled:
-    """A photograph made small, and what restores it.
+    """A shrunk photograph, and what restores it.
 
     Attributes:
         image: the LR image, `ceil(width / scale)` x `ceil(height / scale)`.

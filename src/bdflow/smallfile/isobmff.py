@@ -62,13 +62,13 @@ def items(data: bytes, start: int) -> Iterator[Item]:
     version, sizes = data[start], struct.unpack_from(">H", data, start + 4)[0]
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size = sizes & 15 if version in (1, 2) else 0
-    place = start + 6
+    position = start + 6
 
     def take(count: int) -> int:
-        nonlocal place
-        if place + count > len(data):
+        nonlocal position
+        if position + count > len(data):
             raise IndexError("the data end")
-        value, place = int.from_bytes(data[place : place + count]), place + count
+        value, position = int.from_bytes(data[position : position + count]), position + count
         return value
 
     for _ in range(take(2 if version < 2 else 4)):
@@ -76,10 +76,10 @@ def items(data: bytes, start: int) -> Iterator[Item]:
         elsewhere = take(2) & 15 if version in (1, 2) else 0
         elsewhere |= take(2)
         base, extents = take(base_size), take(2)
-        first = place
+        extents_start = position
         if extents and not elsewhere:
             take(index_size)
             yield Item(number, extents, base + take(offset_size), take(length_size))
         else:
             yield Item(number, 0, 0, 0)
-        place = first + extents * (index_size + offset_size + length_size)
+        position = extents_start + extents * (index_size + offset_size + length_size)

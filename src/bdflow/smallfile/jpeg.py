@@ -30,14 +30,14 @@ def begins(head: bytes) -> bool:
 
 def insert(coded: bytes, payload: bytes | None, metadata: Metadata = NONE) -> bytes:
     """The codec's file with metadata, and the payload in the place of its JFIF segment."""
-    place = 2
+    rest_start = 2
     if coded[2:4] == bytes([0xFF, _JFIF]):
-        place += 2 + int.from_bytes(coded[4:6])
+        rest_start += 2 + int.from_bytes(coded[4:6])
     if payload is None:
-        return coded[:place] + metadata.jpeg_segments() + coded[place:]
+        return coded[:rest_start] + metadata.jpeg_segments() + coded[rest_start:]
     content = _MARK + payload
-    ours = struct.pack(">BBH", 0xFF, _APP15, 2 + len(content)) + content
-    return coded[:2] + metadata.jpeg_segments() + ours + coded[place:]
+    segment = struct.pack(">BBH", 0xFF, _APP15, 2 + len(content)) + content
+    return coded[:2] + metadata.jpeg_segments() + segment + coded[rest_start:]
 
 
 def holds_payload(stream: BinaryIO) -> bool:

@@ -64,7 +64,7 @@ class Payload(Protocol):
         """
 
     def photograph(self, small: tuple[int, int]) -> tuple[int, int]:
-        """Width and height of the photograph whose LR image has the width and height ``small``."""
+        """Width and height of the photograph whose LR image has the width and height `small`."""
 
     def with_picture(self, picture: Picture, data: bytes, format: str) -> SmallFile:
         """The small file: this, and the LR image that stood beside it.

@@ -84,14 +84,14 @@ def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
         length, kind = struct.unpack(">I4s", _read(stream, 8))
         if kind == CHUNK and length > MAX_PAYLOAD:
             raise BDFlowError(DAMAGED)
-        first = _read(stream, length if kind == CHUNK else min(length, _BLOCK))
-        crc, left = zlib.crc32(first, zlib.crc32(kind)), length - len(first)
-        while left:
-            block = _read(stream, min(left, _BLOCK))
-            crc, left = zlib.crc32(block, crc), left - len(block)
+        beginning = _read(stream, length if kind == CHUNK else min(length, _BLOCK))
+        crc, remaining = zlib.crc32(beginning, zlib.crc32(kind)), length - len(beginning)
+        while remaining:
+            block = _read(stream, min(remaining, _BLOCK))
+            crc, remaining = zlib.crc32(block, crc), remaining - len(block)
         if crc.to_bytes(4) != _read(stream, 4):
             raise BDFlowError("the PNG is damaged (a checksum is wrong): get it again")
-        yield kind, length, first
+        yield kind, length, beginning
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:

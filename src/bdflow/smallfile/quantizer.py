@@ -1,4 +1,4 @@
-"""How coarsely a file was coded, from the file itself: what a network that restores it is told.
+"""How coarsely a file was coded, from the file itself: the network that restores it uses that.
 
 AVIF, WebP and JPEG each write their quantiser near the start. It is given on the scale of the encoders'
 quality, 0 to 100, as libavif, libwebp and libjpeg map one to the other; of another encoder's file it says
@@ -46,10 +46,11 @@ def _of_avif(data: bytes) -> float | None:
 def _primary_item(data: bytes) -> bytes:
     """The beginning of the coded primary picture (ISO 14496-12, 8.11.3)."""
     meta = next((a + 4, b) for kind, a, b in boxes(data, 0, len(data)) if kind == b"meta")
-    inside = {kind: a for kind, a, _ in boxes(data, *meta)}
-    start = inside[b"pitm"]
-    wanted = struct.unpack_from(">H" if data[start] == 0 else ">I", data, start + 4)[0]
-    item = next(each for each in items(data, inside[b"iloc"]) if each.number == wanted and each.extents)
+    starts = {kind: a for kind, a, _ in boxes(data, *meta)}
+    start = starts[b"pitm"]
+    primary = struct.unpack_from(">H" if data[start] == 0 else ">I", data, start + 4)[0]
+    listed = items(data, starts[b"iloc"])
+    item = next(item for item in listed if item.number == primary and item.extents)
     return data[item.offset : item.offset + min(item.length, _BEGINNING)]
 
 
@@ -64,14 +65,14 @@ def _of_webp(data: bytes) -> float | None:
 
 
 def _vp8(data: bytes) -> int:
-    """Where the content of the chunk ``VP8`` begins; IndexError if there is none."""
+    """Where the content of the chunk `VP8` begins; IndexError if there is none."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise IndexError
-    place = 12
-    while data[place : place + 4] != b"VP8 ":
-        place += 8 + struct.unpack_from("<I", data, place + 4)[0]
-        place += place & 1
-    return place + 8
+    position = 12
+    while data[position : position + 4] != b"VP8 ":
+        position += 8 + struct.unpack_from("<I", data, position + 4)[0]
+        position += position & 1
+    return position + 8
 
 
 class _Booleans:
@@ -116,8 +117,8 @@ def _vp8_index(booleans: _Booleans) -> float:
     booleans.read(2)
     segments, absolute = [0], False
     if booleans.read(1):
-        mapped, told = booleans.read(1), booleans.read(1)
-        if told:
+        mapped, updated = booleans.read(1), booleans.read(1)
+        if updated:
             absolute = bool(booleans.read(1))
             segments = [booleans.optional(7, signed=True) for _ in range(4)]
             for _ in range(4):
@@ -140,20 +141,20 @@ _STANDARD_LUMA_SUM = 3688  # of the steps of table K.1 of the JPEG standard
 
 def _of_jpeg(data: bytes) -> float | None:
     """By the luma table (ITU-T T.81, B.2.4.1), as libjpeg scales it."""
-    place = 2
-    while data[place] == 0xFF and data[place + 1] != 0xDA:
-        if data[place + 1] == 0xFF:  # a fill byte
-            place += 1
+    position = 2
+    while data[position] == 0xFF and data[position + 1] != 0xDA:
+        if data[position + 1] == 0xFF:  # a fill byte
+            position += 1
             continue
-        end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
-        at = place + 4
-        while data[place + 1] == 0xDB and at < end:
-            size = 2 if data[at] >> 4 else 1
-            table = data[at + 1 : at + 1 + 64 * size]
-            if not data[at] & 15 and len(table) == 64 * size:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        table_start = position + 4
+        while data[position + 1] == 0xDB and table_start < end:
+            size = 2 if data[table_start] >> 4 else 1
+            table = data[table_start + 1 : table_start + 1 + 64 * size]
+            if not data[table_start] & 15 and len(table) == 64 * size:
                 steps = sum(int.from_bytes(table[i : i + size]) for i in range(0, 64 * size, size))
                 scale = 100 * steps / _STANDARD_LUMA_SUM
                 return (200 - scale) / 2 if scale <= 100 else 5000 / scale
-            at += 1 + 64 * size
-        place = end
+            table_start += 1 + 64 * size
+        position = end
     return None

@@ -50,7 +50,7 @@ class Still(NamedTuple):
             kind: "Exif", or "mime" for XMP.
             data: What it holds.
         """
-        number = 1 + max(each for each, _ in self.coded)
+        number = 1 + max(number for number, _ in self.coded)
         (primary,) = struct.unpack_from(">4xH", dict(self.meta)[b"pitm"])
         name = b"\0" + b"application/rdf+xml\0" * (kind == b"mime")
         entry = box(b"infe", struct.pack(">B3xHH4s", 2, number, 0, kind), name)
@@ -58,7 +58,7 @@ class Still(NamedTuple):
         parts = dict(self.meta)
         parts[b"iinf"] = struct.pack(">4xH", 1 + len(self.coded)) + parts[b"iinf"][6:] + entry
         parts[b"iref"] = parts.get(b"iref", bytes(4)) + described
-        meta = [(each, parts[each]) for each in _META if each in parts]
+        meta = [(name, parts[name]) for name in _META if name in parts]
         coded = [*self.coded, (number, data)]
         return Still(self.kinds, meta, coded, [*self.order, len(self.coded)])
 
@@ -93,23 +93,23 @@ def slimmed(file: bytes) -> Still | None:
 def _slimmed(file: bytes) -> Still:
     (_, kinds), (_, meta), (_, coded) = _known(file, b"ftyp", b"meta", b"mdat")
     _expect(kinds[:4] == b"avif" and len(kinds) % 4 == 0 and not any(meta[:4]))
-    brands = [kinds[at : at + 4] for at in range(8, len(kinds), 4)]
+    brands = [kinds[offset : offset + 4] for offset in range(8, len(kinds), 4)]
     kinds = kinds[:8] + b"".join(brand for brand in brands if brand not in _PROFILES)
     parts = dict(inside := _split(meta[4:]))
     _expect(len(parts) == len(inside) and set(parts) | {b"iref"} == set(_META))
     _expect(parts[b"pitm"][:4] == parts.get(b"iref", bytes(4))[:4] == bytes(4))
     places = list(items(parts[b"iloc"], 0))
     order = sorted(range(len(places)), key=lambda index: places[index].offset)
-    place = len(file) - len(coded)
+    end = len(file) - len(coded)
     for index in order:  # the media data are the items', one behind the other, and nothing else
-        _expect(places[index].extents == 1 and places[index].offset == place)
-        place += places[index].length
-    _expect(place == len(file) and len({each.number for each in places}) == len(places) < 1 << 16)
-    data = {each.number: file[each.offset :][: each.length] for each in places}
+        _expect(places[index].extents == 1 and places[index].offset == end)
+        end += places[index].length
+    _expect(end == len(file) and len({item.number for item in places}) == len(places) < 1 << 16)
+    data = {item.number: file[item.offset :][: item.length] for item in places}
     parts[b"iinf"] = _nameless(parts[b"iinf"], set(data))
     parts[b"iprp"] = _uncoloured(parts[b"iprp"], data)
     described = [(kind, parts[kind]) for kind, _ in inside]
-    short = [(number, each.removeprefix(av1.TEMPORAL_DELIMITER)) for number, each in data.items()]
+    short = [(number, coded.removeprefix(av1.TEMPORAL_DELIMITER)) for number, coded in data.items()]
     return Still(kinds, described, short, order)
 
 
@@ -131,43 +131,43 @@ def _uncoloured(content: bytes, data: dict[int, bytes]) -> bytes:
     (_, listed), (_, linked) = _known(content, b"ipco", b"ipma")
     properties = _split(listed)
     _expect(linked[:4] == bytes(4) and len(properties) < 128)
-    links, place = {}, 8
+    links, offset = {}, 8
     entries = struct.unpack_from(">I", linked, 4)[0]
     for _ in range(entries):
-        number, count = struct.unpack_from(">HB", linked, place)
-        links[number] = linked[place + 3 : place + 3 + count]
-        place += 3 + count
-    named = {byte & 127 for each in links.values() for byte in each}
-    _expect(place == len(linked) and len(links) == entries and named <= set(range(1, len(properties) + 1)))
-    said = b"nclx" + struct.pack(">HHHB", *_SRGB[:3], _SRGB[3] << 7)
-    told = {number for number in links if av1.sequence(data[number]).colours == _SRGB}
+        number, count = struct.unpack_from(">HB", linked, offset)
+        links[number] = linked[offset + 3 : offset + 3 + count]
+        offset += 3 + count
+    used = {byte & 127 for indices in links.values() for byte in indices}
+    _expect(offset == len(linked) and len(links) == entries and used <= set(range(1, len(properties) + 1)))
+    srgb = b"nclx" + struct.pack(">HHHB", *_SRGB[:3], _SRGB[3] << 7)
+    plainly_srgb = {number for number in links if av1.sequence(data[number]).colours == _SRGB}
     needed = [
         index
-        for index, each in enumerate(properties, 1)
-        if each != (b"colr", said)
-        or any(index in (byte & 127 for byte in links[number]) for number in links.keys() - told)
+        for index, described in enumerate(properties, 1)
+        if described != (b"colr", srgb)
+        or any(index in (byte & 127 for byte in links[number]) for number in links.keys() - plainly_srgb)
     ]
-    new = {index: place for place, index in enumerate(needed, 1)}
+    renumbered = {index: new_index for new_index, index in enumerate(needed, 1)}
     packed = b""
-    for number, each in links.items():
-        kept = bytes(byte & 128 | new[byte & 127] for byte in each if byte & 127 in new)
-        packed += struct.pack(">HB", number, len(kept)) + kept
+    for number, indices in links.items():
+        remaining = bytes(byte & 128 | renumbered[byte & 127] for byte in indices if byte & 127 in renumbered)
+        packed += struct.pack(">HB", number, len(remaining)) + remaining
     listed = box(b"ipco", *(box(*properties[index - 1]) for index in needed))
     return listed + box(b"ipma", linked[:8], packed)
 
 
 def _split(data: bytes) -> Boxes:
     """The boxes that data are, all of them."""
-    found = [(kind, data[start:end]) for kind, start, end in boxes(data, 0, len(data))]
-    _expect(sum(_HEADER + len(content) for _, content in found) == len(data))
-    return found
+    contents = [(kind, data[start:end]) for kind, start, end in boxes(data, 0, len(data))]
+    _expect(sum(_HEADER + len(content) for _, content in contents) == len(data))
+    return contents
 
 
 def _known(data: bytes, *kinds: bytes) -> Boxes:
     """The boxes that data are, of these kinds and in this order."""
-    found = _split(data)
-    _expect(tuple(kind for kind, _ in found) == kinds)
-    return found
+    contents = _split(data)
+    _expect(tuple(kind for kind, _ in contents) == kinds)
+    return contents
 
 
 def _expect(known: bool) -> None:

@@ -1,4 +1,4 @@
-"""A photograph as an ordinary thumbnail in a lossy codec, and the little that restores it."""
+"""The content of a small AVIF, WebP or JPEG: a thumbnail, and the few bytes that restore it."""
 
 import os
 from dataclasses import dataclass
@@ -11,23 +11,31 @@ from bdflow.pictures.reader import Picture
 from bdflow.system.files import write_bytes
 
 FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)
-FORMATS = ("AVIF", "WebP", "JPEG")
+"""How many times smaller than the photograph a thumbnail may be, each way."""
 
-Domain = Literal["plain", "photos", "portraits"]  # plain: enlarged by Lanczos, without a network
+FORMATS = ("AVIF", "WebP", "JPEG")
+"""The codecs."""
+
+Domain = Literal["plain", "photos", "portraits"]
+"""What a network takes a picture for; "plain" is enlarged by Lanczos, without a network."""
+
 DOMAINS: tuple[Domain, ...] = ("plain", "photos", "portraits")
+"""All of them, in the order of their codes in the payload."""
+
 LEARNED = DOMAINS[1:]
+"""Those that a network restores."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thumbnail:
-    """A photograph, shrunk by a factor and coded: any network that knows the codec restores it.
+    """A photograph, shrunk by a factor and coded. Any network that knows the codec restores it.
 
     Attributes:
         image: the thumbnail as its codec gives it back, of `grid(size, factor)` pixels.
-        format: the codec whose traces it bears: "AVIF", "WebP" or "JPEG"; None where that is not known.
-        data: the file, with all that bdflow adds; empty where there are only its pixels.
+        format: the codec that coded it: "AVIF", "WebP" or "JPEG"; None if that is not known.
+        data: the file, with all that bdflow adds; empty if only the pixels are known.
         factor: how many times smaller each way, one of `FACTORS`.
-        domain: what the network shall take the picture for, one of `DOMAINS`.
+        domain: what the network takes the picture for, one of `DOMAINS`.
         size: width and height of the photograph.
         quality: by the file's own quantiser, 0 to 100; None where that is not known.
         notes: what reading and coding the photograph changed, a short line each; no file keeps them.
@@ -96,8 +104,8 @@ def multiples(factor: float) -> tuple[int, int]:
 def grid(size: tuple[int, int], factor: float) -> tuple[int, int]:
     """Width and height of the thumbnail of a photograph of so many pixels.
 
-    The photograph is taken to go on with its last row and column up to a multiple of the factor (for 1.5: of
-    3), so that a thumbnail's pixel always stands for exactly so much of it.
+    The photograph is continued by its last row and column up to a multiple of the factor (for 1.5: of 3), so
+    that each pixel of the thumbnail stands for equally many of the photograph.
     """
     large, small = multiples(factor)
     return -(-size[0] // large) * small, -(-size[1] // large) * small

@@ -46,7 +46,7 @@ def _chunk(kind: bytes, content: bytes | None) -> bytes:
 
 
 def _extended(chunks: bytes, flags: int) -> bytes:
-    """The chunks of a lossy picture behind one of the extended format, which says what else there is."""
+    """The chunks of a lossy picture behind one of the extended format, which lists the metadata."""
     if chunks.startswith(b"VP8X"):
         return chunks[:8] + bytes([chunks[8] | flags]) + chunks[9:]
     width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", chunks, 14))

@@ -34,7 +34,7 @@ def environment() -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """Such as ``AMD EPYC``."""
+    """Such as `AMD EPYC`."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

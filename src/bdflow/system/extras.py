@@ -28,7 +28,7 @@ def needs(extra: str, *packages: str, what: str = "this") -> None:
     """Refuse what cannot work without packages that are not installed.
 
     Args:
-        extra: What brings them: a key of ``EXTRAS``, or ``realesrgan``.
+        extra: What brings them: a key of `EXTRAS`, or `realesrgan`.
         packages: Those that are needed, as they are imported; by default all of the extra.
         what: Needs them; the line begins with it.
 

@@ -23,7 +23,7 @@ AnyPath: TypeAlias = Path | RemotePath
 
 
 def located(name: str | os.PathLike[str]) -> AnyPath:
-    """What a path names, here or (``s3://...``, ``https://...``, and what else fsspec opens) elsewhere."""
+    """What a path names, here or (`s3://...`, `https://...`, and what else fsspec opens) elsewhere."""
     name = os.fspath(name)
     return RemotePath(name) if is_url(name) else Path(name)
 

@@ -1,7 +1,7 @@
 """Imports of dependencies that would write below the home folder or call somebody: so, they do neither.
 
 On Linux, ONNX Runtime from 1.29 reports to its maker: its import writes a device id and a database below the
-home folder, and some nine seconds later it looks up a host. Whoever has set ``ORT_DISABLE_TELEMETRY``, to
+home folder, and some nine seconds later it looks up a host. Whoever has set `ORT_DISABLE_TELEMETRY`, to
 whatever value, has decided, and nothing is done here.
 """
 
@@ -46,7 +46,7 @@ def hidden(package: str) -> Iterator[None]:
 def passing_font_list() -> Iterator[None]:
     """Import matplotlib without the list of fonts that it would keep below the home folder.
 
-    Where the user has said where it shall keep such things (``MPLCONFIGDIR``), it does.
+    Where the user has said where it shall keep such things (`MPLCONFIGDIR`), it does.
     """
     if "MPLCONFIGDIR" in os.environ:
         yield

@@ -28,19 +28,19 @@ _TIMES = ("LastModified", "mtime", "updated", "last_modified", "created")  # as 
 
 
 def is_url(name: str) -> bool:
-    """Whether a path is a remote one; a local file of such a name is ``./s3://name``."""
+    """Whether a path is a remote one; a local file of such a name is `./s3://name`."""
     return _URL.fullmatch(name) is not None
 
 
 class Status(NamedTuple):
-    """Of a remote file, under the names of :class:`os.stat_result`; zero is what its server does not tell."""
+    """Of a remote file, under the names of `os.stat_result`; zero is what its server does not tell."""
 
     st_size: int
     st_mtime_ns: int
 
 
 class Entry(NamedTuple):
-    """A file or folder of a remote folder, as :class:`os.DirEntry`; there are no links."""
+    """A file or folder of a remote folder, as `os.DirEntry`; there are no links."""
 
     name: str
     info: dict[str, Any]
@@ -65,7 +65,7 @@ class Entry(NamedTuple):
 class RemotePath:
     """A file or folder by its URL.
 
-    Whatever the libraries below raise, here it is an :class:`OSError`, or a :class:`BDFlowError` where
+    Whatever the libraries below raise, here it is an `OSError`, or a `BDFlowError` where
     something is to be installed.
     """
 

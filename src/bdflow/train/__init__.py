@@ -1,1 +1,1 @@
-"""The training half: the mask, the losses, data, the loop and the exporter (needs ``bdflow[train]``)."""
+"""The training half: the mask, the losses, data, the loop and the exporter (needs `bdflow[train]`)."""

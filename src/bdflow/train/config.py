@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from bdflow.errors import BDFlowError
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.restoration import RestorationConfig
 from bdflow.train.config_restoration import CropConfig, Frozen, PairsConfig, RestorationLossConfig
 from bdflow.zoo import RESTORATION
@@ -18,7 +18,7 @@ Kind = TypeVar("Kind", bound=Frozen)
 
 
 class MaskConfig(Frozen, frozen=True):
-    """Algorithm 1, the boundary-aware mask. ``threshold`` is on the 0..255 scale of Sobel magnitudes."""
+    """Algorithm 1, the boundary-aware mask. `threshold` is on the 0..255 scale of Sobel magnitudes."""
 
     sigma: float = 1.0
     magnitude: Literal["1-norm", "2-norm", "max-norm"] = "2-norm"
@@ -29,10 +29,10 @@ class MaskConfig(Frozen, frozen=True):
 class LossConfig(Frozen, frozen=True):
     """Weights of Eq. 7-11 (the paper's by default; every norm is a mean over elements).
 
-    ``weight_from`` is alpha of Eq. 4: the share of training after which B_s weights the pixels (1: never).
-    ``lpips_from`` is the share after which LPIPS joins; ``squares_from`` that after which squares of errors
-    take the place of ``backward_norm`` (ours: PSNR asks for squares, but l1 learns faster; None: never).
-    ``sample_sigma`` is the spread of the Z that the backward pass draws; 0 restores from Z = 0 as the shipped
+    `weight_from` is alpha of Eq. 4: the share of training after which B_s weights the pixels (1: never).
+    `lpips_from` is the share after which LPIPS joins; `squares_from` that after which squares of errors
+    take the place of `backward_norm` (ours: PSNR asks for squares, but l1 learns faster; None: never).
+    `sample_sigma` is the spread of the Z that the backward pass draws; 0 restores from Z = 0 as the shipped
     models do.
     """
 
@@ -49,9 +49,9 @@ class LossConfig(Frozen, frozen=True):
 
 
 class DataConfig(Frozen, frozen=True):
-    """Crops of pictures. ``cache_gb`` bounds the memory that decoded pictures may take.
+    """Crops of pictures. `cache_gb` bounds the memory that decoded pictures may take.
 
-    ``sides``: every picture is first shrunk to a shorter side drawn between these two (never enlarged).
+    `sides`: every picture is first shrunk to a shorter side drawn between these two (never enlarged).
     None takes pictures as they are.
     """
 
@@ -69,7 +69,7 @@ class DataConfig(Frozen, frozen=True):
 class OptimConfig(Frozen, frozen=True):
     """Adam and cosine, as in the paper; Muon, steps, warm-up, clipping and averaging are ours.
 
-    ``minutes``: train for so long instead of for ``steps``, all schedules fitted to it. Networks of unequal
+    `minutes`: train for so long instead of for `steps`, all schedules fitted to it. Networks of unequal
     speed are compared so; but a rerun is no longer equal bit for bit.
     """
 
@@ -89,7 +89,7 @@ class CardConfig(Frozen, frozen=True):
     """What the model card says that no program can know.
 
     Attributes:
-        command: Where it is not ``bdflow train configs/NAME.toml``.
+        command: Where it is not `bdflow train configs/NAME.toml`.
     """
 
     data: str = "not described"
@@ -101,13 +101,13 @@ class CardConfig(Frozen, frozen=True):
 class TrainConfig(Frozen, frozen=True):
     """One training run.
 
-    ``plane``: what the plane of ``model.boundary_bits`` holds: B, or, in a control of the boundary study,
-    further bits of Y's green (:mod:`bdflow.train.green`).
+    `plane`: what the plane of `model.boundary_bits` holds: B, or, in a control of the boundary study,
+    further bits of Y's green (`bdflow.train.green`).
     """
 
     name: str
     card: CardConfig = CardConfig()
-    model: ModelConfig = ModelConfig()
+    model: NetworkConfig = NetworkConfig()
     mask: MaskConfig = MaskConfig()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
@@ -142,7 +142,7 @@ class RestorationOptimConfig(OptimConfig, frozen=True):
 class RestorationTrainConfig(Frozen, frozen=True):
     """One training run of a network that restores thumbnails in ordinary codecs.
 
-    ``pairs`` says what is coded beforehand, ``data`` what is drawn from that.
+    `pairs` says what is coded beforehand, `data` what is drawn from that.
     """
 
     name: str
@@ -168,7 +168,7 @@ Config: TypeAlias = TrainConfig | RestorationTrainConfig
 def load_config(path: str | Path) -> Config:
     """Read a TOML file; a wrong key, type or value gives one line that names it.
 
-    ``model.network`` decides which of the structures it is.
+    `model.network` decides which of the structures it is.
     """
     config: Config = _read(Path(path), None)
     return config
@@ -206,7 +206,7 @@ def read_saved(tree: Mapping[str, Any]) -> Config:
     model = dict(tree["model"])
     saved = {**tree, "model": model}
     if _kind(tree) is TrainConfig:
-        # Until the network was apart from the control of one study, the model's ``extra`` said it.
+        # Until the network was apart from the control of one study, the model's `extra` said it.
         saved["plane"] = tree.get("plane") or model.pop("extra", "boundary")
     try:
         kind: type[Config] = _kind(tree)
@@ -219,14 +219,14 @@ def read_saved(tree: Mapping[str, Any]) -> Config:
 def _convert(tree: Any, kind: type[Kind]) -> Kind:
     """Plain dictionaries as a structure; msgspec alone would pass over unknown names of the model's."""
     if issubclass(kind, TrainConfig | RestorationTrainConfig) and isinstance(tree.get("model"), Mapping):
-        network = ModelConfig if issubclass(kind, TrainConfig) else RestorationConfig
+        network = NetworkConfig if issubclass(kind, TrainConfig) else RestorationConfig
         for name in tree["model"].keys() - {setting.name for setting in dataclasses.fields(network)}:
             raise msgspec.ValidationError(f"Object contains unknown field `{name}` - at `$.model`")
     return msgspec.convert(tree, kind)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """``data.crop=96`` to ``("data.crop", 96)``. The value is TOML, or else a plain word."""
+    """`data.crop=96` to `("data.crop", 96)`. The value is TOML, or else a plain word."""
     name, equals, value = text.partition("=")
     if not equals:
         raise BDFlowError(f"{text}: write a setting as NAME=VALUE, such as data.crop=96")
@@ -243,7 +243,7 @@ def override(config: Configured, changes: Mapping[str, Any]) -> Configured:
     """Another configuration, with some fields replaced.
 
     Args:
-        changes: New values by dotted names, such as ``optim.learning_rate``.
+        changes: New values by dotted names, such as `optim.learning_rate`.
 
     Raises:
         BDFlowError: There is no such field, or the value does not fit it.
@@ -263,7 +263,7 @@ def override(config: Configured, changes: Mapping[str, Any]) -> Configured:
         raise BDFlowError(f"{', '.join(changes)}: {error}") from None
 
 
-def to_dict(config: Frozen | ModelConfig | RestorationConfig) -> dict[str, Any]:
+def to_dict(config: Frozen | NetworkConfig | RestorationConfig) -> dict[str, Any]:
     """Plain dictionaries, lists and numbers, ready for JSON."""
     result: dict[str, Any] = msgspec.to_builtins(config)
     return result

@@ -58,18 +58,18 @@ def _default(value: Any) -> Any:
 class PairsConfig(Frozen, frozen=True):
     """Views of pictures, each coded beforehand at several qualities and factors; see `bdflow.train.pairs`.
 
-    A change of any of these needs another cache, but of ``cache_gb``.
+    A change of any of these needs another cache, but of `cache_gb`.
 
     Attributes:
-        domains: Each domain's folder of pictures, below one that ``--data`` names; or that folder itself.
+        domains: Each domain's folder of pictures, below one that `--data` names; or that folder itself.
         exclude: Patterns of names that are left out.
         hold_out: One of so many pictures is kept for validation; 0 keeps none.
         views: Views of each picture.
         view: Sides of a view in pixels, a multiple of 8, or as many as the picture has.
-        longest: The picture is first shrunk to a shorter side between ``view`` and this.
+        longest: The picture is first shrunk to a shorter side between `view` and this.
         whole: Share of a domain's views that show nearly the whole picture instead: its shorter side is
-            within an eighth of ``view``.
-        native: Share of them that are cut from the picture as large as it is, up to ``longest``.
+            within an eighth of `view`.
+        native: Share of them that are cut from the picture as large as it is, up to `longest`.
         codings: Files of each view.
         formats: How often each format is drawn, relative to the others.
         for_eye: Share of the AVIF files that are tuned for the eye, which spends bits elsewhere.

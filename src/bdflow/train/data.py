@@ -21,7 +21,7 @@ from bdflow.train.config import DataConfig
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """An RGB array ``(H, W, 3)``, as the runtime reads it; any fault is a ValueError that names no path."""
+    """An RGB array `(H, W, 3)`, as the runtime reads it; any fault is a ValueError that names no path."""
     try:
         return reader.read(path).rgb
     except BDFlowError as error:
@@ -29,7 +29,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 
 def list_pictures(folders: Iterable[str | Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """Picture files directly or deeper in ``folders``, sorted by name, less those matching ``exclude``."""
+    """Picture files directly or deeper in `folders`, sorted by name, less those matching `exclude`."""
     paths = []
     for folder in map(Path, folders):
         if not folder.is_dir():
@@ -54,9 +54,9 @@ def _usable(path: Path, smallest: int) -> NDArray[np.uint8] | str:
 
 
 class Pictures:
-    """Decoded pictures in memory as far as ``cache_gb`` allows; the others are decoded when asked for.
+    """Decoded pictures in memory as far as `cache_gb` allows; the others are decoded when asked for.
 
-    Broken pictures, and those smaller than ``smallest`` pixels a side, are skipped, named and counted.
+    Broken pictures, and those smaller than `smallest` pixels per side, are skipped, named and counted.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Pictures:
 
 
 class Crops(Dataset[Tensor]):
-    """Sample ``i`` depends on the seed, the process and ``i`` alone, so a resumed run sees what it would have
+    """Sample `i` depends on the seed, the process and `i` alone, so a resumed run sees what it would have
     seen."""
 
     def __init__(self, pictures: Pictures, config: DataConfig, seed: int, rank: int = 0) -> None:
@@ -113,7 +113,7 @@ class Crops(Dataset[Tensor]):
         self._entropy = (seed, rank) if rank else (seed,)
 
     def __getitem__(self, i: int) -> Tensor:
-        """A ``(3, crop, crop)`` uint8 crop. Every picture is seen once before any is seen again."""
+        """A `(3, crop, crop)` uint8 crop. Every picture is seen once before any is seen again."""
         epoch, position = divmod(i, len(self.pictures))
         order = np.random.default_rng((*self._entropy, epoch)).permutation(len(self.pictures))
         rng = np.random.default_rng((*self._entropy, epoch, position))
@@ -144,7 +144,7 @@ def shrink(image: NDArray[np.uint8], sides: tuple[int, int] | None) -> NDArray[n
 
 
 def loader(crops: Crops, first_step: int, last_step: int) -> DataLoader[Tensor]:
-    """Batches for steps ``first_step`` to ``last_step``; ``batch_size`` is that of one process."""
+    """Batches for steps `first_step` to `last_step`; `batch_size` is that of one process."""
     batch = crops.config.batch_size
     samples = range(first_step * batch, last_step * batch)
     # With all pictures in memory a crop costs microseconds, and worker processes would only cost cores.

@@ -35,10 +35,10 @@ OPSET = 20
 
 
 def export_run(run: Path, out: Path) -> dict[str, float]:
-    """Export what a run folder holds; see :func:`export`.
+    """Export what a run folder holds; see `export`.
 
     Raises:
-        BDFlowError: The folder holds no state; or as :func:`export`.
+        BDFlowError: The folder holds no state; or as `export`.
     """
     if not (run / LAST).is_file():
         raise BDFlowError(f"{run}: no {LAST} in it; give the folder that `bdflow train` wrote")
@@ -85,7 +85,7 @@ def export(
         The parity: largest difference in levels between torch and ONNX Runtime, each way.
 
     Raises:
-        BDFlowError: ``out`` holds other files, or the graphs do not compute what torch does.
+        BDFlowError: `out` holds other files, or the graphs do not compute what torch does.
     """
     with torch.device("meta"):
         empty = network_of(config)
@@ -109,7 +109,7 @@ def export(
 def export_restoration(
     name: str, model: Restoration, out: Path, training: Mapping[str, Any], dtype: torch.dtype = torch.float16
 ) -> dict[str, float]:
-    """:func:`export` for a network that restores thumbnails in ordinary codecs."""
+    """`export` for a network that restores thumbnails in ordinary codecs."""
     config = dataclasses.asdict(model.config)
     sizes = {"parameters": count_parameters(model), "multiply_adds_per_pixel": multiply_adds(model.config)}
     facts = dataclasses.asdict(model.facts)
@@ -148,7 +148,7 @@ def publish(
     """Write a model folder, whole or not at all.
 
     Args:
-        out: The model folder; see :func:`export`.
+        out: The model folder; see `export`.
         weights: What is stored.
         metadata: What is said of it.
         write_graphs: Writes the graphs into a folder that holds the weights; gives their parity with torch.
@@ -173,7 +173,7 @@ def publish(
 
 
 def write_graph(model: Network, graph: str, out: Path) -> None:
-    """Write ``down``, ``up`` or ``sample`` into a folder that holds the weights."""
+    """Write `down`, `up` or `sample` into a folder that holds the weights."""
     scale, bits = model.config.scale, model.storage.bits
     n, h, w = 1, torch.export.Dim("h", min=1), torch.export.Dim("w", min=1)
     grid = {2: h, 3: w}
@@ -206,9 +206,16 @@ def _trace(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs),
-            output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False, optimize=False,
-        )  # fmt: skip
+            module.eval(),
+            kwargs=inputs,
+            dynamic_shapes=shapes,
+            input_names=list(inputs),
+            output_names=outputs,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+        )
         assert program is not None
         header = read_header(folder / WEIGHTS)
         # What is computed from weights alone (a scale from its logarithm) must not be folded into the graph:

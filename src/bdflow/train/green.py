@@ -1,7 +1,7 @@
 """The control of configs/studies/boundary.toml: a BDFlow without B, whose bits refine Y's green instead.
 
 Does B restore photographs, or would any further bits do? The small picture's green is stored with
-``boundary_bits`` more of them, the low ones in the plane that otherwise holds B. Files and graphs of such a
+`boundary_bits` more of them, the low ones in the plane that otherwise holds B. Files and graphs of such a
 model are like all others; torch outside of training does not know it.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bdflow.networks.bdflow import BDFlow
 from bdflow.networks.build import build
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.network import Network
 from bdflow.networks.stored import TOP, Storage, quantize, to_levels
 from bdflow.train.config import TrainConfig
@@ -20,7 +20,7 @@ from bdflow.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class GreenStorage(Storage):
-    """Y with green as a fixed-point number: its 8 high bits in the picture, the ``bits`` low ones in the
+    """Y with green as a fixed-point number: its 8 high bits in the picture, the `bits` low ones in the
     plane."""
 
     @property
@@ -50,7 +50,7 @@ class GreenStorage(Storage):
 class GreenBDFlow(BDFlow):
     """A BDFlow without B, its small picture stored with further bits of green."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__(replace(config, boundary_bits=0))
         self._storage = GreenStorage(config.boundary_bits)
 

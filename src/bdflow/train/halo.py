@@ -1,10 +1,10 @@
 """The halo of a model: how far tiles must see, measured where the reach would make them mostly overlap.
 
-What lies at the edge of a network's reach hardly counts, and what a pixel counts falls by about a factor with
-every step away. A distance is enough when two tiles that see so far give what one does, to a level, on a
-photograph and on noise, along rows and along columns, in both directions. The halo is twice that distance:
-what the pictures tried here did not show is then far below a level. (portraits-x8 reaches 288 pixels; 64 are
-enough, so its halo is 128.) Draws of Z are tiled with the whole reach.
+The influence of a pixel on the result falls roughly exponentially with its distance, so that pixels at the
+edge of a network's reach hardly matter. A distance is enough if two tiles that see so far give what one tile
+gives, within a level of 255, on a photograph and on noise, along rows and along columns, in both
+directions. The halo is twice that distance, so that other pictures are safe, too. (portraits-x8 reaches 288
+pixels; 64 are enough, so its halo is 128.) For a random Z the tiles see the whole reach.
 """
 
 import dataclasses

@@ -69,13 +69,13 @@ class Log:
             last: How many there will be, where that is known.
             terms: The loss's terms, means since they were told last.
             run: What is logged besides: the learning rate and the seconds.
-            pace: Seconds a step.
+            pace: Seconds per step.
             left: Seconds to the end.
         """
         text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
         minutes = f"{left / 60:.0f} min left" if math.isfinite(left) else ""
         steps = f"step {step}" + (f"/{last}" if last else "")
-        self._say(f"{steps}  {text}  {pace:.2f} s a step, {minutes}")
+        self._say(f"{steps}  {text}  {pace:.2f} s per step, {minutes}")
         self._add(step, {**run, **terms})
 
     def scores(self, step: int, scores: Scores) -> None:
@@ -88,7 +88,7 @@ class Log:
             self._board.add_image(scores.columns, pixels.numpy(), step)
 
     def _add(self, step: int, values: Mapping[str, float]) -> None:
-        """Append ``step, name, value`` rows to the CSV log, and scalars to TensorBoard."""
+        """Append `step, name, value` rows to the CSV log, and scalars to TensorBoard."""
         if not (self._folder and self._board):
             return
         with (self._folder / LOG).open("a", newline="") as file:
@@ -98,7 +98,7 @@ class Log:
 
 
 def rewind(folder: Path, step: int) -> None:
-    """Drop from the CSV log what came after ``step``: it will come again."""
+    """Drop from the CSV log what came after `step`: it will come again."""
     log = folder / LOG
     if not log.exists():
         return

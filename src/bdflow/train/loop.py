@@ -51,16 +51,16 @@ class Loop(ABC):
 
     Args:
         config: Everything that determines the result.
-        out: The run folder; ``last.pt`` in it is resumed if it is there.
+        out: The run folder; `last.pt` in it is resumed if it is there.
         origin: Whose weights the run begins with, and what their training took; its state remembers it.
         precision: Of the convolutions; losses and weights are always float32. "auto" takes the faster.
         say: Takes each line of progress.
 
     Attributes:
         network: What is trained.
-        state: Its weights, steps and seconds, from :meth:`begin` on.
+        state: Its weights, steps and seconds, from `begin` on.
         objective: Takes a batch, the share of the training that is done and a generator; gives the terms of
-            the loss, of which ``total`` is minimised.
+            the loss, of which `total` is minimised.
         held_out: What is validated on; empty: nothing.
     """
 
@@ -122,15 +122,15 @@ class Loop(ABC):
 
     @abstractmethod
     def _objective(self) -> nn.Module:
-        """The loss of ``network``; see ``objective``."""
+        """The loss of `network`; see `objective`."""
 
     @abstractmethod
     def _optimizers(self) -> list[Optimizer]:
-        """Of the parameters of ``network``."""
+        """Of the parameters of `network`."""
 
     @abstractmethod
     def _batches(self, first: int, last: int) -> Iterable[Any]:
-        """Of the steps ``first`` to ``last``; each depends on its step alone."""
+        """Of the steps `first` to `last`; each depends on its step alone."""
 
     @abstractmethod
     def _scores(self) -> Scores:
@@ -141,7 +141,7 @@ class Loop(ABC):
         """Whether a run of this configuration can go on here."""
 
     def fit(self, max_time: float = math.inf) -> None:
-        """Train up to the configured steps, or for ``max_time`` seconds; state is saved either way.
+        """Train up to the configured steps, or for `max_time` seconds; state is saved either way.
 
         Raises:
             BDFlowError: The gradient is not finite; the last good state is kept in the run folder.
@@ -183,7 +183,7 @@ class Loop(ABC):
         return self.state.seconds / (60 * optim.minutes)
 
     def _left(self, pace: float) -> float:
-        """Seconds to the end, at ``pace`` seconds a step."""
+        """Seconds to the end, at `pace` seconds per step."""
         optim = self.config.optim
         if optim.minutes is None:
             return (optim.steps - self.state.step) * pace
@@ -206,7 +206,7 @@ class Loop(ABC):
             kept = self.out / LAST
             raise BDFlowError(
                 f"step {step}: the gradient is not finite; the last good state is "
-                + (f"{kept}: go on from it with a lower learning rate" if kept.exists() else "the start")
+                + (f"{kept}: continue from it with a lower learning rate" if kept.exists() else "the start")
             )
         for optimizer in self.optimizers:
             optimizer.step()

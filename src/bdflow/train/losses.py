@@ -89,12 +89,12 @@ class Objective(nn.Module):
     def forward(
         self, images: Tensor, progress: float = 1.0, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """The weighted terms, and their sum under ``"total"``.
+        """The weighted terms, and their sum under `"total"`.
 
         Args:
-            images: uint8 ``(N, 3, H, W)``. (Not floats: a mixed-precision wrapper would halve them.)
+            images: uint8 `(N, 3, H, W)`. (Not floats: a mixed-precision wrapper would halve them.)
             progress: Share of the training that is done, for the schedules of BAW and LPIPS.
-            generator: Draws Z where ``loss.sample_sigma`` is not zero, and where the grid of LPIPS begins.
+            generator: Draws Z where `loss.sample_sigma` is not zero, and where the grid of LPIPS begins.
         """
         network, loss = self.network, self.loss
         scale, bits = network.config.scale, network.config.boundary_bits

@@ -14,7 +14,7 @@ from bdflow.train.config import MaskConfig
 
 @dataclass(frozen=True)
 class MaskSteps:
-    """What each line of Algorithm 1 yields: ``(N, 1, H, W)``, magnitudes on the 0..255 scale of Sobel."""
+    """What each line of Algorithm 1 yields: `(N, 1, H, W)`, magnitudes on the 0..255 scale of Sobel."""
 
     blurred: Tensor
     magnitude: Tensor
@@ -23,12 +23,12 @@ class MaskSteps:
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """Full-range BT.601 luma: ``(N, 3, H, W)`` in [0, 1] to ``(N, 1, H, W)``."""
+    """Full-range BT.601 luma: `(N, 3, H, W)` in [0, 1] to `(N, 1, H, W)`."""
     return (rgb * rgb.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Separable Gaussian of standard deviation ``sigma`` pixels on ``(N, 1, H, W)``; borders repeat."""
+    """Separable Gaussian of standard deviation `sigma` pixels on `(N, 1, H, W)`; borders repeat."""
     if sigma == 0:
         return image
     radius = int(4 * sigma + 0.5)
@@ -73,7 +73,7 @@ def suppress_non_maxima(magnitude: Tensor, gx: Tensor, gy: Tensor) -> Tensor:
 
 
 def boundary_steps(rgb: Tensor, config: MaskConfig) -> MaskSteps:
-    """Lines 1 to 5 of Algorithm 1 on ``(N, 3, H, W)`` in [0, 1]; ``sparse`` is B_s."""
+    """Lines 1 to 5 of Algorithm 1 on `(N, 3, H, W)` in [0, 1]; `sparse` is B_s."""
     with torch.autocast(rgb.device.type, enabled=False):  # half precision would move one edge in twenty
         blurred = gaussian_blur(255 * luma(rgb), config.sigma)
         gx, gy = sobel(blurred)
@@ -89,7 +89,7 @@ def boundary_steps(rgb: Tensor, config: MaskConfig) -> MaskSteps:
 
 
 def normalise(sparse: Tensor) -> Tensor:
-    """Min-max normalise each picture of ``(N, 1, H, W)``, as Eq. 4 does with B_s; an empty map stays 0."""
+    """Min-max normalise each picture of `(N, 1, H, W)`, as Eq. 4 does with B_s; an empty map stays 0."""
     low, high = sparse.amin((1, 2, 3), keepdim=True), sparse.amax((1, 2, 3), keepdim=True)
     return (sparse - low) / (high - low).clamp_min(1e-12)
 
@@ -101,12 +101,12 @@ def boundary_mask(sparse: Tensor, scale: int, bits: int) -> Tensor:
     is the mean of B_s in the cell, min-max normalised over the picture and rounded.
 
     Args:
-        sparse: ``(N, 1, H, W)``, H and W multiples of ``scale``.
+        sparse: `(N, 1, H, W)`, H and W multiples of `scale`.
         scale: 1 gives the mask at full size.
         bits: 1 to 3.
 
     Returns:
-        ``(N, 1, H / scale, W / scale)`` in [0, 1], in steps of ``1 / (2^bits - 1)``.
+        `(N, 1, H / scale, W / scale)` in [0, 1], in steps of `1 / (2^bits - 1)`.
     """
     size = (sparse.shape[-2] // scale, sparse.shape[-1] // scale)
     if bits == 1:
@@ -117,12 +117,12 @@ def boundary_mask(sparse: Tensor, scale: int, bits: int) -> Tensor:
 
 
 def boundary_weight(sparse: Tensor, base: float, progress: float, start: float) -> Tensor | float:
-    """Eq. 4: the pixel weight of the backward loss at ``progress`` (0 to 1) of the training."""
+    """Eq. 4: the pixel weight of the backward loss at `progress` (0 to 1) of the training."""
     return base if progress < start else base + normalise(sparse)
 
 
 def draw_steps(rgb: NDArray[np.uint8], config: MaskConfig, scale: int, bits: int) -> NDArray[np.uint8]:
-    """A labelled picture of every step of Algorithm 1 on a uint8 picture ``(H, W, 3)``."""
+    """A labelled picture of every step of Algorithm 1 on a uint8 picture `(H, W, 3)`."""
     height, width = rgb.shape[:2]
     x = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float() / 255
     x = pad(x, (0, -width % scale, 0, -height % scale), mode="replicate")

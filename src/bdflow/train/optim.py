@@ -13,7 +13,7 @@ from bdflow.train.config import OptimConfig
 
 
 def learning_rate(step: int, config: OptimConfig, progress: float | None = None) -> float:
-    """Linear warm-up, then half a cosine from ``learning_rate`` to ``final_learning_rate``.
+    """Linear warm-up, then half a cosine from `learning_rate` to `final_learning_rate`.
 
     Args:
         progress: Share of the training that is done; None counts steps from the end of the warm-up.
@@ -47,7 +47,7 @@ class Muon(Optimizer):
 
     Adam scales each number of a kernel by itself; Muon gives every direction of the whole kernel the same
     length, and learned far more in equal time, in short trials against Adam at one rate (docs/studies.md).
-    PyTorch's own takes matrices alone; this one takes kernels as matrices ``(out, in * height * width)``, and
+    PyTorch's own takes matrices alone; this one takes kernels as matrices `(out, in * height * width)`, and
     all of one shape at once. Its learning rate means what Adam's does (updates have Adam's usual size).
 
     Args:
@@ -95,7 +95,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring all singular values of each matrix near 1 (0.5 to 1.5) by five steps of Newton and Schulz.
 
     Args:
-        matrices: ``(N, rows, columns)``.
+        matrices: `(N, rows, columns)`.
 
     Returns:
         float32, the same shape.

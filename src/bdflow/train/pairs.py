@@ -1,9 +1,9 @@
 """Training pairs: views of pictures, each coded beforehand at several (format, factor, quality).
 
 Encoders are too slow for a training step. So worker processes code each view once, and a folder keeps it: a
-zip file of ``true.png``, of the coded thumbnails as their encoders wrote them, and of what the files do not
-tell (``view.json``). Its views are made in one order, up to a bound on its bytes, and each under a temporary
-name first: what an interrupted run has made, the next one goes on from, and training takes what is there.
+zip file of `true.png`, of the coded thumbnails as their encoders wrote them, and of what the files do not
+tell (`view.json`). Its views are made in one order, up to a bound on its bytes, and each under a temporary
+name first: the next run continues where an interrupted one ended, and training takes the views that exist.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ from bdflow.train.data import list_pictures
 
 CACHE = "pairs"  # in a run folder, where no other place is named
 _DESCRIPTION = "cache.json"
-_HELD = 7  # of each ``hold_out`` pictures, the one that is kept for validation; any would do
+_HELD = 7  # of each `hold_out` pictures, the one that is kept for validation; any would do
 _SMALL = 300  # pixels of a thumbnail that the slower encoder takes
 _AHEAD = 2  # views that each worker may be ahead
 _POLL = 0.1  # seconds
@@ -101,7 +101,7 @@ class Views:
     """A folder of coded views: the first ones are held out, the others are for training.
 
     Args:
-        data: Folders of pictures; see :func:`list_sources`.
+        data: Folders of pictures; see `list_sources`.
         folder: The cache; made if missing.
         config: What is coded.
         smallest: Pictures with a shorter side are skipped. A cache of larger ones will do.
@@ -140,7 +140,7 @@ class Views:
 
     @property
     def made(self) -> int:
-        """How many of ``plan`` are there, from the first on."""
+        """How many of `plan` are there, from the first on."""
         self._look()
         return self._made
 
@@ -157,7 +157,7 @@ class Views:
         return index < self.made and self.path(index).stat().st_size > 0
 
     def read(self, index: int, coding: int) -> tuple[Array, Thumbnail]:
-        """A view, uint8 (H, W, 3), and one of the ``codings`` thumbnails of it."""
+        """A view, uint8 (H, W, 3), and one of the `codings` thumbnails of it."""
         with zipfile.ZipFile(self.path(index)) as file:
             described = json.loads(file.read("view.json"))["codings"][coding]
             true = reader.read(file.read("true.png")).rgb

@@ -110,7 +110,7 @@ class Crops:
         return plain, true, torch.from_numpy(np.concatenate([pair.known for pair in pairs]))
 
     def batches(self, first: int, last: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """:meth:`batch` of the steps ``first`` to ``last``, made ahead in threads."""
+        """`batch` of the steps `first` to `last`, made ahead in threads."""
         workers = min(4, available_cores())
         with ThreadPoolExecutor(workers) as pool:
             pending = deque(pool.submit(self.batch, first + i, rank, world) for i in range(_AHEAD))
@@ -148,7 +148,7 @@ class RestorationLoss(nn.Module):
     def forward(
         self, batch: Batch, progress: float = 1.0, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """The loss under ``total``; besides, how many decibels it is below that of the plain enlargements.
+        """The loss under `total`; besides, how many decibels it is below that of the plain enlargements.
 
         Args:
             batch: uint8 enlargements and photographs (N, 3, H, W), and what is known (N, facts).
@@ -176,7 +176,7 @@ class RestorationLoss(nn.Module):
 
 
 class RestorationTrainer(Loop):
-    """One run of a network that restores thumbnails; see :class:`bdflow.train.loop.Loop`.
+    """One run of a network that restores thumbnails; see `bdflow.train.loop.Loop`.
 
     Args:
         data: Folders of training pictures.
@@ -229,7 +229,7 @@ class RestorationTrainer(Loop):
         )
 
     def fit(self, max_time: float = math.inf) -> None:
-        """As :meth:`Loop.fit`; meanwhile missing views are made."""
+        """As `Loop.fit`; meanwhile missing views are made."""
         with self.views.making(self._workers, self.say):
             super().fit(max_time)
 

@@ -1,4 +1,4 @@
-"""What ``bdflow train`` does: a configuration, perhaps a model to begin from, and a trainer for both."""
+"""What `bdflow train` does: a configuration, perhaps a model to begin from, and a trainer for both."""
 
 import math
 import shlex
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bdflow.errors import BDFlowError
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.train.config import (
     CardConfig,
     Config,
@@ -45,15 +45,15 @@ def run(
     device: str = "auto",
     threads: int | None = None,
 ) -> None:
-    """What ``bdflow train`` does: put the configuration together, then train.
+    """What `bdflow train` does: put the configuration together, then train.
 
     Args:
-        config: A TOML file; None takes the one that the weights of ``start`` were trained with.
+        config: A TOML file; None takes the one that the weights of `start` were trained with.
         start: A model (name or folder) to begin from: of the same network, or of its coarse levels alone.
         trust: Take it even if it did not come with bdflow.
         cache: Where a network that restores coded thumbnails keeps these; None: in the run folder.
-        steps: Instead of the configuration's; likewise ``learning_rate``.
-        settings: Others instead of the configuration's, as ``data.crop=96``.
+        steps: Instead of the configuration's; likewise `learning_rate`.
+        settings: Others instead of the configuration's, as `data.crop=96`.
         max_time: Seconds.
 
     Raises:
@@ -99,16 +99,23 @@ def trainer_of(
     cache: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Loop:
-    """The trainer for a configuration; see :class:`Trainer` and :class:`RestorationTrainer`.
+    """The trainer for a configuration; see `Trainer` and `RestorationTrainer`.
 
     Raises:
         BDFlowError: A cache is named for a network that has none.
     """
     if isinstance(config, RestorationTrainConfig):
         return RestorationTrainer(
-            config, data, out, start=start, origin=origin, precision=precision, accelerator=device,
-            cache=cache, say=say,
-        )  # fmt: skip
+            config,
+            data,
+            out,
+            start=start,
+            origin=origin,
+            precision=precision,
+            accelerator=device,
+            cache=cache,
+            say=say,
+        )
     if cache is not None:
         raise BDFlowError(f"network {config.model.network} learns from the pictures: leave out --cache")
     return Trainer(
@@ -159,7 +166,7 @@ def fitted(
         return weights if settings == asdict(config.model) else None
     if settings.get("network") == RESTORATION:
         return None
-    model = ModelConfig.of(settings)
+    model = NetworkConfig.of(settings)
     if config.model == model:
         return weights
     if not extends(config.model, model):
@@ -167,8 +174,8 @@ def fitted(
     return graft(weights, config.model.levels - model.levels)
 
 
-def extends(config: ModelConfig, coarse: ModelConfig) -> bool:
-    """Whether a network is that of ``coarse`` behind finer levels, the last of which hands on 3 channels."""
+def extends(config: NetworkConfig, coarse: NetworkConfig) -> bool:
+    """Whether a network is that of `coarse` behind finer levels, the last of which hands on 3 channels."""
     more = config.levels - coarse.levels
     if config.network != "bdflow" or more <= 0 or len(config.kept) < more or config.kept[more - 1] != 3:
         return False
@@ -179,7 +186,7 @@ def extends(config: ModelConfig, coarse: ModelConfig) -> bool:
 
 
 def graft(weights: Mapping[str, Tensor], more: int) -> dict[str, Tensor]:
-    """Name the weights of a network as those of the coarse levels of one that :func:`extends` it.
+    """Name the weights of a network as those of the coarse levels of one that `extends` it.
 
     An untrained level is a bare wavelet, so the larger network begins as the smaller one on pictures that are
     shrunk by averaging.

@@ -31,7 +31,7 @@ from bdflow.errors import BDFlowError
 from bdflow.evaluation.demo import PHOTOGRAPH
 from bdflow.evaluation.grid import Grid
 from bdflow.networks.build import build, count_multiply_adds
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.pictures import reader
 from bdflow.pictures.codecs import AVIF, JPEG_XL
 from bdflow.pictures.resize import resize
@@ -55,7 +55,7 @@ _BRIEF = 0.5  # seconds
 
 
 @dataclass
-class Item:
+class Timing:
     """One thing that is timed.
 
     Attributes:
@@ -95,7 +95,7 @@ def measure(
         say: Takes lines of progress.
 
     Returns:
-        ``settings``, ``environment`` and ``rows``, ready for JSON; see :func:`table`.
+        `settings`, `environment` and `rows`, ready for JSON; see `table`.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -111,21 +111,21 @@ def measure(
                 coming = _alone(models, threads, Path(temporary))
             else:
                 fitting = [irn for irn in rivals if side <= IRN_SIDES and side % irn.scale == 0]
-                coming = chain(_of(models, side, threads), (irn.item(side) for irn in fitting))
-            items = []
-            for item in coming:
+                coming = chain(_of(models, side, threads), (irn.timing(side) for irn in fitting))
+            timings = []
+            for timing in coming:
                 try:
-                    item.run()
-                    items.append(item)
+                    timing.run()
+                    timings.append(timing)
                 except (BDFlowError, MemoryError) as error:
-                    skipped[f"{item.subject}, {item.task}"] = str(error)
+                    skipped[f"{timing.subject}, {timing.task}"] = str(error)
             for number in range(rounds):
                 say(f"round {number + 1} of {rounds}")
-                for item in items:
-                    seconds = _time(item.run)
+                for timing in timings:
+                    seconds = _time(timing.run)
                     # Weights may have left the caches since the last round; a long run makes nothing of it.
-                    item.seconds.append(_time(item.run) if seconds < _BRIEF else seconds)
-            rows += [_row(item) for item in items]
+                    timing.seconds.append(_time(timing.run) if seconds < _BRIEF else seconds)
+            rows += [_row(timing) for timing in timings]
     return {
         "settings": {
             "sides": list(sides),
@@ -147,14 +147,14 @@ def _time(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _row(item: Item) -> dict[str, Any]:
-    row: dict[str, Any] = {"subject": item.subject, "task": item.task, "side": item.side}
-    row |= {"seconds": round(median(item.seconds), 6), "each": [round(s, 6) for s in item.seconds]}
-    if item.multiply_adds:
-        row["multiply_adds"] = item.multiply_adds
-        row["multiply_adds_per_second"] = round(item.multiply_adds / median(item.seconds))
-    if item.loss is not None:
-        row["psnr_y_loss"] = round(item.loss, 4)
+def _row(timing: Timing) -> dict[str, Any]:
+    row: dict[str, Any] = {"subject": timing.subject, "task": timing.task, "side": timing.side}
+    row |= {"seconds": round(median(timing.seconds), 6), "each": [round(s, 6) for s in timing.seconds]}
+    if timing.multiply_adds:
+        row["multiply_adds"] = timing.multiply_adds
+        row["multiply_adds_per_second"] = round(timing.multiply_adds / median(timing.seconds))
+    if timing.loss is not None:
+        row["psnr_y_loss"] = round(timing.loss, 4)
     return row
 
 
@@ -162,7 +162,7 @@ def _photograph(side: int) -> np.ndarray:
     return resize(reader.read(PHOTOGRAPH).rgb, (side, side))
 
 
-def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Item]:
+def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Timing]:
     """What is timed at one size."""
     rgb = _photograph(side)
     buffer = io.BytesIO()
@@ -172,18 +172,18 @@ def _of(models: Sequence[Model], side: int, threads: int | None) -> Iterator[Ite
         if side % model.scale:
             continue
         yield from _of_model(Rescaler(model, Computing(threads=threads, device="cpu")), rgb, jpeg, threads)
-    yield Item("JPEG", "decode", side, lambda: reader.read(jpeg))
-    yield Item("PNG", "encode", side, lambda: Strips.of(rgb).write_png(io.BytesIO()))
+    yield Timing("JPEG", "decode", side, lambda: reader.read(jpeg))
+    yield Timing("PNG", "encode", side, lambda: Strips.of(rgb).write_png(io.BytesIO()))
     for codec, quality in ((AVIF, AVIF_QUALITY), (JPEG_XL, JPEG_XL_QUALITY)):
-        yield Item(codec.name, "encode", side, partial(codec.encode, rgb, quality))
+        yield Timing(codec.name, "encode", side, partial(codec.encode, rgb, quality))
         try:
             data = codec.encode(rgb, quality)
         except BDFlowError:
             continue  # its encoding, asked for first, says why
-        yield Item(codec.name, "decode", side, partial(codec.decode, data))
+        yield Timing(codec.name, "decode", side, partial(codec.decode, data))
 
 
-def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes, threads: int | None) -> Iterator[Item]:
+def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes, threads: int | None) -> Iterator[Timing]:
     model, side = rescaler.model, rgb.shape[0]
     name = model.name
     work = float(count_multiply_adds(load_model(model.folder))) * (side / 128) ** 2
@@ -193,22 +193,23 @@ def _of_model(rescaler: Rescaler, rgb: np.ndarray, jpeg: bytes, threads: int | N
     inputs = {"small": np.ascontiguousarray(small.image.rgb.transpose(2, 0, 1)[None])}
     if small.boundary is not None:
         inputs["boundary"] = small.boundary[None, None]
-    down, up = rescaler.network("down"), rescaler.network("up")
+    down, up = rescaler.session("down"), rescaler.session("up")
 
-    yield Item(name, "shrink: network", side, lambda: down({"image": image}), work)
-    yield Item(name, "shrink: write the small PNG", side, small.to_bytes)
-    yield Item(name, "shrink: JPEG to small PNG", side, lambda: rescaler.downscale(jpeg).to_bytes())
-    yield Item(name, "restore: read the small PNG", side, lambda: container.read(data))
-    yield Item(name, "restore: network", side, lambda: up(inputs), work)
-    yield Item(name, "restore: small PNG to pixels", side, lambda: rescaler.upscale(data))
+    yield Timing(name, "shrink: network", side, lambda: down({"image": image}), work)
+    yield Timing(name, "shrink: write the small PNG", side, small.to_bytes)
+    yield Timing(name, "shrink: JPEG to small PNG", side, lambda: rescaler.downscale(jpeg).to_bytes())
+    yield Timing(name, "restore: read the small PNG", side, lambda: container.read(data))
+    yield Timing(name, "restore: network", side, lambda: up(inputs), work)
+    yield Timing(name, "restore: small PNG to pixels", side, lambda: rescaler.upscale(data))
     exact = psnr_y(rgb, _pixels(up(inputs)))
     for backend in ("torch", "openvino"):
         try:
-            other = Rescaler(model, Computing(threads=threads, device="cpu", backend=backend)).network("up")
+            computing = Computing(threads=threads, device="cpu", backend=backend)
+            other = Rescaler(model, computing).session("up")
         except BDFlowError:
             continue  # not installed
         loss = exact - psnr_y(rgb, _pixels(other(inputs)))
-        yield Item(name, f"restore: network, {backend}", side, partial(other, inputs), work, loss=loss)
+        yield Timing(name, f"restore: network, {backend}", side, partial(other, inputs), work, loss=loss)
 
 
 def _pixels(made: list[np.ndarray]) -> np.ndarray:
@@ -221,22 +222,22 @@ class _IRN:
     def __init__(self, scale: int, threads: int | None, folder: Path) -> None:
         folder.mkdir()
         torch.manual_seed(0)
-        network = build(ModelConfig(scale=scale, boundary_bits=0, **_IRN_BLOCKS))
+        network = build(NetworkConfig(scale=scale, boundary_bits=0, **_IRN_BLOCKS))
         (folder / WEIGHTS).write_bytes(save(network.state_dict(), {}))
         write_graph(network, "up", folder)
         self.scale = scale
         self._session = _session(folder / "up.onnx", threads)
         self._multiply_adds = count_multiply_adds(network)
 
-    def item(self, side: int) -> Item:
+    def timing(self, side: int) -> Timing:
         small = {"small": np.zeros((1, 3, side // self.scale, side // self.scale), np.uint8)}
         work = self._multiply_adds * (side / 128) ** 2
-        return Item(
+        return Timing(
             f"IRN x{self.scale}", "restore: network", side, partial(self._session.run, None, small), work
         )
 
 
-def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterator[Item]:
+def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterator[Timing]:
     """What needs no photograph: convolutions that fill the machine, and the start of a command."""
     draws = np.random.default_rng(0)
     for channels in (64, 128, 256):
@@ -254,7 +255,7 @@ def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterat
         path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString())
         x = draws.standard_normal(shape, np.float32)
         run = partial(_session(path, threads).run, None, {"x": x})
-        yield Item(
+        yield Timing(
             "ceiling", f"convolution of {channels} channels", 0, run, 9.0 * channels**2 * _CEILING_SIDE**2
         )
     for model in models:
@@ -264,7 +265,7 @@ def _alone(models: Sequence[Model], threads: int | None, folder: Path) -> Iterat
         small.write_bytes(Rescaler(model, Computing(threads=threads)).downscale(_photograph(64)).to_bytes())
         command = [sys.executable, "-m", "bdflow", "upscale", os.fspath(small), "-o", "-"]
         start = partial(subprocess.run, command, check=True, capture_output=True)
-        yield Item(model.name, "command: restore 64x64 pixels", 0, start)
+        yield Timing(model.name, "command: restore 64x64 pixels", 0, start)
 
 
 def _session(path: Path, threads: int | None) -> Any:
@@ -274,7 +275,7 @@ def _session(path: Path, threads: int | None) -> Any:
 
 
 def ceiling(result: dict[str, Any]) -> float:
-    """Multiply-adds a second of the fastest convolution."""
+    """Multiply-adds per second of the fastest convolution."""
     return max(float(r["multiply_adds_per_second"]) for r in result["rows"] if r["subject"] == "ceiling")
 
 

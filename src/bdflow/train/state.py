@@ -36,7 +36,7 @@ class State:
         self.ema = {key: value.clone() for key, value in network.state_dict().items()}
 
     def average(self, most: float) -> None:
-        """Move the average towards the weights; ``most`` is the share of it that stays."""
+        """Move the average towards the weights; `most` is the share of it that stays."""
         # Early averages forget faster, or the random start would weigh on them.
         decay = min(most, (1 + self.step) / (10 + self.step))
         for key, value in self.network.state_dict().items():
@@ -65,7 +65,7 @@ class State:
         write_state(folder, state | about)
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Take up what :meth:`save` wrote, as :func:`read_state` gives it."""
+        """Take up what `save` wrote, as `read_state` gives it."""
         self.network.load_state_dict(saved["model"])
         for optimizer, of_optimizer in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(of_optimizer)
@@ -88,7 +88,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def machine(device: torch.device, count: int) -> str:
-    """What trained: such as ``1 core of AMD EPYC``; of GPUs, ``count`` of them."""
+    """What trained: such as `1 core of AMD EPYC`; of GPUs, `count` of them."""
     if device.type == "cuda":
         return f"{count} x {torch.cuda.get_device_name()}"
     threads = torch.get_num_threads()

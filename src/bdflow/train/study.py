@@ -50,11 +50,11 @@ class Study(Frozen, frozen=True):
         base: The configuration that every variant changes; a path beside the study file.
         minutes: Training time of each run; the networks may differ in speed.
         steps: Or steps of each run: fairer on a busy machine, where the networks are alike in cost.
-        variants: Settings of each, by dotted names such as ``optim.learning_rate``.
+        variants: Settings of each, by dotted names such as `optim.learning_rate`.
         changes: Settings that differ from the base in all of them; a variant's own come on top.
         seeds: Each variant is trained once with each;
         repeated: or these alone, and the others with the first.
-        limit: Test pictures a folder; all of them where it is left out.
+        limit: How many test pictures of each folder are measured; all of them without it.
         test_side: Test pictures are shrunk to this shorter side first.
     """
 
@@ -71,7 +71,7 @@ class Study(Frozen, frozen=True):
 
 
 def configurations(path: Path) -> Iterator[tuple[str, int, Config]]:
-    """Variant, seed and configuration of every run that the study file at ``path`` asks for."""
+    """Variant, seed and configuration of every run that the study file at `path` asks for."""
     study = read_toml(path, Study)
     if (study.minutes is None) == (study.steps is None):
         raise BDFlowError(f"{path}: give either minutes or steps")
@@ -113,7 +113,7 @@ def run(
         out: Run folders and exported models.
         results: The results file (JSON), written anew after every run and in the end. A row whose
             configuration has changed since is replaced; one that the study no longer asks for goes.
-        device: What to train on; ``threads``: on so many of a processor's (None: all).
+        device: What to train on; `threads`: on so many of a processor's (None: all).
 
     Returns:
         All rows, in the order of the study file. Of several processes the first alone writes files.
@@ -253,7 +253,7 @@ def _read(results: Path) -> list[Row]:
 
 
 def _shrunk(folder: Path, into: Path, side: int) -> Path:
-    """The folder's pictures as PNGs of a shorter side ``side``, under the same two last names."""
+    """The folder's pictures as PNGs of a shorter side `side`, under the same two last names."""
     target = into.joinpath(*folder.resolve().parts[-2:])
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):

@@ -25,7 +25,7 @@ from bdflow.train.optim import make_optimizers
 
 
 def to_pixels(x: Tensor) -> NDArray[np.uint8]:
-    """A picture ``(1, 3, H, W)`` in [0, 1] as it is stored: clipped, rounded, uint8 ``(H, W, 3)``."""
+    """A picture `(1, 3, H, W)` in [0, 1] as it is stored: clipped, rounded, uint8 `(H, W, 3)`."""
     levels = (x[0].clamp(0, 1) * 255).round().to(torch.uint8)
     return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
 
@@ -35,7 +35,7 @@ def validate(network: Network, pictures: list[Tensor]) -> tuple[dict[str, float]
     """Mean PSNR-Y of restored pictures and of bicubic, and PSNR of Y to the bicubic LR; and a contact sheet.
 
     All of rounded 8-bit pictures, by the measure and the bicubic that `bdflow evaluate` has. The sheet
-    ``(3, H, W)`` shows up to four pictures, a row each: Y enlarged, restored, true.
+    `(3, H, W)` shows up to four pictures, a row each: Y enlarged, restored, true.
     """
     rows: list[Tensor] = []
     scale = network.config.scale
@@ -59,7 +59,7 @@ def validate(network: Network, pictures: list[Tensor]) -> tuple[dict[str, float]
 
 
 class Trainer(Loop):
-    """One run of a network that shrinks and restores; see :class:`bdflow.train.loop.Loop`.
+    """One run of a network that shrinks and restores; see `bdflow.train.loop.Loop`.
 
     Args:
         data: Folders of training pictures.
@@ -122,7 +122,7 @@ class Trainer(Loop):
         return isinstance(saved, TrainConfig) and (saved.model, saved.plane) == (config.model, config.plane)
 
     def _hold_out(self, pictures: Pictures) -> list[Tensor]:
-        """Take every k-th picture out for validation: a centred square of ``validation_size`` pixels."""
+        """Take every k-th picture out for validation: a centred square of `validation_size` pixels."""
         count = min(self.config.data.validation, len(pictures) // 2)
         chosen = [i * len(pictures) // count for i in range(count)]
         scale, squares = self.config.model.scale, []

@@ -1,12 +1,12 @@
 """Model folders: find, verify, describe.
 
-A model is a folder of ``weights.safetensors`` (the only copy of the numbers, and the whole configuration
-in its metadata), the graphs ``down.onnx``, ``up.onnx`` and ``sample.onnx`` (``up`` with a drawn Z), or those
-of them that the network has, whose initialisers point into that file, ``card.md``, perhaps ``halo.json``,
-and ``SHA256SUMS`` over all that is executed or loaded.
+A model is a folder of `weights.safetensors` (the only copy of the numbers, and the whole configuration
+in its metadata), the graphs `down.onnx`, `up.onnx` and `sample.onnx` (`up` with a drawn Z), or those
+of them that the network has, whose initialisers point into that file, `card.md`, perhaps `halo.json`,
+and `SHA256SUMS` over all that is executed or loaded.
 
-Such sums vouch for a copy, not for its maker. The models that come with the package stand in a list of
-their own, ``models/SHA256SUMS``; others are loaded only for a caller who says that he trusts them.
+The sums in a folder show that a copy is whole, not who made it. `models/SHA256SUMS` in the package lists the
+models that come with it. Any other folder is loaded only if the caller trusts it.
 """
 
 import contextlib
@@ -27,11 +27,21 @@ from bdflow.system.files import named, reason
 from bdflow.zoo import graphs
 
 BUILT_IN = Path(__file__).parents[1] / "models"
+"""The folder of the models that come with the package."""
+
 WEIGHTS, SUMS = "weights.safetensors", "SHA256SUMS"
-RESTORATION = "restoration"  # a kind of network, and what the names of its built-in models begin with
-Purpose = Literal["fidelity", "look"]  # what a restored picture is for: close in its samples, or to the eye
+RESTORATION = "restoration"
+"""The kind of network that restores thumbnails; the names of its built-in models begin with it."""
+
+Purpose = Literal["fidelity", "look"]
+"""What a restored picture is for: close to the photograph in its samples, or for the eye."""
+
 PURPOSES: tuple[Purpose, ...] = ("fidelity", "look")
-HALO = "halo.json"  # beside the weights: their digest, which small files name, must not hang on tiling
+"""Both."""
+
+HALO = "halo.json"
+"""The file of the measured halo. It is no part of the weights: small files name their digest."""
+
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -43,10 +53,10 @@ class Model:
 
     Attributes:
         folder: Where it lies.
-        metadata: What training and export recorded: ``name``, ``model`` (the network's configuration),
-            ``facts`` (what the network declares of itself) and ``training``.
+        metadata: What training and export recorded: `name`, `model` (the network's configuration),
+            `facts` (what the network declares of itself) and `training`.
         weights_sha256: Hex digest of the weights file; its first 8 bytes go into every small file.
-        measured_halo: A halo that was found to be enough; None where none was looked for.
+        measured_halo: A halo that `bdflow.train.halo` measured; None if it measured none.
     """
 
     folder: Path
@@ -60,12 +70,13 @@ class Model:
 
     @property
     def reference(self) -> str:
-        """What :func:`find` finds it by: its name if it comes with the package, else its folder."""
+        """What `find` finds it by: its name if it comes with the package, else its folder."""
         built_in = self.folder.parent == BUILT_IN
         return self.folder.name if built_in else str(self.folder.absolute())
 
     @property
     def name(self) -> str:
+        """Its name, such as "portraits-x8"."""
         return str(self.metadata["name"])
 
     @property
@@ -95,21 +106,21 @@ class Model:
 
     @property
     def reach(self) -> int:
-        """How far, in the photograph's pixels, a pixel can be from what it depends on, either way."""
+        """The farthest, in pixels of the photograph, that a pixel depends on others, both ways."""
         return self.facts.reach
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """Which of ``down``, ``sample`` and ``up`` there are."""
+        """Which of `down`, `sample` and `up` there are."""
         return self.facts.graphs
 
     @property
     def halo(self) -> int:
         """How far, in the photograph's pixels, a tile must see beyond what is kept of it.
 
-        By default the reach: a tile then computes what the whole picture does, but for the order in which
-        numbers are added. A measured halo is smaller, since what is far hardly counts: see
-        :mod:`bdflow.train.halo`.
+        By default it is the reach: a tile then gives the same result as the whole picture, except for the
+        order in which numbers are added. A measured halo is smaller, because pixels far away hardly matter;
+        see `bdflow.train.halo`.
         """
         return self.reach if self.measured_halo is None else min(self.reach, self.measured_halo)
 
@@ -130,8 +141,8 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
     Args:
         model: Name or folder.
         scale: How many times smaller each way.
-        trust: Take a folder whose files are not those of a built-in model. It runs no code, but decides what
-            its pictures become, and how much memory and time they take.
+        trust: Load a folder that did not come with bdflow. It runs no code, but it decides how restored
+            pictures look, and how much memory and time they take.
 
     Raises:
         BDFlowError: There is no such model, its files are damaged or not trusted, or its scale is another.
@@ -141,8 +152,8 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
             raise BDFlowError("name a model (--model NAME) or a scale (-x N); `bdflow models` lists both")
         scales = dict(reversed(_scales()))  # the first of each scale
         if scale not in scales:
-            there = f"there is {' and '.join(f'x{s}' for s in sorted(scales))}" if scales else "there is none"
-            raise BDFlowError(f"no built-in model shrinks {scale} times; {there}")
+            known = " and ".join(f"x{scale}" for scale in sorted(scales)) or "none"
+            raise BDFlowError(f"no built-in model shrinks {scale} times; there is {known}")
         return _verify(BUILT_IN / scales[scale])
     folder = BUILT_IN / model if BUILT_IN / model in _folders() else Path(model)
     if not (folder / WEIGHTS).is_file():
@@ -150,12 +161,14 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
             f"no model {str(model)!r}: built in are {', '.join(names()) or 'none'};"
             f" else give a folder that holds {WEIGHTS}"
         )
-    found = _verify(folder, trust=trust)
-    if scale is not None and found.metadata["model"].get("scale") is None:
-        raise BDFlowError(f"model {found.name} has no scale: leave -x out")
-    if scale is not None and found.scale != scale:
-        raise BDFlowError(f"model {found.name} shrinks {found.scale} times, not {scale}: drop -x or --model")
-    return found
+    verified = _verify(folder, trust=trust)
+    if scale is not None and verified.metadata["model"].get("scale") is None:
+        raise BDFlowError(f"model {verified.name} has no scale: leave -x out")
+    if scale is not None and verified.scale != scale:
+        raise BDFlowError(
+            f"model {verified.name} shrinks {verified.scale} times, not {scale}: drop -x or --model"
+        )
+    return verified
 
 
 def _find_again(reference: str, weights_sha256: str) -> Model:
@@ -184,7 +197,7 @@ def find_restoration(purpose: Purpose = "fidelity") -> Model:
     """The built-in network that restores thumbnails in ordinary codecs.
 
     Args:
-        purpose: ``fidelity``, for the highest PSNR; or ``look``, for what people see.
+        purpose: `fidelity`, for the highest PSNR; or `look`, for what people see.
 
     Raises:
         BDFlowError: There is no network for it, or its files are damaged.
@@ -216,7 +229,7 @@ def built_in_restorations() -> Iterator[Model]:
 
 
 def _verify(folder: Path, *, trust: bool = False) -> Model:
-    """Check every file named in ``SHA256SUMS``, and that the package or the caller vouches for them."""
+    """Check every file named in `SHA256SUMS`, and that the package or the caller vouches for them."""
     sums = _sums(folder)
     for name in sums:
         if not _FILE_NAME.fullmatch(name) or (folder / name).resolve().parent != folder.resolve():
@@ -309,7 +322,7 @@ def _known() -> dict[str, dict[str, str]]:
 
 
 def list_built_in() -> None:
-    """Write the list of the package's own models anew, from what lies there: for who makes the package."""
+    """Write the list of the package's own models anew, from their folders: for its makers."""
     lines = [
         f"{digest}  {folder.name}/{name}\n"
         for folder in _folders()
@@ -319,7 +332,7 @@ def list_built_in() -> None:
 
 
 def read_metadata(weights: Path) -> dict[str, Any]:
-    """What a bdflow weights file says of itself, from the header of the safetensors format.
+    """The metadata of a bdflow weights file, from its safetensors header.
 
     Raises:
         BDFlowError: Not a safetensors file, or not one that bdflow wrote.

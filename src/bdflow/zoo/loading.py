@@ -9,7 +9,7 @@ from torch import nn
 from bdflow.errors import BDFlowError
 from bdflow.networks import facts
 from bdflow.networks.build import build
-from bdflow.networks.config import ModelConfig
+from bdflow.networks.config import NetworkConfig
 from bdflow.networks.facts import DOWN
 from bdflow.networks.network import Down, Network, Up
 from bdflow.networks.restoration import Restoration, RestorationConfig, Restore
@@ -28,7 +28,7 @@ def load_model(weights: str | Path) -> Network:
     path = path / WEIGHTS if path.is_dir() else path
     metadata = read_metadata(path)
     try:
-        network = build(ModelConfig.of(metadata["model"]))
+        network = build(NetworkConfig.of(metadata["model"]))
         declared = facts.read(metadata).latent_channels
     except (KeyError, TypeError, ValueError) as error:
         raise BDFlowError(f"{path}: not weights of a bdflow model ({error!r:.80})") from None
@@ -41,10 +41,10 @@ def load_model(weights: str | Path) -> Network:
 
 
 def load_graph(folder: Path, graph: str) -> nn.Module:
-    """What ``down.onnx``, ``up.onnx`` or ``sample.onnx`` of a model folder computes, in torch.
+    """What `down.onnx`, `up.onnx` or `sample.onnx` of a model folder computes, in torch.
 
     Raises:
-        BDFlowError: As :func:`load_model`.
+        BDFlowError: As `load_model`.
     """
     settings = read_metadata(folder / WEIGHTS)["model"]
     if settings.get("network") == RESTORATION:

@@ -1,9 +1,9 @@
 """Models for web pages: files that may be cached for good, and a small one that names and seals them.
 
-``NAME.json`` is what a page asks for: it tells each file's name, bytes and SHA-256. Files are named after
+`NAME.json` is what a page asks for: it tells each file's name, bytes and SHA-256. Files are named after
 their digest. A restoration network is one file of the safetensors format, in float16 or int8, which the
-JavaScript package computes with by itself (``web/src/weights.js``). A PNG's model is two, the graph ``up``
-and the weights that it points into, as they are: for ONNX Runtime (``web/src/ort-worker.js``).
+JavaScript package computes with by itself (`web/src/weights.js`). A PNG's model is two, the graph `up`
+and the weights that it points into, as they are: for ONNX Runtime (`web/src/ort-worker.js`).
 """
 
 import hashlib
@@ -32,12 +32,12 @@ def export_web(model: Model, folder: Path, precision: Precision = "int8") -> Pat
     Args:
         model: Of `bdflow.zoo.find`.
         folder: Made if missing; files of an earlier export of the model are replaced or left alone.
-        precision: Of a restoration network: ``float16``; or ``int8``, where each output channel of a layer
+        precision: Of a restoration network: `float16`; or `int8`, where each output channel of a layer
             is stored as whole numbers of a step of its own, in half as many bytes. A PNG's model is copied:
             its files name the weights by their digest.
 
     Returns:
-        The path of ``NAME.json``.
+        The path of `NAME.json`.
 
     Raises:
         BDFlowError: The folder cannot be written.

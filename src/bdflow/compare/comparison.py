@@ -22,7 +22,7 @@ from bdflow.system.files import named, printable
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class MethodResult:
     """A photograph stored by one method and read back.
 
     Attributes:
@@ -76,7 +76,7 @@ class Comparison:
     factor: float
     format: str
     small: RGB
-    stored: tuple[Stored, ...]
+    stored: tuple[MethodResult, ...]
     skipped: dict[str, str]
     box: Box
 
@@ -91,7 +91,7 @@ class Comparison:
         ours = self.stored[0]
         return (
             f"Each codec may take as many bytes as the bdflow file, {ours.bytes:,} ({ours.bits_per_pixel:.3f}"
-            " bits a pixel), and shrinks the photograph first where that serves it."
+            " bits per pixel), and shrinks the photograph first where that serves it."
         )
 
 
@@ -113,7 +113,7 @@ def compare(
         say: Takes lines of progress.
 
     Raises:
-        BDFlowError: As :func:`readable`.
+        BDFlowError: As `readable`.
     """
     picture = readable(photo, box)
     true = picture.rgb
@@ -162,9 +162,9 @@ def readable(photo: Path, box: Box | None) -> Picture:
     return picture
 
 
-def _stored(method: str, stored: measure.Stored) -> Stored:
+def _stored(method: str, stored: measure.Stored) -> MethodResult:
     values = stored.values
-    return Stored(
+    return MethodResult(
         method=method,
         pixels=stored.pixels,
         bytes=int(values["bytes"]),
@@ -179,7 +179,7 @@ def _stored(method: str, stored: measure.Stored) -> Stored:
 def table(comparison: Comparison) -> Group:
     """What the terminal shows."""
     learned = comparison.stored[0].lpips is not None
-    headings = ("", "bytes", "bits a pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned)
+    headings = ("", "bytes", "bits per pixel", "PSNR-Y", "PSNR-RGB", "SSIM-Y", *["LPIPS-RGB"] * learned)
     grid = Grid(comparison.title, headings)
     for stored in comparison.stored:
         grid.rows.append(
