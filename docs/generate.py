@@ -198,6 +198,39 @@ def halos() -> str:
     return markdown(("model", "reach", "halo", "tile", "kept of it"), rows)
 
 
+def cluster() -> str:
+    """Batches on Ray: pictures a second, memory of a worker, and what many machines would do."""
+    document = json.loads((ROOT / "results" / "cluster.json").read_text())
+    runs, settings, where = document["runs"], document["settings"], document["environment"]
+    rows = [
+        (
+            name,
+            f"{each['pictures']:,}",
+            f"{each['pictures_per_second']:.1f}",
+            f"{each['run_seconds']:.0f} s",
+            f"{each['wall_seconds']:.0f} s",
+            ", ".join(f"{size / 1e6:.0f} MB" for size in each["worker_peak_bytes"]) or "-",
+            f"{each['load_average_after']:.0f}",
+        )
+        for name, each in runs.items()
+    ]
+    headings = ("batch", "pictures", "a second", "run", "command", "most memory of a worker", "load")
+    two = runs["small, Ray, 2 workers"]["pictures_per_second"]
+    rate = two * 100
+    return "\n".join(
+        [
+            markdown(headings, rows),
+            "",
+            f"{settings['small']}; {settings['large']}; {settings['model']}; {where['processor']},"
+            f" {where['cores']} cores, {where['date']}, commit {where['commit']}.",
+            "",
+            f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"
+            f" would do {rate:,.0f} a second, {rate * 3600 / 1e6:.1f} million an hour, if nothing else"
+            " held them up. That is reckoned, not measured.",
+        ]
+    )
+
+
 def fill(text: str, name: str, content: str) -> str:
     """Put `content` between the marks of `name`."""
     before, rest = text.split(f"<!-- begin {name}, made by docs/generate.py -->")
@@ -227,6 +260,8 @@ def main() -> None:
     limits.write_text(fill(limits.read_text(), "decoders", decoders()))
     large = ROOT / "docs" / "sizes.md"
     large.write_text(fill(large.read_text(), "halos", halos()))
+    machines = ROOT / "docs" / "cluster.md"
+    machines.write_text(fill(machines.read_text(), "cluster", cluster()))
     web, measured = ROOT / "docs" / "web.md", ROOT / "results" / "web.json"
     text = fill(web.read_text(), "costs", browser.costs(measured))
     web.write_text(fill(text, "paid back", browser.paid_back(measured)))

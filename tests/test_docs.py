@@ -40,6 +40,8 @@ def test_tables_are_what_the_code_makes(monkeypatch):
     assert generate.fill(text, "limits", generate.server.limits()) == text
     slow = ROOT / "results" / "slow-tests.json"
     assert generate.fill(text, "measured", generate.server.measured(slow)) == text
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    assert generate.fill(text, "cluster", generate.cluster()) == text
     text = (ROOT / "docs" / "sizes.md").read_text()
     assert generate.fill(text, "halos", generate.halos()) == text
     text = (ROOT / "docs" / "reliability.md").read_text()

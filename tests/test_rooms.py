@@ -20,6 +20,7 @@ ROOMS = (
     ("methods",),
     ("evaluation",),
     ("batch", "compare", "train", "server"),
+    ("cluster",),
     ("reproduce",),
     ("cli",),
     ("__main__",),

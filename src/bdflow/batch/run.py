@@ -1,30 +1,25 @@
 """Many pictures in one go: one bad file does not stop the rest, and a killed run is taken up by the next."""
 
-import errno
-import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bdflow.batch.log import Log
+from bdflow.batch.making import Engine, Job, Maker, Outcome, identity, in_threads, result_of
 from bdflow.batch.progress import clock, heed_ctrl_c, progress
 from bdflow.batch.tree import Folder, Plan
 from bdflow.batch.work import Made, Work
-from bdflow.errors import BDFlowError
 from bdflow.system.environment import available_cores, available_memory
-from bdflow.system.files import make_folder, printable, reason, writing
+from bdflow.system.files import AnyPath, printable, reason
 
 INTERRUPTED = "interrupted"  # `Tally.stopped` after Ctrl-C
 
-_MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
-_DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # the next picture would fare no better
+MEMORY_OF_A_PICTURE = 2 << 30  # bytes; what a tile needs, and the pixels of a large photograph
 _EXAMPLES = 3  # files that the summary names for each reason to skip some; the log names all
-_COARSEST = 2_000_000_000  # nanoseconds: FAT's steps of time
 _MOST_NOTES = 20  # some name sizes and would fill the screen
 
 
@@ -37,7 +32,7 @@ def share(jobs: int | None, threads: int | None) -> tuple[int, int]:
     """
     threads = threads or available_cores()
     if jobs is None:
-        jobs = max(1, min(threads, (available_memory() or 0) // _MEMORY_OF_A_PICTURE))
+        jobs = max(1, min(threads, (available_memory() or 0) // MEMORY_OF_A_PICTURE))
     return jobs, max(1, threads // jobs)
 
 
@@ -96,6 +91,7 @@ def run(
     work: Work,
     *,
     jobs: int,
+    engine: Engine | None = None,
     resume: bool = False,
     times: bool = False,
     log: Log | None = None,
@@ -107,6 +103,7 @@ def run(
         plan: From `bdflow.batch.tree.plan`.
         work: Makes one picture's result; called in threads.
         jobs: Pictures at once, and so at most in memory.
+        engine: Works the pictures off; None takes threads of this process, as many as jobs.
         resume: A result that another run wrote meanwhile is as good as one of this run's.
         times: Each result gets the time at which its picture was last changed.
         log: Takes each picture when it is done, and a summary.
@@ -117,38 +114,27 @@ def run(
         What became of it; `stopped` tells of an early end: Ctrl-C, a full disk, or a folder of results that
         vanished.
     """
-    batch = _Batch(plan, work, resume, times, log)
+    batch = _Batch(plan, log)
+    make = Maker(work, plan.out, identity(plan.out), resume, times)
     with heed_ctrl_c(say) as interrupted, progress(len(plan), say) as show:
-        batch.work_off(jobs, interrupted, show)
+        batch.work_off(engine or in_threads(jobs), make, interrupted, show)
     for line in batch.finish():
         say(printable(line))
     return batch.tally
 
 
-class _Job(NamedTuple):
-    folder: Folder
-    source: Path
-    target: Path
-    replace: bool
-
-
-class _Stop(Exception):
-    """Nothing more can be written; the message says why."""
-
-
 class _Batch:
-    """A run, and its books: only `make` is called in threads."""
+    """The books of a run."""
 
-    def __init__(self, plan: Plan, work: Work, resume: bool, times: bool, log: Log | None) -> None:
-        self.plan, self.work, self.resume, self.times, self.log = plan, work, resume, times, log
+    def __init__(self, plan: Plan, log: Log | None) -> None:
+        self.plan, self.log = plan, log
         self.tally = Tally(done=plan.done)
         self.failures: list[str] = []
-        self.lost: Counter[Path] = Counter()  # vanished folders, and how many pictures went with them
+        self.lost: Counter[AnyPath] = Counter()  # vanished folders, and how many pictures went with them
         self.notes: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()  # by the reason
         self.examples: dict[str, list[str]] = {}
         self.psnr_y: list[float] = []
-        self.out = _identity(plan.out)
         self.start = time.monotonic()
         for path, why in plan.failures.items():
             self.fail(path, why)
@@ -159,89 +145,50 @@ class _Batch:
         for path in plan.stale:
             self.write("stale", {"file": path})
 
-    def work_off(self, jobs: int, interrupted: threading.Event, show: Callable[[int, str], None]) -> None:
-        """Keep as many pictures at work as allowed, until none is left or nothing more can be written."""
-        queue, total = self.queue(), len(self.plan)
-        waiting: dict[Future[Made | None], _Job] = {}
-        handled = 0
-        with ThreadPoolExecutor(jobs) as pool:
-            while True:
-                while len(waiting) < jobs and not self.tally.stopped and not interrupted.is_set():
-                    job = next(queue, None)
-                    if job is None:
-                        break
-                    waiting[pool.submit(self.make, job)] = job
-                if not waiting:
-                    break
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    handled += self.take(waiting.pop(future), future)
-                show(handled + self.lost.total(), f", {self.tally.failed:,} failed" * bool(self.tally.failed))
+    def work_off(
+        self, engine: Engine, make: Maker, interrupted: threading.Event, show: Callable[[int, str], None]
+    ) -> None:
+        """Do pictures until none is left or nothing more can be written."""
+        total, handled = len(self.plan), 0
+
+        def ended() -> bool:
+            return bool(self.tally.stopped) or interrupted.is_set()
+
+        for job, outcome in engine(self.queue(), make, ended):
+            handled += self.take(job, outcome)
+            show(handled + self.lost.total(), f", {self.tally.failed:,} failed" * bool(self.tally.failed))
         self.tally.left = total - handled - self.lost.total()
         if interrupted.is_set() and self.tally.left:
             self.tally.stopped = self.tally.stopped or INTERRUPTED
 
-    def queue(self) -> Iterator[_Job]:
+    def queue(self) -> Iterator[Job]:
         """The pictures in order, less those whose folder vanished."""
         for folder in self.plan.folders:
             for index, (name, result, replace) in enumerate(folder.items):
                 if folder.gone:
                     self.lose(folder, len(folder.items) - index)
                     break
-                yield _Job(folder, (folder.source or Path()) / name, folder.target / result, replace)
+                yield Job(folder, folder.path(name), folder.target / result, replace)
 
-    def make(self, job: _Job) -> Made | None:
-        """One picture, from its file to the file of its result."""
-        if self.resume and not job.replace and job.target.exists():
-            raise FileExistsError
-        changed = _changed(job.source) if self.times else None  # before it is read: a later edit counts
-        made = self.work(job.source)
-        if made is None:
-            return None
-        if _identity(self.plan.out) != self.out:  # never fill the folder that a lost disk was mounted on
-            raise _Stop(f"{self.plan.out}: the folder of the results is gone")
-        try:
-            make_folder(job.target.parent)
-            with writing(_target(job, made), overwrite=job.replace) as file:
-                if isinstance(made.data, bytes):
-                    file.write(made.data)
-                else:
-                    made.data.write_png(file)
-                size = file.tell()
-            if changed is not None:
-                _set_changed(_target(job, made), changed)
-            return made._replace(size=size)
-        except BDFlowError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _DISK_IS_FULL:
-                raise _Stop(str(error)) from error
-            if isinstance(cause, FileExistsError) and self.resume and job.target.is_file():
-                raise cause from None
-            raise
-
-    def take(self, job: _Job, future: Future[Made | None]) -> bool:
+    def take(self, job: Job, outcome: Outcome) -> bool:
         """Enter what became of a picture; whether it is settled."""
-        try:
-            made = future.result()
-        except FileExistsError:  # another run was quicker
+        if outcome.made:
+            self.enter(job, outcome.made)
+        elif outcome.status == "done":
             self.tally.done += 1
-        except _Stop as stop:
-            self.tally.stopped = self.tally.stopped or str(stop)
+        elif outcome.status == "skipped":
+            self.skip(str(job.source), outcome.reason)
+        elif outcome.status == "stop":
+            self.tally.stopped = self.tally.stopped or outcome.reason
             return False
-        except Exception as error:  # of whatever kind: the night is long, and the others wait
-            if job.folder.source and not job.folder.source.is_dir():
-                self.lose(job.folder, 1)
-                return False
-            expected = isinstance(error, BDFlowError)
-            why = str(error) if expected else f"unexpected {type(error).__name__}: {reason(error)}"
-            self.fail(str(job.source), why)
+        elif isinstance(job.folder.source, Path) and not job.folder.source.is_dir():
+            self.lose(job.folder, 1)
+            return False
         else:
-            if made is None:
-                self.skip(str(job.source), "small already")
-            else:
-                self.enter(job, made)
+            self.fail(str(job.source), outcome.reason)
         return True
 
-    def enter(self, job: _Job, made: Made) -> None:
+    def enter(self, job: Job, made: Made) -> None:
         """Count a picture that was made."""
         try:
             before = job.source.stat().st_size
@@ -255,7 +202,7 @@ class _Batch:
         self.notes.update(made.notes)
         record = {
             "file": str(job.source),
-            "result": str(_target(job, made)),
+            "result": str(result_of(job.target, made)),
             "width": made.width,
             "height": made.height,
             "bytes_before": before,
@@ -329,32 +276,3 @@ class _Batch:
         except OSError as error:
             self.log = None
             self.tally.stopped = f"the log cannot be written: {reason(error)}"
-
-
-def _target(job: _Job, made: Made) -> Path:
-    return job.target.with_suffix(made.suffix) if made.suffix else job.target
-
-
-def _set_changed(path: Path, changed: int) -> None:
-    """Give a file a time in nanoseconds; where the disk keeps coarser ones, the next later one, lest the file
-    be older than its picture, and made anew by every run."""
-    os.utime(path, ns=(changed, changed))
-    if path.stat().st_mtime_ns < changed:
-        later = -(-changed // _COARSEST) * _COARSEST
-        os.utime(path, ns=(later, later))
-
-
-def _changed(path: Path) -> int | None:
-    """When a file was last changed; None of one that is gone, which reading it will tell."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -11,7 +11,19 @@ from typing import NamedTuple
 
 from bdflow.errors import BDFlowError
 from bdflow.pictures.reader import READABLE
-from bdflow.system.files import TEMPORARY, make_folder, reason, remove_abandoned
+from bdflow.system.files import (
+    TEMPORARY,
+    AnyPath,
+    is_folder,
+    is_same,
+    lies_in,
+    located,
+    make_folder,
+    reason,
+    remove_abandoned,
+    scan,
+)
+from bdflow.system.remote import Entry, RemotePath
 
 
 class Item(NamedTuple):
@@ -39,10 +51,14 @@ class Folder:
         gone: The folder vanished while the batch ran.
     """
 
-    source: Path | None
-    target: Path
+    source: AnyPath | None
+    target: AnyPath
     items: list[Item] = field(default_factory=list)
     gone: bool = False
+
+    def path(self, name: str) -> AnyPath:
+        """Where the picture of an item is."""
+        return located(name) if self.source is None else self.source / name
 
 
 @dataclass
@@ -59,7 +75,7 @@ class Plan:
         failures: What cannot be done, by path, one line each.
     """
 
-    out: Path
+    out: AnyPath
     folders: list[Folder] = field(default_factory=list)
     done: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
@@ -141,18 +157,18 @@ def plan(
         BDFlowError: `out` cannot be made or holds one of the folders, two inputs would get one name, or
             there is no picture at all.
     """
-    paths = list(dict.fromkeys(map(Path, inputs)))
-    roots = {path: None for path in paths if path.is_dir()}  # in order, and quick to ask
-    if Path(out).exists() and not Path(out).is_dir():
+    paths = list(dict.fromkeys(map(located, inputs)))
+    roots = {path: None for path in paths if is_folder(path)}  # in order, and quick to ask
+    plan = Plan(located(out))
+    if isinstance(plan.out, Path) and plan.out.exists() and not plan.out.is_dir():
         raise BDFlowError(f"{out}: it is no folder: name one for the results (-o FOLDER)")
     for root in roots:
-        if root.resolve().is_relative_to(Path(out).resolve()):
+        if lies_in(root, plan.out):
             raise BDFlowError(f"{root} is or lies in the folder of the results: name another (-o FOLDER)")
     names = {path: path.resolve().name if path in roots else path.name for path in paths}
     _no_two(names)
 
     make_folder(out)
-    plan = Plan(Path(out))
     choose = _Choice(plan, naming, resume, force)
     if len(roots) < len(paths):
         choose(Folder(None, plan.out), {str(path): name for path, name in names.items() if path not in roots})
@@ -166,23 +182,23 @@ def plan(
     return plan
 
 
-def _no_two(names: dict[Path, str]) -> None:
+def _no_two(names: dict[AnyPath, str]) -> None:
     """Refuse two inputs of one name: whose would the result be that a later run finds?"""
-    first: dict[str, Path] = {}
+    first: dict[str, AnyPath] = {}
     for path, name in names.items():
         if name in first:
             raise BDFlowError(f"{first[name]} and {path} have one name: take two runs, into two folders")
         first[name] = path
 
 
-def _walk(root: Path, out: Path, recursive: bool, plan: Plan) -> Iterator[tuple[Folder, list[str]]]:
+def _walk(root: AnyPath, out: AnyPath, recursive: bool, plan: Plan) -> Iterator[tuple[Folder, list[str]]]:
     """Each folder, and the names of its pictures."""
     waiting = [(root, out)]
     while waiting:
         source, target = waiting.pop()
         pictures, below = [], []
         try:
-            with os.scandir(source) as entries:
+            with scan(source) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         below.append(entry.name)
@@ -196,7 +212,7 @@ def _walk(root: Path, out: Path, recursive: bool, plan: Plan) -> Iterator[tuple[
             plan.failures[str(source)] = reason(error)
             continue
         for name in sorted(below, reverse=True):
-            if _is_same(source / name, plan.out):
+            if is_same(source / name, plan.out):
                 continue
             if recursive and not name.startswith("."):
                 waiting.append((source / name, target / name))
@@ -205,7 +221,7 @@ def _walk(root: Path, out: Path, recursive: bool, plan: Plan) -> Iterator[tuple[
         yield Folder(source, target), sorted(pictures)
 
 
-def _not_taken(entry: os.DirEntry[str]) -> str | None:
+def _not_taken(entry: os.DirEntry[str] | Entry) -> str | None:
     """Why a file is left, by its name; None for a picture. Never a pipe, which would be waited for. A link
     that leads nowhere is taken, to be named."""
     if entry.name.startswith("."):
@@ -213,16 +229,9 @@ def _not_taken(entry: os.DirEntry[str]) -> str | None:
     ending = Path(entry.name).suffix.lower()
     if ending not in READABLE:
         return f"no picture by the ending {ending}" if ending else "no ending"
-    if entry.is_file() or (entry.is_symlink() and not Path(entry).exists()):
+    if entry.is_file() or isinstance(entry, Entry) or (entry.is_symlink() and not Path(entry).exists()):
         return None
     return "no ordinary file"
-
-
-def _is_same(a: Path, b: Path) -> bool:
-    try:
-        return a.samefile(b)
-    except OSError:
-        return False
 
 
 @dataclass
@@ -237,11 +246,10 @@ class _Choice:
     def __call__(self, folder: Folder, names: Mapping[str, str]) -> None:
         """Take a folder and, by their paths below it, the names of its pictures."""
         results, there = self.naming.results(names.values()), _results_in(folder.target)
-        source_of = folder.source or Path()
-        named = set() if folder.source else {(source_of / path).resolve() for path in names}
+        named: set[AnyPath] = set() if folder.source else {located(path).resolve() for path in names}
         for path, name in names.items():
-            source, target = source_of / path, folder.target / results[name]
-            targets = [target, *map(target.with_suffix, self.naming.suffixes)]
+            source, target = folder.path(path), folder.target / results[name]
+            targets: list[AnyPath] = [target, *(target.with_suffix(each) for each in self.naming.suffixes)]
             replaced = next((each for each in targets if named and each.resolve() in named), None)
             present = [each for each in targets if each.name in there]
             if replaced:
@@ -262,22 +270,31 @@ class _Choice:
             self.plan.folders.append(folder)
 
 
-def _results_in(folder: Path) -> dict[str, os.DirEntry[str]]:
-    """What is there, less the temporary files of killed runs, which are deleted."""
-    there = {}
+def _results_in(folder: AnyPath) -> dict[str, os.DirEntry[str] | Entry]:
+    """What is there, less the temporary files of killed runs on a disk of this machine, which are deleted.
+
+    Raises:
+        BDFlowError: A bucket is missing, or cannot be listed.
+    """
+    there: dict[str, os.DirEntry[str] | Entry] = {}
     try:
-        with os.scandir(folder) as entries:
+        with scan(folder) as entries:
             for entry in entries:
-                if TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                if (
+                    isinstance(entry, os.DirEntry)
+                    and TEMPORARY.fullmatch(entry.name)
+                    and entry.is_file(follow_symlinks=False)
+                ):
                     remove_abandoned(entry)
                 else:
                     there[entry.name] = entry
-    except OSError:  # most often it is not made yet; one that cannot be listed is not overwritten either
-        pass
+    except OSError as error:  # most often it is not made yet; what cannot be listed is not overwritten either
+        if isinstance(folder, RemotePath) and not isinstance(error, FileNotFoundError):
+            raise BDFlowError(f"{folder}: {reason(error)}") from error
     return there
 
 
-def _is_done(source: Path, result: os.DirEntry[str]) -> bool:
+def _is_done(source: AnyPath, result: os.DirEntry[str] | Entry) -> bool:
     """Whether a result is there, whole and not older than its picture.
 
     Results take their names when they are whole. An empty file may be the claim to a name that a kill left

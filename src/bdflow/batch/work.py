@@ -1,7 +1,6 @@
 """What a batch does with each picture: shrinks it, by a model or in an ordinary codec, or restores it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from bdflow import fitting
@@ -18,7 +17,7 @@ from bdflow.runtime.enhancer import Enhancer
 from bdflow.runtime.rescaler import Rescaler
 from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile.container import byte_report, ending_of, holds_chunk
-from bdflow.system.files import opened
+from bdflow.system.files import FileSource, opened
 
 
 class Made(NamedTuple):
@@ -45,7 +44,7 @@ class Made(NamedTuple):
     metadata: int = 0
 
 
-Work = Callable[[Path], Made | None]  # None: there is nothing to do with this file
+Work = Callable[[FileSource], Made | None]  # None: there is nothing to do with this file
 
 
 def shrinking(
@@ -66,7 +65,7 @@ def shrinking(
         metadata: Whether the small files have those of the pictures.
     """
 
-    def shrink(path: Path) -> Made | None:
+    def shrink(path: FileSource) -> Made | None:
         picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
@@ -98,7 +97,7 @@ def coding(
         verify, max_pixels, metadata: As for `shrinking`.
     """
 
-    def shrink(path: Path) -> Made | None:
+    def shrink(path: FileSource) -> Made | None:
         picture = _photograph(path, max_pixels, metadata)
         if picture is None:
             return None
@@ -115,7 +114,7 @@ def coding(
     return shrink
 
 
-def _photograph(path: Path, max_pixels: int, metadata: Choice) -> Picture | None:
+def _photograph(path: FileSource, max_pixels: int, metadata: Choice) -> Picture | None:
     """A picture that is no small file of bdflow's."""
     with opened(path) as (stream, name):
         return None if holds_chunk(stream) else reader.decode(stream, name, max_pixels, metadata=metadata)
@@ -139,9 +138,10 @@ def restoring(
 ) -> Work:
     """The work of `upscale`; results are PNG. Files of larger pictures than `max_pixels` fail."""
 
-    def restore(path: Path) -> Made:
+    def restore(path: FileSource) -> Made:
         rescaler, small, remarks = restorer.accept(path, max_pixels=max_pixels)
-        notes = tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
+        name = "the data" if isinstance(path, bytes) else str(path)
+        notes = tuple(remark.removeprefix(f"{name}: ") for remark in remarks)
         strips = rescaler.restore_strips(small, sigma=sigma, seed=seed).keeping(metadata)
         return Made(strips, *small.size, None, notes)
 

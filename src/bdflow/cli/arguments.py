@@ -15,6 +15,8 @@ from cyclopts.validators import Number
 
 from bdflow.errors import BDFlowError
 from bdflow.runtime import computing
+from bdflow.system.files import is_folder, is_same, located, reason
+from bdflow.system.remote import RemotePath
 
 if TYPE_CHECKING:
     from bdflow.pictures.strips import Strips
@@ -56,6 +58,12 @@ def _factor(_: object, value: float | None) -> None:
 
     if value is not None and value not in FACTORS:
         raise ValueError(f"Choose from: {', '.join(f'{each:g}' for each in FACTORS)}.")
+
+
+def _ray(_: object, value: str | None) -> None:
+    """Where a batch may be done."""
+    if value is not None and value != "ray" and not value.startswith("ray://"):
+        raise ValueError("Write ray or ray://HOST:PORT.")
 
 
 Factor = Annotated[float | None, Parameter(("--scale", "-x"), validator=_factor)]
@@ -171,6 +179,9 @@ class Batch:
         times: Give each result the modification time of its picture.
         json: Write a log with one JSON object per line: one per picture when it is done, and a summary. With
             --resume an earlier log is continued. "-" writes to standard output.
+        on: Where it is done: "ray" is Ray on this machine, or the cluster that RAY_ADDRESS names;
+            ray://HOST:PORT is another one. Needs bdflow[cluster]; --jobs is then the number of worker
+            processes, and --threads those of each.
     """
 
     recursive: Annotated[bool, Parameter(("--recursive", "-r"), negative=())] = False
@@ -178,6 +189,7 @@ class Batch:
     jobs: Annotated[int | None, Parameter(("--jobs", "-j"), validator=Number(gt=0, lte=1024))] = None
     times: Switch = False
     json: Log = None
+    on: Annotated[str | None, Parameter(validator=_ray)] = None
 
 
 @Parameter(name="*")
@@ -218,9 +230,9 @@ def results_folder(inputs: Sequence[str], output: str | None, asked: bool) -> st
     """
     from bdflow.pictures.codecs import WRITABLE
 
-    folder = next((path for path in inputs if Path(path).is_dir()), None)
+    folder = next((path for path in inputs if is_folder(located(path))), None)
     output = output or None
-    into = output not in (None, "-") and (output.endswith((os.sep, "/")) or Path(output).is_dir())
+    into = output not in (None, "-") and (output.endswith((os.sep, "/")) or is_folder(located(output)))
     if not (len(inputs) > 1 or folder or into or asked):
         return None
     if "-" in (*inputs, output):
@@ -240,7 +252,7 @@ def read_input(path: str) -> str | bytes:
 
 def small_stem(path: str) -> str:
     """`photo` of `photo.x8.png`, of `photo.bd.avif` and of `photo.jpg`."""
-    stem = Path(path).with_suffix("")
+    stem = located(path).with_suffix("")
     kind = stem.suffix
     ours = kind == ".bd" or (kind.startswith(".x") and kind[2:].isdigit())
     return str(stem.with_suffix("") if ours else stem)
@@ -248,7 +260,7 @@ def small_stem(path: str) -> str:
 
 def beside(path: str, ending: str) -> str:
     """`photo.mask.png` for `photo.jpg`."""
-    return "-" if path == "-" else f"{Path(path).with_suffix('')}{ending}"
+    return "-" if path == "-" else f"{located(path).with_suffix('')}{ending}"
 
 
 def check_target(path: str, force: bool, source: str = "-") -> str:
@@ -260,13 +272,21 @@ def check_target(path: str, force: bool, source: str = "-") -> str:
         streams.output()
         if streams.is_terminal(sys.stdout):
             raise BDFlowError("a picture is nothing for a terminal: name a file (-o FILE) or a pipe")
-    elif not Path(path).parent.is_dir():
+        return path
+    target = located(path)
+    if isinstance(target, RemotePath):
+        target.check_writable()
+    elif not target.parent.is_dir():
         raise BDFlowError(f"{path}: there is no such folder: make it first")
-    elif Path(path).exists():
-        if not force:
-            raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
-        if source != "-" and Path(source).exists() and Path(path).samefile(source):
-            raise BDFlowError(f"{path}: would replace the picture that it is made of: choose another name")
+    try:
+        if not target.exists():
+            return path
+    except OSError as error:
+        raise BDFlowError(f"{path}: {reason(error)}") from error
+    if not force:
+        raise BDFlowError(f"{path}: exists already: choose another name or allow overwriting (--force)")
+    if source != "-" and is_same(target, located(source)):
+        raise BDFlowError(f"{path}: would replace the picture that it is made of: choose another name")
     return path
 
 

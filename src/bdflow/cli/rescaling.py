@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -37,6 +38,7 @@ from bdflow.cli.arguments import (
 )
 from bdflow.errors import BDFlowError
 from bdflow.pictures.limits import MAX_PIXELS
+from bdflow.system.remote import is_url
 from bdflow.system.streams import output as standard_output
 from bdflow.system.streams import say
 
@@ -102,15 +104,14 @@ def downscale(
         return _fit_many(inputs, folder, coding, computing, batch, verify, force, max_pixels, metadata)
     scale = 8 if scale is None and model is None else scale
     if folder is not None:
-        from bdflow.batch.run import share
         from bdflow.batch.tree import Naming
         from bdflow.batch.work import shrinking
 
-        jobs, threads = share(batch.jobs or (1 if refine else None), computing.threads)
+        jobs, threads = _share(batch, computing, 1 if refine else None)
         rescaler = load(model, scale, replace(computing, threads=threads), trust)
         naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
         work = shrinking(rescaler, verify=verify, refine=refine, max_pixels=max_pixels, metadata=metadata)
-        return _run(inputs, folder, naming, work, jobs, batch, force)
+        return _run(inputs, folder, naming, work, jobs, threads, batch, force)
 
     rescaler = load(model, scale, computing, trust)
     target = output or beside(image, f".x{rescaler.model.scale}.png")
@@ -196,7 +197,6 @@ def _fit_many(
     metadata: Metadata,
 ) -> int:
     """A batch in an ordinary codec; the exit status."""
-    from bdflow.batch.run import share
     from bdflow.batch.tree import Naming
     from bdflow.batch.work import coding
     from bdflow.fitting import Goal
@@ -205,11 +205,11 @@ def _fit_many(
 
     format, (usual, *others) = options.format_name, options.endings
     goal = Goal(format=format, **options.options())
-    jobs, threads = share(batch.jobs, computing.threads)
+    jobs, threads = _share(batch, computing)
     enhancer = Enhancer(find_restoration(), replace(computing, threads=threads))
     work = coding(enhancer, goal, verify=verify, max_pixels=max_pixels, metadata=metadata)
     naming = Naming(f".bd.{usual}", lambda name: Path(name).stem, tuple(f".{other}" for other in others))
-    return _run(inputs, folder, naming, work, jobs, batch, force)
+    return _run(inputs, folder, naming, work, jobs, threads, batch, force)
 
 
 def upscale(
@@ -263,11 +263,10 @@ def upscale(
     if quality is not None and (folder is not None or output == "-"):
         raise BDFlowError("a PNG takes no quality: leave it out, or name one file (-o photo.jpg)")
     if folder is not None:
-        from bdflow.batch.run import share
         from bdflow.batch.tree import Naming
         from bdflow.batch.work import restoring
 
-        jobs, threads = share(batch.jobs, computing.threads)
+        jobs, threads = _share(batch, computing)
         restorer = Restorer(
             model,
             scale=scale,
@@ -277,7 +276,7 @@ def upscale(
             computing=replace(computing, threads=threads),
         )
         work = restoring(restorer, sigma=sigma, seed=seed, max_pixels=max_pixels, metadata=metadata)
-        return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, batch, force)
+        return _run(inputs, folder, Naming(".restored.png", small_stem), work, jobs, threads, batch, force)
 
     target = output or ("-" if small == "-" else f"{small_stem(small)}.restored.png")
     if target == "-":  # before standard input is waited for
@@ -295,19 +294,53 @@ def upscale(
     return None
 
 
+def _share(batch: Batch, computing: Computing, usual: int | None = None) -> tuple[int, int]:
+    """Pictures at once, and the threads of each; on Ray, those of a worker process."""
+    from bdflow.batch.run import share
+
+    if batch.on:
+        return 1, computing.threads or 1
+    return share(batch.jobs or usual, computing.threads)
+
+
 def _run(
-    inputs: Sequence[str], out: str, naming: Naming, work: Work, jobs: int, options: Batch, force: bool
+    inputs: Sequence[str],
+    out: str,
+    naming: Naming,
+    work: Work,
+    jobs: int,
+    threads: int,
+    options: Batch,
+    force: bool,
 ) -> int:
     """A batch; the exit status."""
     from bdflow.batch.log import open_log
     from bdflow.batch.run import INTERRUPTED, run
     from bdflow.batch.tree import plan
 
+    if options.times and is_url(out):
+        raise BDFlowError("--times: only a disk takes the time of another: leave it out")
     if options.resume and force:
         raise BDFlowError("--resume keeps what is done, --force makes it anew: choose one")
     todo = plan(inputs, out, naming, recursive=options.recursive, resume=options.resume, force=force)
-    with open_log(options.json, resume=options.resume, force=force) as log:
-        tally = run(todo, work, jobs=jobs, resume=options.resume, times=options.times, log=log, say=say)
+    with ExitStack() as stack:
+        engine = None
+        if options.on:
+            from bdflow import cluster
+
+            stack.enter_context(cluster.connected(None if options.on == "ray" else options.on))
+            engine = cluster.engine(options.jobs, threads)
+        log = stack.enter_context(open_log(options.json, resume=options.resume, force=force))
+        tally = run(
+            todo,
+            work,
+            jobs=jobs,
+            engine=engine,
+            resume=options.resume,
+            times=options.times,
+            log=log,
+            say=say,
+        )
     if tally.stopped == INTERRUPTED:
         return 130
     return 1 if tally.failed or tally.stopped else 0

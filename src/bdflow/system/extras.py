@@ -12,6 +12,8 @@ EXTRAS = {
     "openvino": ("openvino",),
     "bench": ("imagecodecs", "blurhash", "matplotlib", "bjontegaard", "scipy", "ssimulacra2", "msgspec"),
     "serve": ("starlette", "uvicorn", "anyio", "msgspec", "prometheus_client"),
+    "remote": ("fsspec", "s3fs", "aiohttp"),
+    "cluster": ("ray", "pyarrow"),
 }
 # What no extra can bring: its own dependencies would not install beside bdflow's.
 _OTHERS = {

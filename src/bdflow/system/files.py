@@ -7,21 +7,75 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 from bdflow.errors import BDFlowError
+from bdflow.system.remote import Entry, RemotePath, is_url
 
 if sys.platform != "win32":
     import fcntl
 
-FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+FileSource: TypeAlias = str | os.PathLike[str] | RemotePath | bytes | BinaryIO
+AnyPath: TypeAlias = Path | RemotePath
+
+
+def located(name: str | os.PathLike[str]) -> AnyPath:
+    """What a path names, here or (`s3://...`, `https://...`, and what else fsspec opens) elsewhere."""
+    name = os.fspath(name)
+    return RemotePath(name) if is_url(name) else Path(name)
+
+
+def is_folder(path: AnyPath) -> bool:
+    """Whether pictures can be listed there.
+
+    Raises:
+        BDFlowError: The server does not tell.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise BDFlowError(f"{path}: {reason(error)}") from error
+
+
+def is_same(a: AnyPath, b: AnyPath) -> bool:
+    """Whether two paths lead to one file or folder that is there."""
+    if isinstance(a, RemotePath) or isinstance(b, RemotePath):
+        return a == b
+    try:
+        return a.samefile(b)
+    except OSError:
+        return False
+
+
+def lies_in(path: AnyPath, folder: AnyPath) -> bool:
+    """Whether a path is a folder, or below it."""
+    if isinstance(path, RemotePath) or isinstance(folder, RemotePath):
+        return f"{path}/".startswith(f"{folder}/")
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+@contextlib.contextmanager
+def scan(folder: AnyPath) -> Iterator[Iterable[os.DirEntry[str] | Entry]]:
+    """What is in a folder.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    if isinstance(folder, RemotePath):
+        yield folder.scan()
+        return
+    with os.scandir(folder) as entries:
+        yield entries
 
 
 @contextlib.contextmanager
 def opened(source: FileSource) -> Iterator[tuple[BinaryIO, str]]:
     """Open a path, bytes or a binary stream: a seekable stream that is not empty, and a name for messages.
+
+    A remote file is fetched whole, so that a failing connection is not taken for a damaged picture.
 
     Raises:
         BDFlowError: there is no such file, it cannot be read, or it is empty.
@@ -30,9 +84,13 @@ def opened(source: FileSource) -> Iterator[tuple[BinaryIO, str]]:
         try:
             if isinstance(source, bytes | bytearray | memoryview):
                 stream, name = cast(BinaryIO, io.BytesIO(source)), "the data"
-            elif isinstance(source, str | os.PathLike):
-                name = os.fspath(source)
-                stream = stack.enter_context(Path(name).open("rb"))
+            elif isinstance(source, str | os.PathLike | RemotePath):
+                name = str(source)
+                path = located(name)
+                if isinstance(path, RemotePath):
+                    stream = cast(BinaryIO, io.BytesIO(path.read_bytes()))
+                else:
+                    stream = stack.enter_context(path.open("rb"))
             elif hasattr(source, "read"):
                 stream, name = source, str(getattr(source, "name", "the stream"))
             else:
@@ -75,24 +133,34 @@ def writing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterato
     """A file to write, that gets its name when all is written; after an error there is none.
 
     An existing file is replaced only if `overwrite` is true, even if it appears while this runs. Links are
-    followed.
+    followed. A remote file is written here first, and sent when it is whole.
 
     Raises:
         BDFlowError: the file exists, or its folder is missing, read-only or full.
     """
     name = os.fspath(path)
+    target = located(name)
     try:
-        target = Path(os.path.realpath(name))
-        if target.exists() and not target.is_file():  # a folder; or /dev/null, which a rename would destroy
-            raise BDFlowError(f"{name}: exists and is not an ordinary file: choose another name")
-        if target.exists() and not overwrite:
-            raise FileExistsError(errno.EEXIST, "")
-        with _temporary(target.parent) as temporary:
+        if isinstance(target, RemotePath):
+            target.check_writable()
+            folder = Path(tempfile.gettempdir())
+        else:
+            target = Path(os.path.realpath(name))
+            if (
+                target.exists() and not target.is_file()
+            ):  # a folder; or /dev/null, which a rename would destroy
+                raise BDFlowError(f"{name}: exists and is not an ordinary file: choose another name")
+            if target.exists() and not overwrite:
+                raise FileExistsError(errno.EEXIST, "")
+            folder = target.parent
+        with _temporary(folder) as temporary:
             with temporary.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if overwrite:
+            if isinstance(target, RemotePath):
+                target.put(temporary, overwrite=overwrite)
+            elif overwrite:
                 temporary.replace(target)
             else:
                 _rename_if_free(temporary, target)
@@ -104,16 +172,16 @@ def writing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterato
         raise BDFlowError(f"{name}: cannot be written: {reason(error)}") from error
 
 
-def make_folder(path: str | os.PathLike[str]) -> None:
+def make_folder(path: str | os.PathLike[str] | RemotePath) -> None:
     """Make a folder, and those above it, where missing.
 
     Raises:
         BDFlowError: it cannot be made, or a file has the name.
     """
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        located(str(path)).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise BDFlowError(f"{os.fspath(path)}: no such folder can be made: {reason(error)}") from error
+        raise BDFlowError(f"{path}: no such folder can be made: {reason(error)}") from error
 
 
 _unfinished: set[Path] = set()
