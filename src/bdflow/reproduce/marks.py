@@ -51,9 +51,9 @@ def marks(results: Results) -> list[Grid]:
                     equal.rows.append((name, model, known.heading, *means, str(pair.better), str(pair.cases)))
     psnr.notes.append(
         "The codecs stand for one curve, the best of them at each quality: AVIF tuned for PSNR, below 0.04"
-        " bits per pixel WebP and above it JPEG in just as many bytes as ours, each free to shrink the picture"
-        " by 1.5 to 16 with our header, found by the same search; where LPIPS is compared, also JPEG XL, AVIF"
-        " for the eye and many more settings. Pictures are compared one by one."
+        " bits per pixel WebP and above it JPEG in just as many bytes as ours, each free to shrink the"
+        " picture by 1.5 to 16 with our header, found by the same search; where LPIPS is compared, also JPEG"
+        " XL, AVIF for the eye and many more settings. Pictures are compared one by one."
     )
     eye.notes.append(
         f"A case is a picture at one of our rates. No codec gets there: none of its files of up to {MOST:g}"
