@@ -201,7 +201,8 @@ def halos() -> str:
 def cluster() -> str:
     """Batches on Ray: pictures a second, memory of a worker, and what many machines would do."""
     document = json.loads((ROOT / "results" / "cluster.json").read_text())
-    runs, settings, where = document["runs"], document["settings"], document["environment"]
+    runs = {row["batch"]: row for row in document["rows"]}
+    settings, where = document["settings"], document["environment"]
     rows = [
         (
             name,

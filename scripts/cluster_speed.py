@@ -99,7 +99,7 @@ def main(results: str, files: str = "400") -> None:
             "small": f"{files} JPEGs of {SMALL_SIDE}x{SMALL_SIDE}",
             "large": f"{LARGE} JPEGs of {LARGE_SIDE}x{LARGE_SIDE}",
         },
-        "runs": measured,
+        "rows": [{"batch": name, **figures} for name, figures in measured.items()],
         "environment": where,
     }
     Path(results).write_text(json.dumps(document, indent=1) + "\n")

@@ -165,7 +165,7 @@ def test_the_table_says_all_and_fits():
     text = capture.get()
     assert max(map(len, text.splitlines())) <= 80
     assert "a [b] & c.png, 64x48" in text
-    assert "│ bicubic x4, PNG        │ 1,111 │       1.5000 │ 31.12 dB │ 29.00 dB │ 0.8000 │" in text
+    assert "│ bicubic x4, PNG      │ 1,111 │         1.5000 │ 31.12 dB │ 29.00 dB │ 0.8000 │" in text
     assert "as many bytes as the bdflow file, 1,000 (0.500" in text
     assert "note: a note\n" in text
     assert "without JPEG XL: it is [missing]\n" in text

@@ -113,7 +113,7 @@ def test_whatever_the_halo_the_smallest_tile_works(enhancer, halo):
         Enhancer(model, Computing(tile=1))
     least = int(str(caught.value).split()[-3])
     tiled = Enhancer(model, Computing(tile=least, threads=1))
-    tiled._network = lambda graph: lambda tensors: [tensors["plain"]]
+    tiled._sessions = lambda graph: lambda tensors: [tensors["plain"]]
     for factor in (1, 1.5, 16):
         small = noise(factor, (200, 90))
         expected = enhancer.rgb(replace(small, domain="plain"))

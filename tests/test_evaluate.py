@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from importlib import metadata
+from pathlib import Path
 from statistics import fmean, pstdev
 
 import numpy as np
@@ -139,10 +140,11 @@ def test_the_commit_is_that_of_bdflow_and_of_nobody_else(tmp_path, monkeypatch):
         subprocess.run([*git, "init", "-q"], check=True)
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     head = subprocess.run([*git[:2], str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True)
-    monkeypatch.setattr(environment, "__file__", str(checkout / "src" / "bdflow" / "environment.py"))
+    module = Path("bdflow", "system", "environment.py")
+    monkeypatch.setattr(environment, "__file__", str(checkout / "src" / module))
     assert environment.environment()["commit"] == head.stdout[:12]
     installed.mkdir(parents=True)
-    monkeypatch.setattr(environment, "__file__", str(installed / "bdflow" / "environment.py"))
+    monkeypatch.setattr(environment, "__file__", str(installed / module))
     assert environment.environment()["commit"] is None
 
 

@@ -133,6 +133,6 @@ def test_a_fork_after_a_network_has_run(tiny, backend):
 
 def test_a_fork_while_a_network_is_being_loaded(built_in):
     model = bdflow.load("tiny-x2", threads=1)
-    with model.network._lock:  # as another thread would hold it
+    with model.session._lock:  # as another thread would hold it
         backends._abandon_all()  # what runs in the child
         assert model.session("down")

@@ -224,8 +224,8 @@ def test_the_page_bears_every_kind_of_method(tmp_path):
     assert "## Table 1" in text
     assert all(f"a {kind} |" in text for kind in kinds)
     assert "a bdflow was trained for this table: `bdflow train --from another`" in text
-    assert "Of 2 cases, by model, set and measure, bdflow wins 0, is level in 2" in text
-    assert "Pictures a set: 1.\n" in text
+    assert "There are 2 cases: each model on each set by each measure. bdflow wins 0, is level in 2" in text
+    assert "Pictures per set: 1.\n" in text
     assert "| PSNR-Y | portraits-x8 | *1.00 WebP* |" in text
     assert (tmp_path / "table1.svg").read_bytes().startswith(b"<?xml")
 
@@ -360,7 +360,7 @@ def test_a_gain_is_over_the_thumbnail_of_that_scale_that_went_through_the_same()
     assert gains(made) == {("cats/test", "mine", "as stored"): 6, ("cats/test", "mine", "JPEG 30"): -1}
     assert losses_of_draws(made) == {0.25: [26, 28]}
     _, grid = page._on_its_way(made)
-    assert "With Z drawn (sigma 0.25) in place of 0, PSNR-Y falls by 26.0 to 28.0 dB" in grid
+    assert "(sigma 0.25) in place of Z = 0 lowers PSNR-Y by 26.0 to 28.0 dB" in grid
     assert "| JPEG 30 | -1.00 dB | -1.00 dB | -1.00 dB | 1 |" in grid
 
 

@@ -30,7 +30,7 @@ BEST = "best"
 
 EFFORTS = {
     "low": Effort(avif=(-3,), slack=0.15, every_domain=False, margin=0, finalists=1),
-    "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0, finalists=1),
+    "medium": Effort(avif=(0,), slack=0.25, every_domain=False, margin=0.25, finalists=3, pixels=1.2e6),
     "high": Effort(avif=(0, 1), slack=1.5, every_domain=True, margin=0.6, finalists=100, whole=True),
 }
 """What each effort tries."""

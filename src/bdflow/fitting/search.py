@@ -36,6 +36,7 @@ class Effort:
         every_domain: Whether that is done for each domain, or for what suited the first factor.
         margin: Decibels by which a file may then seem worse than the best, and is made and restored yet.
         finalists: How many are made and restored, at most.
+        pixels: How many these may have together, but for the first: a large picture is restored once.
         whole: Whether a large picture is looked at as a whole, or by an excerpt.
     """
 
@@ -44,6 +45,7 @@ class Effort:
     every_domain: bool
     margin: float
     finalists: int
+    pixels: float = math.inf
     whole: bool = False
 
 
@@ -156,7 +158,10 @@ class Search:
             return self._without_payload()
         threshold = prospects[0].mean - self.effort.margin
         likely = [prospect for prospect in prospects if prospect.mean >= threshold]
-        finalists = likely[: self.effort.finalists]
+        if not self.effort.every_domain:  # the best of each factor
+            likely = list({prospect.factor: prospect for prospect in reversed(likely)}.values())[::-1]
+        affordable = int(min(self.effort.pixels / (self.picture.width * self.picture.height), 1e9))
+        finalists = likely[: min(self.effort.finalists, max(1, affordable))]
         with_payload = [prospect for prospect in finalists if prospect[:2] != (1, "plain")]  # that needs none
         restored = [self._made(*prospect) for prospect in with_payload]
         codec_alone = None
@@ -211,8 +216,12 @@ class Search:
             self.files.enlarged(factor, rates.file(rates.quick, factor, step)) for step in steps
         )
         size, other_size = (rates.size(factor, step) for step in steps)
+        room = self._room
+        between = size <= room < other_size or other_size <= room < size
+        if between and abs(steps[0] - steps[1]) == 1:
+            room = min(size, other_size)  # there is no file in between
         if size != other_size and rates.steps[steps[0]] != self.codec.qualities[1]:
-            share = math.log(self._room / size) / math.log(other_size / size)
+            share = math.log(room / size) / math.log(other_size / size)
             quality = Quality(*(a + share * (b - a) for a, b in zip(quality, other_quality, strict=True)))
         if factor == 1 and rates.quick != self.codec:
             quality = Quality(quality.y + _FULL_SIZE, quality.rgb + _FULL_SIZE)

@@ -9,8 +9,12 @@ from pathlib import Path
 from types import TracebackType
 
 from PIL import Image
-from tensorboardX import SummaryWriter
 from torch import Tensor
+
+from bdflow.system.offline import hidden
+
+with hidden("boto3"):  # it would open a socket to look for IPv6
+    from tensorboardX import SummaryWriter
 
 LOG, SHEET = "log.csv", "sheet.png"
 
