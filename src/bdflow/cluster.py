@@ -195,23 +195,23 @@ class _Rows:
         kinds = {"bytes": pyarrow.large_binary(), "width": pyarrow.int64(), "height": pyarrow.int64()}
         for index in range(table.num_rows):
             row = table.slice(index, 1)
-            made = self.result(row[self.column][0].as_py())
+            values = self.result(row[self.column][0].as_py())
             row = row.select(kept)
-            for name, value in zip((*kinds, "error"), made, strict=True):
+            for name, value in zip((*kinds, "error"), values, strict=True):
                 row = row.append_column(name, pyarrow.array([value], kinds.get(name, pyarrow.string())))
             yield row
 
     def result(self, source: Any) -> tuple[bytes | None, int | None, int | None, str | None]:
         """A file, width and height of the large picture, and why there is none."""
         try:
-            made = self.work(source)
-            if made is None:
+            result = self.work(source)
+            if result is None:
                 return None, None, None, "small already"
-            if isinstance(made.data, bytes):
-                return made.data, made.width, made.height, None
+            if isinstance(result.data, bytes):
+                return result.data, result.width, result.height, None
             buffer = io.BytesIO()
-            made.data.write_png(buffer)
-            return buffer.getvalue(), made.width, made.height, None
+            result.data.write_png(buffer)
+            return buffer.getvalue(), result.width, result.height, None
         except Exception as error:  # a bad picture is a row like others
             expected = isinstance(error, BDFlowError)
             return None, None, None, str(error) if expected else f"unexpected {type(error).__name__}: {error}"

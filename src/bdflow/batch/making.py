@@ -73,7 +73,7 @@ class Maker:
     def __call__(self, source: AnyPath, target: AnyPath, replace: bool) -> Outcome:
         """One picture; see `Job`. Whatever goes wrong is told by the outcome."""
         try:
-            made = self._make(source, target, replace)
+            result = self._make(source, target, replace)
         except FileExistsError:  # another run was quicker
             return Outcome("done")
         except _Stop as stop:
@@ -82,7 +82,7 @@ class Maker:
             expected = isinstance(error, BDFlowError)
             why = str(error) if expected else f"unexpected {type(error).__name__}: {reason(error)}"
             return Outcome("failed", why)
-        return Outcome("made", made=made) if made else Outcome("skipped", "small already")
+        return Outcome("made", made=result) if result else Outcome("skipped", "small already")
 
     def _make(self, source: AnyPath, target: AnyPath, replace: bool) -> Made | None:
         if self.resume and not replace and target.exists():
@@ -156,10 +156,10 @@ def identity(folder: AnyPath) -> tuple[int, int] | None:
     if not isinstance(folder, Path):
         return None
     try:
-        found = folder.stat()
+        status = folder.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _set_changed(path: Path, changed: int) -> None:

@@ -245,13 +245,13 @@ class _Choice:
 
     def __call__(self, folder: Folder, names: Mapping[str, str]) -> None:
         """Take a folder and, by their paths below it, the names of its pictures."""
-        results, there = self.naming.results(names.values()), _results_in(folder.target)
+        results, existing = self.naming.results(names.values()), _results_in(folder.target)
         named: set[AnyPath] = set() if folder.source else {located(path).resolve() for path in names}
         for path, name in names.items():
             source, target = folder.path(path), folder.target / results[name]
             targets: list[AnyPath] = [target, *(target.with_suffix(each) for each in self.naming.suffixes)]
             replaced = next((each for each in targets if named and each.resolve() in named), None)
-            present = [each for each in targets if each.name in there]
+            present = [each for each in targets if each.name in existing]
             if replaced:
                 self.plan.failures[str(source)] = f"its result, {replaced}, would replace one of the pictures"
             elif not present or self.force:
@@ -259,12 +259,12 @@ class _Choice:
             elif not self.resume:
                 how = "skip what is done (--resume) or allow overwriting (--force)"
                 self.plan.failures[str(source)] = f"{present[0]} exists already: {how}"
-            elif any(_is_done(source, there[each.name]) for each in present):
+            elif any(_is_done(source, existing[each.name]) for each in present):
                 self.plan.done += 1
             else:
                 folder.items.append(Item(path, target.name, True))
         earlier = {each for name in names.values() for each in self.naming.candidates(name)}
-        stale = earlier.intersection(there).difference(results.values())
+        stale = earlier.intersection(existing).difference(results.values())
         self.plan.stale += sorted(str(folder.target / name) for name in stale)
         if folder.items:
             self.plan.folders.append(folder)
@@ -301,7 +301,7 @@ def _is_done(source: AnyPath, result: os.DirEntry[str] | Entry) -> bool:
     where the disk has no hard links.
     """
     try:
-        made = result.stat()
-        return made.st_size > 0 and made.st_mtime_ns >= source.stat().st_mtime_ns
+        status = result.stat()
+        return status.st_size > 0 and status.st_mtime_ns >= source.stat().st_mtime_ns
     except OSError:  # of the picture, most likely: reading it will tell
         return False

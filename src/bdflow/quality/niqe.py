@@ -45,11 +45,11 @@ def load(data: Path | None = None) -> Callable[[NDArray[np.uint8]], float]:
         mean, covariance = model["mu_pris_param"].ravel(), model["cov_pris_param"]
 
     def niqe(rgb: NDArray[np.uint8]) -> float:
-        found = _features(luma(rgb).round())  # rounded as in the authors' code
-        whole = found[~np.isnan(found).any(axis=1)]  # a flat block has no shape
+        features = _features(luma(rgb).round())  # rounded as in the authors' code
+        whole = features[~np.isnan(features).any(axis=1)]  # a flat block has no shape
         if len(whole) < 2:
             return float("nan")
-        away = mean - np.nanmean(found, axis=0)
+        away = mean - np.nanmean(features, axis=0)
         between = np.linalg.pinv((covariance + np.cov(whole, rowvar=False)) / 2)
         return float(np.sqrt(away @ between @ away))  # equation 10
 
@@ -60,25 +60,25 @@ def _features(plane: Plane) -> Plane:
     """Of every block 18 features at full size and 18 at half size, (blocks, 36)."""
     rows, columns = (side // _BLOCK for side in plane.shape)
     plane = plane[: rows * _BLOCK, : columns * _BLOCK]
-    made = []
+    of_scales = []
     for side in (_BLOCK, _BLOCK // 2):
         mean = _blur(plane)
         deviation = np.sqrt(np.abs(_blur(plane * plane) - mean * mean))
         normal = (plane - mean) / (deviation + 1)  # equation 1
         blocks = normal.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
-        made.append([_block_features(block) for block in blocks])
+        of_scales.append([_block_features(block) for block in blocks])
         plane = _halved(_halved(plane).T).T
-    return np.concatenate(made, axis=1)
+    return np.concatenate(of_scales, axis=1)
 
 
 def _block_features(block: Plane) -> list[float]:
     shape, left, right = _asymmetric_gaussian(block)
-    found = [shape, (left + right) / 2]
+    features = [shape, (left + right) / 2]
     for shift in _NEIGHBOURS:
         shape, left, right = _asymmetric_gaussian(block * np.roll(block, shift, axis=(0, 1)))
         mean = (right - left) * gamma(2 / shape) / gamma(1 / shape)  # equation 8
-        found += [shape, mean, left, right]
-    return found
+        features += [shape, mean, left, right]
+    return features
 
 
 def _asymmetric_gaussian(samples: Plane) -> tuple[float, float, float]:

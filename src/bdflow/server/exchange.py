@@ -54,14 +54,14 @@ class Exchange:
         except BDFlowError as error:
             raise HTTPException(400, str(error)) from error
         async with self.pool.place():
-            made = await self._made(request, query)
+            answer = await self._made(request, query)
             headers = {"cache-control": "no-store"}
-            if made.notes:
-                notes = "; ".join(map(printable, made.notes))
+            if answer.notes:
+                notes = "; ".join(map(printable, answer.notes))
                 headers["bdflow-notes"] = notes.encode("ascii", "backslashreplace").decode()
-            seconds = self.pool.limits.seconds + len(made.data) / _SLOWEST
+            seconds = self.pool.limits.seconds + len(answer.data) / _SLOWEST
             with move_on_after(seconds, shield=True):  # what is made is not taken back; then uvicorn hangs up
-                await Streamed(made.data, made.type, headers)(scope, receive, send)
+                await Streamed(answer.data, answer.type, headers)(scope, receive, send)
 
     async def _made(self, request: Request, query: queries.Query) -> work.Made:
         """What comes of the body, which is not kept longer."""
@@ -76,8 +76,8 @@ class Exchange:
         """
         most, seconds = self.pool.limits.max_bytes, self.pool.limits.seconds
         large = HTTPException(413, f"the body has more than {most:,} bytes: send a smaller picture")
-        told = request.headers.get("content-length", "")
-        if told.isdecimal() and int(told) > most:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > most:
             raise large
         data = bytearray()
         with move_on_after(seconds) as waiting:
@@ -100,7 +100,7 @@ async def _unless_left(request: Request, begin: Callable[[], Awaitable[work.Made
         ClientDisconnect: The client is gone.
         Exception: What the work raises.
     """
-    made, error = None, None
+    answer, error = None, None
     async with create_task_group() as group:
 
         async def watch() -> None:
@@ -110,12 +110,12 @@ async def _unless_left(request: Request, begin: Callable[[], Awaitable[work.Made
 
         group.start_soon(watch)
         try:
-            made = await begin()
+            answer = await begin()
         except Exception as raised:  # else the group would wrap it
             error = raised
         group.cancel_scope.cancel()
     if error:
         raise error
-    if made is None:  # it was ended
+    if answer is None:  # it was ended
         raise ClientDisconnect
-    return made
+    return answer

@@ -129,11 +129,11 @@ def page(folder: Path, number: int, web: Path | None) -> str:
     Raises:
         HTTPException: 404 of a page that there is not.
     """
-    found = list(shown(folder))
-    pages = max(1, -(-len(found) // _ON_A_PAGE))
+    pictures = list(shown(folder))
+    pages = max(1, -(-len(pictures) // _ON_A_PAGE))
     if not 1 <= number <= pages:
         raise HTTPException(404)
-    here = found[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
+    here = pictures[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
     scripts = []
     if web:
         pngs = any(picture.small and picture.path.lower().endswith(".png") for picture in here)
@@ -145,7 +145,7 @@ def page(folder: Path, number: int, web: Path | None) -> str:
     template = Template(resources.files("bdflow.server").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         scripts="".join(scripts),
-        count=f"{len(found):,} picture{'' if len(found) == 1 else 's'}",
+        count=f"{len(pictures):,} picture{'' if len(pictures) == 1 else 's'}",
         says="The page restores each small file when it comes into view."
         if web
         else "They stand as they are.",

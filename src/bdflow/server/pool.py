@@ -109,10 +109,10 @@ class Pool:
         try:
             await self._ready()
             with move_on_after(seconds):
-                made = await self._in_process(function, data, query)
-                if isinstance(made, work.Refused):
-                    raise HTTPException(422, made.reason)
-                return made
+                result = await self._in_process(function, data, query)
+                if isinstance(result, work.Refused):
+                    raise HTTPException(422, result.reason)
+                return result
             raise HTTPException(503, f"took more than {seconds:g} seconds: send a smaller picture")
         except BrokenWorkerProcess as error:
             raise HTTPException(500, "the process that worked on it died: try again later") from error

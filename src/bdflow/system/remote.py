@@ -173,8 +173,8 @@ class RemotePath:
         fs, path = self._opened
         with _as_os_errors():
             fs.invalidate_cache(path)
-            found = fs.ls(path, detail=True)
-        entries = ((info["name"].rstrip("/"), info) for info in found)
+            listing = fs.ls(path, detail=True)
+        entries = ((info["name"].rstrip("/"), info) for info in listing)
         # An empty object may stand for the folder itself.
         return [Entry(each.rpartition("/")[2], info) for each, info in entries if each != path.rstrip("/")]
 

@@ -284,8 +284,8 @@ class Clock:
             self.seconds, self.interrupted = time.monotonic() - self._began, bool(interrupted)
         elif self._steps <= _AGREE_EVERY or self._steps % _AGREE_EVERY == 0:
             mine = time.monotonic() - self._began if self._fabric.is_global_zero else 0.0
-            told = torch.tensor([mine, float(bool(interrupted))], device=self._fabric.device)
-            seconds, requests = self._fabric.all_reduce(told, reduce_op="sum").tolist()  # type: ignore[union-attr]
+            figures = torch.tensor([mine, float(bool(interrupted))], device=self._fabric.device)
+            seconds, requests = self._fabric.all_reduce(figures, reduce_op="sum").tolist()  # type: ignore[union-attr]
             self.seconds, self.interrupted = seconds, requests > 0
         else:
             self.seconds += self.pace
