@@ -221,15 +221,23 @@ def test_a_disk_that_fills_up(mounted, tmp_path):
     noise = np.random.default_rng(0)
     for number in range(24):
         Image.fromarray(noise.integers(0, 256, (512, 512, 3), np.uint8)).save(source / f"{number:02}.png")
-    down = ("downscale", source, "-o", disk / "small", "-m", MODEL, "--resume", "--json", tmp_path / "log")
+    down = (
+        "downscale",
+        source,
+        "-o",
+        disk / "small",
+        "-m",
+        "portraits-x8",
+        "--resume",
+        "--json",
+        tmp_path / "log",
+    )
     code, summary, _ = batch(*down)
     assert (code, summary["stopped"].endswith("cannot be written: the disk is full")) == (1, True)
     assert 0 < summary["made"] < 24
     assert summary["made"] + summary["left"] == 24
     written = sorted((disk / "small").iterdir())
-    assert [path.name for path in written] == [
-        f"{number:02}.{SUFFIX}.png" for number in range(summary["made"])
-    ]
+    assert [path.name for path in written] == [f"{number:02}.x8.png" for number in range(summary["made"])]
     assert bdflow.upscale(written[-1], threads=1).size == (512, 512)
     subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
     code, summary, _ = batch(*down)
