@@ -22,7 +22,10 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ThumbHash:
-    """ThumbHash (Evan Wallace, 2023) of an opaque picture, as its reference implementation in JavaScript."""
+    """ThumbHash (Evan Wallace, 2023) of an opaque picture, as its reference implementation in JavaScript.
+
+    By hand, in numpy: of the ports on PyPI one wants a Pillow below 11, the other loops over samples.
+    """
 
     name: str = "ThumbHash"
 
