@@ -1,7 +1,8 @@
-"""What to write into as many bytes, tried on held-out training pictures: results/look.json, shrinking.json.
+"""What to write into as many bytes, tried on held-out training pictures: results/NAME.json for each NAME.
 
 Usage: BDFLOW_DATA=DIR python scripts/small_file_studies.py look         (half an hour of a core)
        BDFLOW_DATA=DIR python scripts/small_file_studies.py shrinking    (ten minutes)
+       BDFLOW_DATA=DIR python scripts/small_file_studies.py search       (five minutes)
 
 look: each factor, by AVIF tuned for PSNR and for the eye, at two qualities about each number of bytes;
 restored by restoration-look. LPIPS on AlexNet and DISTS are taken between the two, by the logarithm of the
@@ -10,12 +11,16 @@ bytes. Beside them stands the PSNR of what restoration-fidelity restores, by whi
 shrinking: other thumbnails than Lanczos': other filters, sharpened, with blurred colour, and moved by a part
 of what the restored picture lacks. BD-rate against Lanczos at the same factor, restored by
 restoration-fidelity.
+
+search: files of the default effort, where one kind of file is made, the one that seems best, and where
+several are and the best is kept. PSNR, and seconds of the processor.
 """
 
 import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +30,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
+from bdflow import fitting
 from bdflow.fitting.candidates import Candidates
 from bdflow.fitting.estimate import measured
 from bdflow.fitting.rates import Rates
@@ -143,6 +149,7 @@ SHRINKING: Mapping[str, Callable[[Picture, float], Array]] = {
     "Lanczos, sharpened by 30 %": sharpened,
     "Lanczos, colour blurred by a pixel": blurred_colour,
 }
+FINALISTS = (1, 3)  # the second is the default
 MOVED = (0.1, 0.3)  # parts of what the restored picture lacks, shrunk
 
 
@@ -186,6 +193,21 @@ def shrunk_otherwise(
     return curves
 
 
+def search(data: Path) -> Iterator[dict[str, Any]]:
+    """PSNR and seconds by picture, rate and number of kinds of file that are made."""
+    enhancer, usual = Enhancer(find_restoration(), Computing(threads=1)), fitting.EFFORTS["medium"]
+    for domain, name, picture in pictures(data):
+        for rate in RATES[domain]:
+            for finalists in FINALISTS:
+                fitting.EFFORTS["medium"] = replace(usual, finalists=finalists)
+                start = time.process_time()
+                fitted = fitting.fit(picture, enhancer, fitting.Goal(bits_per_pixel=rate))
+                seconds = time.process_time() - start
+                where = {"picture": name, "domain": domain, "rate": rate, "finalists": finalists}
+                yield {**where, "psnr": round(fitted.psnr, 4), "seconds": round(seconds, 2)}
+    fitting.EFFORTS["medium"] = usual
+
+
 def moved(thumbnail: Array, true: Array, restored: Array, part: float) -> Array:
     """A thumbnail and a part of what its restored picture lacks, shrunk."""
     size = thumbnail.shape[1], thumbnail.shape[0]
@@ -199,7 +221,7 @@ def moved(thumbnail: Array, true: Array, restored: Array, part: float) -> Array:
 def main() -> None:
     data, study = Path(os.environ["BDFLOW_DATA"]), sys.argv[1]
     rows = []
-    for row in {"look": look, "shrinking": shrinking}[study](data):
+    for row in {"look": look, "shrinking": shrinking, "search": search}[study](data):
         print(row, flush=True)
         rows.append(row)
     document = {

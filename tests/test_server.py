@@ -24,7 +24,7 @@ import bdflow
 from bdflow import zoo
 from bdflow.pictures import codecs
 from bdflow.server.limits import Limits
-from bdflow.server.work import Made
+from bdflow.server.work import Answer
 from bdflow.smallfile import container
 
 PHOTO = codecs.encode(photo(), "png")
@@ -284,7 +284,7 @@ def test_a_place_is_held_until_the_answer_has_been_taken_bit_by_bit(folder, monk
     sent, held = [], []
 
     async def run(*_):
-        return Made("image/png", bytes(range(250)) * 2000, ())
+        return Answer("image/png", bytes(range(250)) * 2000, ())
 
     async def send(message):
         sent.append(message)
@@ -305,7 +305,7 @@ def test_an_answer_that_nobody_takes_is_given_up(folder, monkeypatch):
     app = application(zoo.BUILT_IN, folder)
 
     async def run(*_):
-        return Made("image/png", b"1", ())
+        return Answer("image/png", b"1", ())
 
     monkeypatch.setattr(app.pool, "run", run)
     monkeypatch.setattr(app.pool, "limits", Limits(seconds=0.1))

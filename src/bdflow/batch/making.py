@@ -71,7 +71,7 @@ class Maker:
     times: bool
 
     def __call__(self, source: AnyPath, target: AnyPath, replace: bool) -> Outcome:
-        """One picture; see `Job`. Whatever goes wrong is told by the outcome."""
+        """One picture; see `Job`. The outcome says what went wrong."""
         try:
             result = self._make(source, target, replace)
         except FileExistsError:  # another run was quicker
@@ -120,7 +120,7 @@ class Maker:
         return now is None or self.identity not in (None, now)
 
 
-# Works jobs off with a maker, in any order, and takes no more of them when it is told to end.
+# Works jobs off with a maker, in any order, and takes no more of them once it is to end.
 Engine = Callable[[Iterator[Job], Maker, Callable[[], bool]], Iterable[tuple[Job, Outcome]]]
 
 

@@ -210,17 +210,14 @@ def card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         ),
     ]
     legend = f" Border cropped: PSNR-Y (bicubic's) less {model.scale} pixels on each side." if cropped else ""
-    lines += [
-        "",
-        f"The ± is the standard deviation over pictures.{legend}",
-        "",
-        *(_looks(model) if model.folder.parent == zoo.BUILT_IN else ()),
-        "## Limits",
-        "",
-        training["limits"],
-        "",
-    ]
+    looks = _looks(model) if model.folder.parent == zoo.BUILT_IN else ()
+    lines += ["", f"The ± is the standard deviation over pictures.{legend}", "", *looks, *_limits(training)]
     return "\n".join(lines)
+
+
+def _limits(training: Mapping[str, Any]) -> Sequence[str]:
+    """The end of a card."""
+    return "## Limits", "", training["limits"], ""
 
 
 _CARD_HEADINGS = (
@@ -273,10 +270,7 @@ def _restoration_card(model: zoo.Model, result: Mapping[str, Any]) -> str:
         "",
         "The ± is the standard deviation over pictures; factors are means.",
         "",
-        "## Limits",
-        "",
-        training["limits"],
-        "",
+        *_limits(training),
     ]
     return "\n".join(lines)
 

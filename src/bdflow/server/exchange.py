@@ -54,7 +54,7 @@ class Exchange:
         except BDFlowError as error:
             raise HTTPException(400, str(error)) from error
         async with self.pool.place():
-            answer = await self._made(request, query)
+            answer = await self._answer(request, query)
             headers = {"cache-control": "no-store"}
             if answer.notes:
                 notes = "; ".join(map(printable, answer.notes))
@@ -63,7 +63,7 @@ class Exchange:
             with move_on_after(seconds, shield=True):  # what is made is not taken back; then uvicorn hangs up
                 await Streamed(answer.data, answer.type, headers)(scope, receive, send)
 
-    async def _made(self, request: Request, query: queries.Query) -> work.Made:
+    async def _answer(self, request: Request, query: queries.Query) -> work.Answer:
         """What comes of the body, which is not kept longer."""
         data = await self._body(request)
         return await _unless_left(request, lambda: self.pool.run(self.function, data, query))
@@ -93,7 +93,7 @@ class Exchange:
         return bytes(data)
 
 
-async def _unless_left(request: Request, begin: Callable[[], Awaitable[work.Made]]) -> work.Made:
+async def _unless_left(request: Request, begin: Callable[[], Awaitable[work.Answer]]) -> work.Answer:
     """What comes of some work, which is ended when nobody waits for it any longer.
 
     Raises:

@@ -88,10 +88,10 @@ class Pool:
 
     async def run(
         self,
-        function: Callable[[bytes, _T, Computing, int], work.Made | work.Refused],
+        function: Callable[[bytes, _T, Computing, int], work.Answer | work.Refused],
         data: bytes,
         query: _T,
-    ) -> work.Made:
+    ) -> work.Answer:
         """One piece of work, when its turn has come; when it is cancelled, the process is killed.
 
         Raises:
@@ -123,10 +123,10 @@ class Pool:
 
     async def _in_process(
         self,
-        function: Callable[[bytes, _T, Computing, int], work.Made | work.Refused],
+        function: Callable[[bytes, _T, Computing, int], work.Answer | work.Refused],
         data: bytes,
         query: _T,
-    ) -> work.Made | work.Refused:
+    ) -> work.Answer | work.Refused:
         arguments = data, query, self.computing, self.limits.max_pixels
         try:
             return await to_process.run_sync(function, *arguments, cancellable=True, limiter=self._workers)

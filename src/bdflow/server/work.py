@@ -21,7 +21,7 @@ from bdflow.zoo import Purpose, find_restoration
 _DIE_WITH_PARENT = 1  # Linux's PR_SET_PDEATHSIG
 
 
-class Made(NamedTuple):
+class Answer(NamedTuple):
     """A picture to answer with.
 
     Attributes:
@@ -51,7 +51,7 @@ def prepare(computing: Computing) -> None:
     _enhancer(computing)
 
 
-def shrink(data: bytes, query: Shrink, computing: Computing, max_pixels: int) -> Made | Refused:
+def shrink(data: bytes, query: Shrink, computing: Computing, max_pixels: int) -> Answer | Refused:
     """The small file of a photograph."""
     try:
         picture = reader.read(data, max_pixels=max_pixels)
@@ -59,10 +59,10 @@ def shrink(data: bytes, query: Shrink, computing: Computing, max_pixels: int) ->
     except BDFlowError as error:
         return _refusal(error)
     assert small.format is not None  # it was coded just now
-    return Made(TYPES[ending_of(small.format)[1:]], small.data, small.notes)
+    return Answer(TYPES[ending_of(small.format)[1:]], small.data, small.notes)
 
 
-def restore(data: bytes, query: Restore, computing: Computing, max_pixels: int) -> Made | Refused:
+def restore(data: bytes, query: Restore, computing: Computing, max_pixels: int) -> Answer | Refused:
     """The photograph of a small file."""
     try:
         restorer = _restorer(query.purpose, *query.given("scale", "domain").items(), computing=computing)
@@ -77,7 +77,7 @@ def restore(data: bytes, query: Restore, computing: Computing, max_pixels: int) 
             codecs.save(picture.to_pil(), buffer, ending, metadata=picture.metadata, **options)
     except BDFlowError as error:
         return _refusal(error)
-    return Made(TYPES[ending], buffer.getvalue(), tuple(remarks))
+    return Answer(TYPES[ending], buffer.getvalue(), tuple(remarks))
 
 
 def _refusal(error: BDFlowError) -> Refused:

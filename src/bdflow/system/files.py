@@ -23,7 +23,7 @@ AnyPath: TypeAlias = Path | RemotePath
 
 
 def located(name: str | os.PathLike[str]) -> AnyPath:
-    """What a path names, here or (`s3://...`, `https://...`, and what else fsspec opens) elsewhere."""
+    """What a path names: a local file, or one that fsspec opens by its URL (`s3://...`, `https://...`)."""
     name = os.fspath(name)
     return RemotePath(name) if is_url(name) else Path(name)
 
@@ -245,10 +245,7 @@ def _rename_if_free(temporary: Path, target: Path) -> None:
         target.hardlink_to(temporary)  # fails if the name is taken, in one step
     except FileExistsError:
         raise
-    except (
-        OSError,
-        NotImplementedError,
-    ):  # no hard links here: claim the name first, then replace our own claim
+    except (OSError, NotImplementedError):  # no hard links here: claim the name, then replace our own claim
         target.touch(exist_ok=False)
         try:
             temporary.replace(target)

@@ -295,7 +295,7 @@ class Clock:
 
 @contextmanager
 def one_line(fabric: Fabric) -> Iterator[None]:
-    """What is told where another process of the run has ended: torch says it in many lines."""
+    """Where another process of the run has ended, one line says so in place of torch's many."""
     try:
         yield
     except RuntimeError as error:

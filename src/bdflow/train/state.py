@@ -53,7 +53,7 @@ class State:
             self.network.load_state_dict(trained)
 
     def save(self, folder: Path, **about: Any) -> None:
-        """Write everything that a resumed run needs, and what is told of the run besides."""
+        """Write everything that a resumed run needs, and what the folder says of the run."""
         state = {
             "step": self.step,
             "seconds": self.seconds,
