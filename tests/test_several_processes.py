@@ -126,6 +126,7 @@ def test_two_processes_are_one_with_twice_the_batch(pictures, of_two, tmp_path):
         trainer_of(pictures, out, **PLAIN)
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_restoration_network(tmp_path):
     """One of them codes the views, and both draw from these."""
     run = start(make_pictures(tmp_path / "pictures"), tmp_path / "run", of=RESTORATION)
@@ -136,6 +137,7 @@ def test_two_processes_train_a_restoration_network(tmp_path):
     assert [step for step, name, _ in rows(tmp_path / "run") if name == "psnr_y"] == [STEPS]
 
 
+@pytest.mark.slow
 def test_more_processes_than_pictures_are_refused(pictures, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
