@@ -1,6 +1,8 @@
 """What batches on Ray cost: pictures a second by worker processes, beside threads, and memory of a worker.
 
-python scripts/cluster_speed.py results/cluster.json [FILES]
+python scripts/cluster_speed.py results/cluster.json [FILES [MANY]]
+
+On an idle machine: FILES small pictures in each way, a few large ones, and MANY smaller ones by two workers.
 """
 
 import json
@@ -24,29 +26,47 @@ RUNS = {
     "Ray, 1 worker": ("--on", "ray", "--jobs", "1"),
     "Ray, 2 workers": ("--on", "ray", "--jobs", "2"),
 }
-LARGE, LARGE_SIDE, SMALL_SIDE = 16, 2048, 128
+LARGE, LARGE_SIDE, SMALL_SIDE, MANY_SIDE = 8, 2048, 128, 64
 
 
-def peak_of_workers(mark: str, stop: threading.Event, found: dict[str, int]) -> None:
-    """The most memory that each worker process of a run had, in bytes, by its number."""
+def crops(folder: Path, photo: Image.Image, count: int, side: int) -> None:
+    """So many small photographs, each another part of one."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        left, top = rng.integers(0, photo.width - side, 2).tolist()
+        photo.crop((left, top, left + side, top + side)).save(folder / f"{number}.jpg", quality=90)
+
+
+def memory(process: Path) -> tuple[int, int]:
+    """What a process holds, and the most it ever held, in bytes."""
+    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    resident, peak = (int(status[name].split()[0]) << 10 for name in ("VmRSS", "VmHWM"))
+    return resident, peak
+
+
+def watch_workers(
+    mark: str, stop: threading.Event, held: dict[str, list[int]], peaks: dict[str, int]
+) -> None:
+    """What each worker process of a run holds, twice a second, and its peak, by its number."""
     while not stop.wait(0.5):
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 name = (process / "cmdline").read_bytes()
                 if b"MapBatches(_Files)" in name and mark.encode() in (process / "environ").read_bytes():
-                    status = dict(
-                        line.split(":", 1) for line in (process / "status").read_text().splitlines()
-                    )
-                    found[process.name] = int(status["VmHWM"].split()[0]) << 10
-            except (OSError, KeyError):
+                    resident, peaks[process.name] = memory(process)
+                    held.setdefault(process.name, []).append(resident)
+            except (OSError, KeyError):  # ended meanwhile
                 pass
 
 
 def run(folder: Path, pictures: str, *options: str) -> dict:
     """One batch as a process."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        log, mark, found, stop = f"{out}/log", f"BDFLOW_MARK={out}", {}, threading.Event()
-        watch = threading.Thread(target=peak_of_workers, args=(mark, stop, found))
+        log, mark, stop = f"{out}/log", f"BDFLOW_MARK={out}", threading.Event()
+        held: dict[str, list[int]] = {}
+        peaks: dict[str, int] = {}
+        watch = threading.Thread(target=watch_workers, args=(mark, stop, held, peaks))
         watch.start()
         command = [sys.executable, "-m", "bdflow", "downscale", folder / pictures, "-o", f"{out}/results"]
         start = time.monotonic()
@@ -70,34 +90,43 @@ def run(folder: Path, pictures: str, *options: str) -> dict:
         "run_seconds": records[-1]["seconds"],
         "seconds_from_first_to_last": round(span, 2),
         "pictures_per_second": round((len(done) - 1) / span, 2),
-        "worker_peak_bytes": sorted(found.values(), reverse=True),
+        "worker_peak_bytes": sorted(peaks.values(), reverse=True),
+        # Of each worker: half way and at the end, as medians of a tenth of the run.
+        "worker_bytes_half_way": [middle(samples, 0.45) for samples in held.values()],
+        "worker_bytes_at_the_end": [middle(samples, 0.9) for samples in held.values()],
         "load_average_after": round(os.getloadavg()[0], 1),
     }
 
 
-def main(results: str, files: str = "400") -> None:
+def middle(samples: list[int], begin: float) -> int:
+    """The median of the tenth of the samples that begins there."""
+    first = int(begin * len(samples))
+    return int(np.median(samples[first : first + max(1, len(samples) // 10)]))
+
+
+def main(results: str, files: str = "1000", many: str = "100000") -> None:
     """Measure, and write the results file."""
-    photo, rng, measured = Image.open(PHOTO).convert("RGB"), np.random.default_rng(0), {}
+    photo, measured = Image.open(PHOTO).convert("RGB"), {}
     where = environment()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "small").mkdir()
+        crops(folder / "small", photo, int(files), SMALL_SIDE)
+        crops(folder / "many", photo, int(many), MANY_SIDE)
         (folder / "large").mkdir()
-        for number in range(int(files)):
-            left, top = rng.integers(0, photo.width - SMALL_SIDE, 2).tolist()
-            crop = photo.crop((left, top, left + SMALL_SIDE, top + SMALL_SIDE))
-            crop.save(folder / f"small/{number}.jpg", quality=90)
         for number in range(LARGE):
             photo.rotate(number).resize((LARGE_SIDE, LARGE_SIDE)).save(folder / f"large/{number}.jpg")
-        for name, options in RUNS.items():
-            measured[f"small, {name}"] = run(folder, "small", *options)
-            print(name, measured[f"small, {name}"], flush=True)
-        measured["large, Ray, 2 workers"] = run(folder, "large", *RUNS["Ray, 2 workers"])
+        batches = {f"small, {name}": ("small", options) for name, options in RUNS.items()}
+        batches |= {f"large, {name}": ("large", RUNS[name]) for name in ("2 threads", "Ray, 2 workers")}
+        batches |= {"many, Ray, 2 workers": ("many", RUNS["Ray, 2 workers"])}
+        for name, (pictures, options) in batches.items():
+            measured[name] = run(folder, pictures, *options)
+            print(name, measured[name], flush=True)
     document = {
         "settings": {
             "model": "the default of scale 8",
             "small": f"{files} JPEGs of {SMALL_SIDE}x{SMALL_SIDE}",
             "large": f"{LARGE} JPEGs of {LARGE_SIDE}x{LARGE_SIDE}",
+            "many": f"{many} JPEGs of {MANY_SIDE}x{MANY_SIDE}",
         },
         "rows": [{"batch": name, **figures} for name, figures in measured.items()],
         "environment": where,
