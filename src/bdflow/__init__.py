@@ -57,14 +57,16 @@ def load(
     model: str | Path | None = None,
     *,
     scale: int | None = None,
+    domain: Domain | None = None,
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
     backend: str = "onnxruntime",
     trust: bool = False,
 ) -> Rescaler:
-    """A model by name or folder, or the default one of a scale.
+    """A model by name or folder, or the default one of a scale and a domain.
 
+    Where a scale has several and no domain is named, it is that of photos; `downscale` tries them all.
     A folder that did not come with bdflow is loaded only with `trust=True`; see `bdflow.zoo.find`.
     `tile`, `threads`, `device` and `backend`: see `bdflow.runtime.computing.Computing`.
 
@@ -74,7 +76,7 @@ def load(
     from bdflow.runtime.rescaler import Rescaler
     from bdflow.zoo import find
 
-    verified = find(model, scale, trust=trust)
+    verified = find(model, scale, domain=domain, trust=trust)
     return Rescaler(verified, Computing(tile, threads, device, backend))
 
 
@@ -87,6 +89,7 @@ def downscale(
     metadata: Choice = "strip",
     model: str | Path | None = None,
     scale: int | None = None,
+    domain: Domain | None = None,
     tile: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -95,12 +98,16 @@ def downscale(
 ) -> Downscaled:
     """Shrink one picture into a PNG; see `bdflow.runtime.rescaler.Rescaler.downscale`.
 
-    For several, `load` once. For an ordinary codec and a number of bytes, see `fit`.
+    Of the models of a scale, that of the `domain` does it, or without one that which restores the picture
+    best. For several pictures, `load` once. For an ordinary codec and a number of bytes, see `fit`.
     """
-    rescaler = load(
-        model, scale=scale, tile=tile, threads=threads, device=device, backend=backend, trust=trust
-    )
-    return rescaler.downscale(image, refine=refine, max_pixels=max_pixels, turn=turn, metadata=metadata)
+    from bdflow.fitting.rescalers import rescalers
+    from bdflow.pictures import reader
+
+    computing = Computing(tile, threads, device, backend)
+    models = rescalers(model, scale, domain, trust=trust, computing=computing)
+    picture = reader.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
+    return models.of([picture]).downscale(picture, refine=refine)
 
 
 def fit(

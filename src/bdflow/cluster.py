@@ -12,7 +12,6 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +26,8 @@ from bdflow.system.files import located, reason
 if TYPE_CHECKING:
     import pyarrow
     from ray.data import Dataset
+
+    from bdflow.smallfile.thumbnail import Domain
 
 _FILES_OF_A_TASK = 32  # what is done again when a worker dies
 _BYTES_OF_A_TASK = 64 << 20  # large pictures go alone: they take long
@@ -223,6 +224,7 @@ def downscale(
     column: Literal["bytes", "path"] = "bytes",
     model: str | Path | None = None,
     scale: int | None = None,
+    domain: Domain | None = None,
     trust: bool = False,
     max_bytes: int | None = None,
     bits_per_pixel: float | None = None,
@@ -237,6 +239,7 @@ def downscale(
         dataset: One picture a row.
         column: Holds them: `bytes` of files, or `path`, which may be remote.
         model, scale, trust: As for `bdflow.downscale`: the result is a PNG.
+        domain: What the pictures show, of both kinds of file; None tries all, picture by picture.
         max_bytes, bits_per_pixel, quality, format: As for `bdflow.fit`, which is taken where one of the
             first three is given.
         jobs: Worker processes at most; None takes what the cluster has room for.
@@ -250,19 +253,19 @@ def downscale(
         BDFlowError: There is no such model, or the arguments contradict each other.
     """
     needs("cluster", what="bdflow.cluster")
-    import bdflow
     from bdflow.fitting import Goal
+    from bdflow.fitting.rescalers import rescalers
     from bdflow.runtime.enhancer import Enhancer
     from bdflow.zoo import find_restoration
 
     work: Work
     if (max_bytes, bits_per_pixel, quality) == (None, None, None):
-        rescaler = bdflow.load(model, scale=scale, trust=trust, **asdict(computing))
-        work = shrinking(rescaler, verify=False)
+        models = rescalers(model, scale, domain, trust=trust, computing=computing)
+        work = shrinking(models, verify=False)
     else:
         if model or scale:
             raise BDFlowError("a scale and a model are for the PNG: leave out bytes, bits and quality")
-        goal = Goal(max_bytes=max_bytes, bits_per_pixel=bits_per_pixel, quality=quality, format=format)
+        goal = Goal(max_bytes, bits_per_pixel, quality, format, domain)
         work = coding(Enhancer(find_restoration(), computing), goal)
     return _mapped(dataset, _Rows, (work, column), jobs, computing.threads or 1)
 

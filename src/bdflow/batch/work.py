@@ -6,6 +6,7 @@ from typing import NamedTuple
 from bdflow import fitting
 from bdflow.evaluation.measure import read_back
 from bdflow.fitting import Goal
+from bdflow.fitting.rescalers import Rescalers
 from bdflow.pictures import reader
 from bdflow.pictures.limits import MAX_PIXELS
 from bdflow.pictures.metadata import Choice
@@ -14,7 +15,6 @@ from bdflow.pictures.strips import Strips
 from bdflow.pictures.transparency import spread
 from bdflow.quality.metrics import MAX_PSNR, psnr_y
 from bdflow.runtime.enhancer import Enhancer
-from bdflow.runtime.rescaler import Rescaler
 from bdflow.runtime.restorer import Restorer
 from bdflow.smallfile.container import byte_report, ending_of, holds_chunk
 from bdflow.system.files import FileSource, opened
@@ -48,7 +48,7 @@ Work = Callable[[FileSource], Made | None]  # None: there is nothing to do with 
 
 
 def shrinking(
-    rescaler: Rescaler,
+    rescalers: Rescalers,
     *,
     verify: bool,
     refine: int = 0,
@@ -58,7 +58,7 @@ def shrinking(
     """The work of `downscale`. Small files of bdflow's, found in a tree of photographs, are left out.
 
     Args:
-        rescaler: The model.
+        rescalers: The models.
         verify: Restore each small file, too, and measure PSNR-Y.
         refine: Steps by which each small picture is refined.
         max_pixels: Larger pictures fail before they are decoded.
@@ -70,6 +70,7 @@ def shrinking(
         if picture is None:
             return None
         picture = spread(picture)  # what is verified is what can be seen
+        rescaler = rescalers.of([picture])
         small = rescaler.downscale(picture, refine=refine)
         data = small.to_bytes()
         quality = None

@@ -20,6 +20,7 @@ from bdflow.system.remote import RemotePath
 
 if TYPE_CHECKING:
     from bdflow.pictures.strips import Strips
+    from bdflow.smallfile.thumbnail import Domain
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "coreml", "directml"]
 Backend: TypeAlias = Literal["onnxruntime", "openvino", "torch"]
@@ -102,12 +103,15 @@ Bits = Annotated[float | None, Parameter(validator=within(1e-6, 1000))]
 class Coding:
     """Options for an ordinary AVIF, WebP or JPEG in place of a PNG; the ending of the output names it.
 
+    --domain is for both.
+
     Attributes:
         bytes: The largest size of the file in bytes, such as 3000 or 3k; every byte counts. bdflow chooses
             the factor and the quality that restore best.
         bpp: The same in bits per pixel of the photograph.
         quality: The codec's quality, 0 to 100, at full size.
-        domain: What the photograph shows. auto tries all domains and keeps the best; plain uses no network.
+        domain: What the photograph shows. auto tries all domains and keeps the best; plain uses no network,
+            and is not for a PNG.
         format: The format, if the name of the output does not give it. best tries all formats and keeps the
             one that restores best. Default: avif.
         effort: low is quick, for many pictures; high tries all that may win.
@@ -146,20 +150,26 @@ class Coding:
         """
         if [self.bytes, self.bpp, self.quality].count(None) < 2:
             raise BDFlowError("--bytes, --bpp and --quality each say how small: choose one")
-        usual = ("auto", None, "medium", "fidelity")
-        if not self.asked and (self.domain, self.format, self.effort, self.purpose) != usual:
+        usual = (None, "medium", "fidelity")
+        if not self.asked and (self.format, self.effort, self.purpose) != usual:
             raise BDFlowError(
-                "--domain, --format, --effort and --for are for --bytes, --bpp or --quality: add one of these"
+                "--format, --effort and --for are for --bytes, --bpp or --quality: add one of these"
             )
+        if not self.asked and self.domain == "plain":
+            raise BDFlowError("--domain plain is for --bytes, --bpp or --quality: add one of these")
+
+    @property
+    def named_domain(self) -> Domain | None:
+        """None stands for all."""
+        return None if self.domain == "auto" else self.domain
 
     def options(self) -> dict[str, Any]:
         """Those of `bdflow.fit`, but for the format."""
-        domain = None if self.domain == "auto" else self.domain
         return {
             "max_bytes": self.bytes,
             "bits_per_pixel": self.bpp,
             "quality": self.quality,
-            "domain": domain,
+            "domain": self.named_domain,
             "effort": self.effort,
             "purpose": self.purpose,
         }

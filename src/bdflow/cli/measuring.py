@@ -22,7 +22,6 @@ from bdflow.cli.arguments import (
     check_target,
     each_within,
 )
-from bdflow.cli.rescaling import load
 from bdflow.errors import BDFlowError
 from bdflow.system.extras import needs
 from bdflow.system.streams import say
@@ -98,6 +97,7 @@ def compare(
     model: Model = None,
     trust: Switch = False,
     scale: Scale = None,
+    domain: Literal["photos", "portraits"] | None = None,
     bytes: Bytes = None,
     bpp: Bits = None,
     format: Literal["avif", "webp", "jpg"] = "avif",
@@ -114,8 +114,10 @@ def compare(
         photos: Picture files.
         model: A built-in model (see `bdflow models`) or a model folder.
         trust: Take a model folder that did not come with bdflow.
-        scale: How many times smaller the PNG is, each way. Selects the default model of that scale.
+        scale: How many times smaller the PNG is, each way. Selects the default model of that scale; where
+            it has one for photos and one for portraits, the one that restores the photographs better.
             Default: 8.
+        domain: What the photographs show. Default: all domains are tried.
         bytes: Compare an AVIF, WebP or JPEG of at most so many bytes, such as 3k, in place of a PNG.
         bpp: The same in bits per pixel of the photograph.
         format: The format for --bytes or --bpp.
@@ -127,7 +129,9 @@ def compare(
         force: Overwrite existing files.
     """
     from bdflow.compare.run import run, sheet_paths
+    from bdflow.fitting.rescalers import rescalers
     from bdflow.methods import FittedTo, Rescaled
+    from bdflow.pictures import reader
 
     coded = bytes is not None or bpp is not None
     if bytes is not None and bpp is not None:
@@ -145,10 +149,11 @@ def compare(
         from bdflow.zoo import find_restoration
 
         enhancer = Enhancer(find_restoration(), computing)
-        ours = FittedTo(enhancer, bytes, bpp, of_ending(f"a.{format}").NAME)
+        ours = FittedTo(enhancer, bytes, bpp, of_ending(f"a.{format}").NAME, domain)
     else:
         scale = 8 if scale is None and model is None else scale
-        ours = Rescaled(load(model, scale, computing, trust))
+        models = rescalers(model, scale, domain, trust=trust, computing=computing)
+        ours = Rescaled(models.of(reader.read(photo) for photo in photos))
     run(ours, photos, sheets, html, json, box, force, say=say)
 
 

@@ -45,7 +45,6 @@ from bdflow.system.streams import say
 if TYPE_CHECKING:
     from bdflow.batch.tree import Naming
     from bdflow.batch.work import Work
-    from bdflow.runtime.rescaler import Rescaler
 
 
 def downscale(
@@ -74,7 +73,8 @@ def downscale(
         more: Further picture files or folders.
         output: The small file; "-" writes to standard output. Default: photo.x8.png or photo.bd.avif
             (as --format says) beside photo.jpg. For several pictures: the folder for the small files.
-        scale: How many times smaller the PNG is, each way. Selects the default model of that scale.
+        scale: How many times smaller the PNG is, each way. Selects the default model of that scale; where
+            it has one for photos and one for portraits, the one that restores the picture better.
             Default: 8.
         model: A built-in model (see `bdflow models`) or a model folder.
         refine: Steps of a search for a small picture that restores with a higher PSNR. 20 steps are enough,
@@ -87,6 +87,8 @@ def downscale(
         force: Overwrite existing files.
         verify: For several pictures: also restore each small file, and report the mean PSNR-Y.
     """
+    from bdflow.fitting.rescalers import rescalers
+    from bdflow.pictures import reader
     from bdflow.smallfile import container
     from bdflow.system.files import write_bytes
 
@@ -102,23 +104,24 @@ def downscale(
             _fit(image, output, coding, computing, force, max_pixels, metadata)
             return None
         return _fit_many(inputs, folder, coding, computing, batch, verify, force, max_pixels, metadata)
-    scale = 8 if scale is None and model is None else scale
+    scale, domain = 8 if scale is None and model is None else scale, coding.named_domain
     if folder is not None:
         from bdflow.batch.tree import Naming
         from bdflow.batch.work import shrinking
 
         jobs, threads = _share(batch, computing, 1 if refine else None)
-        rescaler = load(model, scale, replace(computing, threads=threads), trust)
-        naming = Naming(f".x{rescaler.model.scale}.png", lambda name: Path(name).stem)
-        work = shrinking(rescaler, verify=verify, refine=refine, max_pixels=max_pixels, metadata=metadata)
+        models = rescalers(model, scale, domain, trust=trust, computing=replace(computing, threads=threads))
+        naming = Naming(f".x{models.scale}.png", lambda name: Path(name).stem)
+        work = shrinking(models, verify=verify, refine=refine, max_pixels=max_pixels, metadata=metadata)
         return _run(inputs, folder, naming, work, jobs, threads, batch, force)
 
-    rescaler = load(model, scale, computing, trust)
-    target = output or beside(image, f".x{rescaler.model.scale}.png")
+    models = rescalers(model, scale, domain, trust=trust, computing=computing)
+    target = output or beside(image, f".x{models.scale}.png")
     check_target(target, force, source=image)
     if target != "-":  # refused before the work
         container.check_ending(target, "PNG")
-    small = rescaler.downscale(read_input(image), refine=refine, max_pixels=max_pixels, metadata=metadata)
+    picture = reader.read(read_input(image), max_pixels=max_pixels, metadata=metadata)
+    small = models.of([picture]).downscale(picture, refine=refine)
     data = small.to_bytes()
     for note in small.notes:
         say(f"note: {note}")
@@ -127,7 +130,8 @@ def downscale(
         return None
     write_bytes(target, data, overwrite=force)
     width, height = small.size
-    say(f"{target}: {width}x{height} to {small.image.width}x{small.image.height}, {_bytes(data)}")
+    sizes = f"{width}x{height} to {small.image.width}x{small.image.height}"
+    say(f"{target}: {sizes}, {_bytes(data)}, by {small.model}")
     return None
 
 
@@ -344,10 +348,3 @@ def _run(
     if tally.stopped == INTERRUPTED:
         return 130
     return 1 if tally.failed or tally.stopped else 0
-
-
-def load(model: str | None, scale: int | None, computing: Computing, trust: bool) -> Rescaler:
-    """A model, as verbs name it."""
-    import bdflow
-
-    return bdflow.load(model, scale=scale, trust=trust, **asdict(computing))

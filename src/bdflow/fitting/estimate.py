@@ -17,8 +17,7 @@ _GRID = 48  # pixels: where thumbnails of every factor can be cut
 _WINDOW = 3 * _GRID
 _MARGIN = 16  # pixels at a window's edges, which miss what lies beyond the most
 _DISTANCE = 350  # pixels from one to the next, about
-_EXCERPT = 4e6  # pixels
-_BLOCK = 16 * _GRID
+_BLOCK = 16 * _GRID  # of an excerpt in which thumbnails of every factor can be cut
 
 
 class Quality(NamedTuple):
@@ -47,10 +46,16 @@ def measured(true: Array, strips: Iterable[Array]) -> Quality:
     return Quality(min(errors.psnr_y, MAX_PSNR), min(errors.psnr, MAX_PSNR))
 
 
-def excerpt(picture: Picture) -> Picture:
-    """Blocks that are spread over a large picture, side by side: some four megapixels."""
-    share = math.sqrt(min(1.0, _EXCERPT / (picture.width * picture.height)))
-    rows, columns = (_blocks(side, share) for side in (picture.height, picture.width))
+def excerpt(picture: Picture, pixels: float = 4e6, block: int = _BLOCK) -> Picture:
+    """Blocks that are spread over a picture, side by side: about so many pixels, or the whole.
+
+    Args:
+        picture: The photograph.
+        pixels: Of the blocks together.
+        block: The side of each in pixels.
+    """
+    share = math.sqrt(min(1.0, pixels / (picture.width * picture.height)))
+    rows, columns = (_blocks(side, share, block) for side in (picture.height, picture.width))
 
     def cut(samples: Array) -> Array:
         lines = [np.concatenate([samples[down, across] for across in columns], axis=1) for down in rows]
@@ -60,13 +65,13 @@ def excerpt(picture: Picture) -> Picture:
     return replace(picture, rgb=cut(picture.rgb), alpha=alpha)
 
 
-def _blocks(side: int, share: float) -> list[slice]:
+def _blocks(side: int, share: float, block: int) -> list[slice]:
     """Blocks of about a share of a side, evenly spread; or the whole, where they would be most of it."""
-    count = max(1, round(side * share / _BLOCK))
-    if count * _BLOCK > 0.8 * side:
+    count = max(1, round(side * share / block))
+    if count * block > 0.8 * side:
         return [slice(0, side)]
-    starts = [round(side * (2 * index + 1) / (2 * count) - _BLOCK / 2) for index in range(count)]
-    return [slice(start, start + _BLOCK) for start in starts]
+    starts = [round(side * (2 * index + 1) / (2 * count) - block / 2) for index in range(count)]
+    return [slice(start, start + block) for start in starts]
 
 
 def gain(true: Array, small: Thumbnail, enhancer: Enhancer) -> Quality:

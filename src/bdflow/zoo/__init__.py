@@ -45,6 +45,9 @@ HALO = "halo.json"
 _MAX_HEADER = 1 << 24  # bytes; bdflow's own have some 100,000
 _MAX_SUMS = 1 << 16
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+# Weights that a release had stay, for files name them: better ones get another name. What else a name ends in
+# (-paper, -look) marks models that nobody gets unasked.
+_DEFAULT = re.compile(r"(?P<domain>[a-z]+)-x\d+(-v(?P<version>[2-9]|[1-9]\d+))?")
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,46 @@ def names() -> list[str]:
     return [name for _, name in _scales()]
 
 
-def find(model: str | Path | None = None, scale: int | None = None, *, trust: bool = False) -> Model:
-    """Load and verify a model by name, by folder, or the first built-in one of a scale.
+def defaults(scale: int, domain: str | None = None) -> list[Model]:
+    """The built-in models that shrink so many times by default: one of each domain, `photos` first.
+
+    `photos-x8` is one, and `photos-x8-v2` takes its place; `photos-x8-paper` is one for those who name it.
+
+    Args:
+        scale: How many times smaller each way.
+        domain: Only that of this domain.
+
+    Raises:
+        BDFlowError: There is none, or its files are damaged.
+    """
+    latest: dict[str, tuple[int, str]] = {}
+    scales = _scales()
+    for its_scale, name in scales:
+        if its_scale == scale and (parts := _DEFAULT.fullmatch(name)):
+            version = int(parts["version"] or 1), name
+            latest[parts["domain"]] = max(version, latest.get(parts["domain"], version))
+    if not latest:
+        known = " and ".join(f"x{scale}" for scale in sorted(dict(scales))) or "none"
+        raise BDFlowError(f"no built-in model shrinks {scale} times; there is {known}")
+    if domain is not None and domain not in latest:
+        raise BDFlowError(f"no built-in model shrinks {domain} {scale} times; there is {', '.join(latest)}")
+    chosen = [domain] if domain else sorted(latest, key=lambda each: (each != "photos", each))
+    return [_verify(BUILT_IN / latest[each][1]) for each in chosen]
+
+
+def find(
+    model: str | Path | None = None,
+    scale: int | None = None,
+    *,
+    domain: str | None = None,
+    trust: bool = False,
+) -> Model:
+    """Load and verify a model by name, by folder, or the first of the `defaults` of a scale.
 
     Args:
         model: Name or folder.
         scale: How many times smaller each way.
+        domain: Without a name: of what it is; `photos` or `portraits`.
         trust: Load a folder that did not come with bdflow. It runs no code, but it decides how restored
             pictures look, and how much memory and time they take.
 
@@ -150,11 +187,9 @@ def find(model: str | Path | None = None, scale: int | None = None, *, trust: bo
     if model is None:
         if scale is None:
             raise BDFlowError("name a model (--model NAME) or a scale (-x N); `bdflow models` lists both")
-        scales = dict(reversed(_scales()))  # the first of each scale
-        if scale not in scales:
-            known = " and ".join(f"x{scale}" for scale in sorted(scales)) or "none"
-            raise BDFlowError(f"no built-in model shrinks {scale} times; there is {known}")
-        return _verify(BUILT_IN / scales[scale])
+        return defaults(scale, domain)[0]
+    if domain is not None:
+        raise BDFlowError("a domain is for a scale: leave out the model, or the domain")
     folder = BUILT_IN / model if BUILT_IN / model in _folders() else Path(model)
     if not (folder / WEIGHTS).is_file():
         raise BDFlowError(
