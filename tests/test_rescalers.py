@@ -130,7 +130,8 @@ def test_the_command_the_batch_and_python_take_the_better_one_and_name_it(
     assert chosen == ["portraits-x2"] * 2
     chosen.clear()
     assert container.read("photo.x2.png").model == "tiny-x2"
-    assert Image.open("photo.x2.png").size == (25, 20)
+    with Image.open("photo.x2.png") as image:
+        assert image.size == (25, 20)
 
 
 def test_a_domain_goes_with_a_scale(built_in):
