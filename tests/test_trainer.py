@@ -20,7 +20,7 @@ from bdflow.system import interrupts
 from bdflow.train import loop, losses, trainer
 from bdflow.train.config import OptimConfig, load_config, to_dict
 from bdflow.train.log import LOG
-from bdflow.train.optim import learning_rate
+from bdflow.train.optim import has_bfloat16, learning_rate
 from bdflow.train.run import run
 from bdflow.train.state import LAST
 from bdflow.train.trainer import Trainer
@@ -341,7 +341,7 @@ def test_half_precision_is_taken_only_where_the_processor_has_it(
     assert f"1 x cpu in {chosen}, 0 steps done" in said[0]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert loop.faster_precision(on_cpu=False) == "32-true"
+    assert not has_bfloat16(on_cpu=False)
 
 
 def test_run_reads_a_file_and_its_options_go_before_it(pictures, tmp_path):

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bdflow.batch.making import Engine, Job, Maker, Outcome
 from bdflow.batch.run import MEMORY_OF_A_PICTURE
@@ -99,12 +99,13 @@ def engine(jobs: int | None = None, threads: int = 1) -> Engine:
         room = jobs or max(1, int(resources.get("CPU", 1)) // threads)
         # Several tasks a worker, lest one of them has the last pictures to itself.
         most = max(1, min(_FILES_OF_A_TASK, len(waiting) // (4 * room)))
-        tasks = ray.data.from_arrow(list(_tasks(waiting, most)))
-        for row in _mapped(tasks, _Files, (here,), jobs, threads).iter_rows():
-            number = row["number"]
-            yield waiting.pop(number), pickle.loads(row["outcome"])
-            if ended():
-                return
+        try:
+            for row in _outcomes(list(_tasks(waiting, most)), here, jobs, threads):
+                yield waiting.pop(row["number"]), pickle.loads(row["outcome"])
+                if ended():
+                    return
+        except (ConnectionError, ray.exceptions.RayError) as error:
+            raise BDFlowError(f"Ray is gone: {reason(error)}: run again with --resume") from error
         for job in waiting.values():
             yield job, Outcome("done") if job.target.exists() else Outcome("failed", _LOST)
 
@@ -139,6 +140,42 @@ def _tasks(jobs: dict[int, Job], most: int) -> Iterator[pyarrow.Table]:
         numbers.append(number)
         weight += size
     yield table()
+
+
+def _outcomes(
+    tasks: list[pyarrow.Table], make: Maker, jobs: int | None, threads: int
+) -> Iterator[dict[str, Any]]:
+    """What became of each picture, as tasks are done."""
+    import ray
+
+    if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        driver = _Driver(tasks, make, jobs, threads)
+        while rows := driver.next():
+            yield from rows
+        return
+    kind: Any = ray.remote(num_cpus=0)(_Driver)
+    remote = kind.remote(tasks, make, jobs, threads)
+    while rows := ray.get(remote.next.remote()):
+        yield from rows
+
+
+class _Driver:
+    """Has tasks done: on the cluster where this process is a client, in which Ray Data does not run."""
+
+    def __init__(self, tasks: list[pyarrow.Table], make: Maker, jobs: int | None, threads: int) -> None:
+        import ray
+
+        done = _mapped(ray.data.from_arrow(tasks), _Files, (make,), jobs, threads)
+        batches = done.iter_batches(batch_size=None, batch_format="pyarrow")
+        self.batches: Iterator[pyarrow.Table] = iter(cast(Any, batches))
+
+    def next(self) -> list[dict[str, Any]]:
+        """Some more rows; none at the end."""
+        for batch in self.batches:
+            if batch.num_rows:
+                rows: list[dict[str, Any]] = batch.to_pylist()
+                return rows
+        return []
 
 
 def _mapped(

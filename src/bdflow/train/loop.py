@@ -23,7 +23,7 @@ from bdflow.system import interrupts
 from bdflow.system.offline import hidden
 from bdflow.train.config import Config, read_saved, to_dict
 from bdflow.train.log import Log, Scores, rewind
-from bdflow.train.optim import learning_rate
+from bdflow.train.optim import has_bfloat16, learning_rate
 from bdflow.train.state import LAST, State, machine, read_state
 
 # It looks for torchmetrics, which is slow and loads matplotlib, which writes below the home folder.
@@ -34,16 +34,6 @@ with hidden("torchmetrics"):
 LOG_EVERY = 50
 _AGREE_EVERY = 10  # steps after which processes agree on the time
 Precision = Literal["auto", "bf16-mixed", "32-true"]
-
-
-def faster_precision(on_cpu: bool) -> Literal["bf16-mixed", "32-true"]:
-    """bfloat16 where the machine computes in it; a processor that must emulate it takes ten times as long."""
-    if on_cpu:
-        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-        native = any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
-    else:
-        native = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16-mixed" if native else "32-true"
 
 
 class Loop(ABC):
@@ -81,7 +71,9 @@ class Loop(ABC):
         # On a CPU "auto" would mean one process for each core; torchrun says how many it has started.
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if on_cpu else "auto"
-        self.precision = faster_precision(on_cpu) if precision == "auto" else precision
+        if precision == "auto":
+            precision = "bf16-mixed" if has_bfloat16(on_cpu) else "32-true"
+        self.precision = precision
         self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=self.precision)
         self.fabric.launch()
         self.say = say if self.fabric.is_global_zero else lambda line: None

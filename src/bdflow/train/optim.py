@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 import torch
@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bdflow.train.config import OptimConfig
+
+
+def has_bfloat16(on_cpu: bool) -> bool:
+    """Whether the machine computes in bfloat16; a processor that must emulate it takes ten times as long."""
+    if on_cpu:
+        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+        return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
+    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def learning_rate(step: int, config: OptimConfig, progress: float | None = None) -> float:
@@ -100,7 +108,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     Returns:
         float32, the same shape.
     """
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if has_bfloat16(matrices.is_cpu) else matrices.float()
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
