@@ -203,26 +203,33 @@ def cluster() -> str:
     document = json.loads((ROOT / "results" / "cluster.json").read_text())
     runs = {row["batch"]: row for row in document["rows"]}
     settings, where = document["settings"], document["environment"]
+
+    def megabytes(sizes: list[int]) -> str:
+        return ", ".join(f"{size / 1e6:.0f} MB" for size in sizes) or "-"
+
     rows = [
         (
             name,
             f"{each['pictures']:,}",
-            f"{each['pictures_per_second']:.1f}",
-            f"{each['run_seconds']:.0f} s",
-            f"{each['wall_seconds']:.0f} s",
-            ", ".join(f"{size / 1e6:.0f} MB" for size in each["worker_peak_bytes"]) or "-",
+            f"{each['pictures_per_second']:.1f}" if each["pictures_per_second"] > 1 else "below 1",
+            f"{each['run_seconds']:,.0f} s",
+            f"{each['wall_seconds']:,.0f} s",
+            megabytes(each["worker_bytes_half_way"]),
+            megabytes(each["worker_bytes_at_the_end"]),
             f"{each['load_average_after']:.0f}",
         )
         for name, each in runs.items()
     ]
-    headings = ("batch", "pictures", "a second", "run", "command", "most memory of a worker", "load")
+    headings = (
+        "batch", "pictures", "a second", "run", "command", "a worker half way", "at the end", "load"
+    )  # fmt: skip
     two = runs["small, Ray, 2 workers"]["pictures_per_second"]
     rate = two * 100
     return "\n".join(
         [
             markdown(headings, rows),
             "",
-            f"{settings['small']}; {settings['large']}; {settings['model']}; {where['processor']},"
+            f"{settings['small']}; {settings['large']}; {settings['many']}; {settings['model']}; {where['processor']},"
             f" {where['cores']} cores, {where['date']}, commit {where['commit']}.",
             "",
             f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"

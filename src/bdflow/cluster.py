@@ -11,7 +11,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FILES_OF_A_TASK = 32  # what is done again when a worker dies
 _BYTES_OF_A_TASK = 64 << 20  # large pictures go alone: they take long
 _RETRIES = 2  # of a task whose worker died; a picture that kills workers shall not do so for ever
-_LOST = "its worker process died, three times: too little memory? Run again with --resume"
+_LOST = "its worker process died, again and again: too little memory? Run again with --resume"
 # Read when Ray starts; whoever has set one has decided. Its log files tell the rest.
 _SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
@@ -97,15 +97,18 @@ def engine(jobs: int | None = None, threads: int = 1) -> Engine:
             return
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         room = jobs or max(1, int(resources.get("CPU", 1)) // threads)
-        # Several tasks a worker, lest one of them has the last pictures to itself.
-        most = max(1, min(_FILES_OF_A_TASK, len(waiting) // (4 * room)))
-        try:
-            for row in _outcomes(list(_tasks(waiting, most)), here, jobs, threads):
-                yield waiting.pop(row["number"]), pickle.loads(row["outcome"])
-                if ended():
-                    return
-        except (ConnectionError, ray.exceptions.RayError) as error:
-            raise BDFlowError(f"Ray is gone: {reason(error)}: run again with --resume") from error
+        # Several tasks a worker, lest one of them has the last pictures to itself. What a lost machine leaves
+        # is done by the others, one by one, so that a picture that kills its worker takes no other with it.
+        for most in (max(1, min(_FILES_OF_A_TASK, len(waiting) // (4 * room))), 1):
+            try:
+                for row in _outcomes(list(_tasks(waiting, most)), here, jobs, threads):
+                    yield waiting.pop(row["number"]), pickle.loads(row["outcome"])
+                    if ended():
+                        return
+            except (ConnectionError, ray.exceptions.RayError) as error:
+                raise BDFlowError(f"Ray is gone ({reason(error)}): run again with --resume") from error
+            if not waiting:
+                return
         for job in waiting.values():
             yield job, Outcome("done") if job.target.exists() else Outcome("failed", _LOST)
 
@@ -148,13 +151,15 @@ def _outcomes(
     """What became of each picture, as tasks are done."""
     import ray
 
+    folder = str(Path.cwd())
     if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
-        driver = _Driver(tasks, make, jobs, threads)
+        driver = _Driver(tasks, make, folder, jobs, threads)
         while rows := driver.next():
             yield from rows
         return
-    kind: Any = ray.remote(num_cpus=0)(_Driver)
-    remote = kind.remote(tasks, make, jobs, threads)
+    # Where Ray itself dies with it: any other machine may go.
+    on_head: Any = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(_Driver)
+    remote = on_head.remote(tasks, make, folder, jobs, threads)
     while rows := ray.get(remote.next.remote()):
         yield from rows
 
@@ -162,10 +167,16 @@ def _outcomes(
 class _Driver:
     """Has tasks done: on the cluster where this process is a client, in which Ray Data does not run."""
 
-    def __init__(self, tasks: list[pyarrow.Table], make: Maker, jobs: int | None, threads: int) -> None:
+    def __init__(
+        self, tasks: list[pyarrow.Table], make: Maker, folder: str, jobs: int | None, threads: int
+    ) -> None:
         import ray
 
-        done = _mapped(ray.data.from_arrow(tasks), _Files, (make,), jobs, threads)
+        dataset = ray.data.from_arrow(tasks)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # importing it has set another
+        dataset.context.enable_progress_bars = False
+        dataset.context.max_errored_blocks = -1  # what dead workers leave undone is done later
+        done = _mapped(dataset, _Files, (make, folder), jobs, threads)
         batches = done.iter_batches(batch_size=None, batch_format="pyarrow")
         self.batches: Iterator[pyarrow.Table] = iter(cast(Any, batches))
 
@@ -184,10 +195,6 @@ def _mapped(
     """A dataset through an autoscaling pool of worker processes, with a GPU each where there are."""
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # what a dead worker leaves undone is named; the rest goes on
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     room = max(node["Resources"].get("memory", 0) for node in ray.nodes())  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         # From Ray 2.64 on the number of retries is to be said otherwise; no release says how yet.
@@ -206,9 +213,11 @@ def _mapped(
 
 
 class _Files:
-    """A worker that goes from files to files."""
+    """A worker that goes from files to files, whose names may begin at the folder where the run began."""
 
-    def __init__(self, make: Maker) -> None:
+    def __init__(self, make: Maker, folder: str) -> None:
+        with suppress(OSError):  # no such folder there: then all paths must be whole
+            os.chdir(folder)
         self.make = make
 
     def __call__(self, table: pyarrow.Table) -> Iterator[pyarrow.Table]:
