@@ -2,6 +2,7 @@
 # make lint   style and types                           make docs   tables from measured results, build/docs
 # make metrics  the weights of LPIPS, DISTS and NIQE    make rivals  those of ESRGAN and Real-ESRGAN
 # make web    the JavaScript package, and a page to see it in (needs node, clang and lld)
+# make dist   a wheel and an sdist in dist/, tried in an environment of their own
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -14,10 +15,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 DEV := .venv-dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs metrics rivals web clean
+.PHONY: help demo test lint docs metrics rivals web dist clean
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 demo: .venv/.installed
 	.venv/bin/bdflow demo
@@ -56,6 +57,9 @@ web: .venv/.installed
 	.venv/bin/python scripts/gallery.py build/web --model $(WEB_MODEL) $(if $(BDFLOW_DATA),--data $(BDFLOW_DATA))
 	@echo "open http://localhost:8000 (Ctrl+C ends it)"
 	@.venv/bin/python -m http.server --bind localhost --directory build/web 8000
+
+dist: .venv-dev/.installed
+	$(DEV)/python scripts/check_release.py dist
 
 clean:
 	rm -rf web/node_modules web/dist web/src/kernels.js web/LICENSE
