@@ -183,10 +183,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="that are tried at each quality")
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
-    rows = []
-    for row in study(Path(os.environ["BDFLOW_DATA"]), steps):
-        print(row, flush=True)
-        rows.append(row)
+    rows: list[dict[str, Any]] = []
     document = {
         "command": "python scripts/refined_thumbnails.py",
         "weights": {"fidelity": find_restoration().weights_sha256[:16]},
@@ -194,8 +191,11 @@ def main() -> None:
         "rows": rows,
         "environment": environment(),
     }
-    path = RESULTS / "refined-thumbnails.json"
-    write_bytes(path, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+    for row in study(Path(os.environ["BDFLOW_DATA"]), steps):
+        print(row, flush=True)
+        rows.append(row)
+        text = json.dumps(document, indent=1) + "\n"
+        write_bytes(str(RESULTS / "refined-thumbnails.json"), text.encode(), overwrite=True)
 
 
 if __name__ == "__main__":
