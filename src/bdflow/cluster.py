@@ -106,7 +106,8 @@ def engine(jobs: int | None = None, threads: int = 1) -> Engine:
                     if ended():
                         return
             except (ConnectionError, ray.exceptions.RayError) as error:
-                raise BDFlowError(f"Ray is gone ({reason(error)}): run again with --resume") from error
+                why = reason(getattr(error, "cause", None) or error)  # a remote error is in another's words
+                raise BDFlowError(f"Ray is gone ({why}): run again with --resume") from error
             if not waiting:
                 return
         for job in waiting.values():
