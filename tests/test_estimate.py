@@ -81,7 +81,7 @@ def test_a_part_is_that_of_the_whole(enhancer):
 @pytest.mark.parametrize("side", [1, 700, 800, 3000, 4000, 12_000, 100_000])
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.7, 1])
 def test_blocks_are_about_a_share_of_a_side_and_spread_over_it(side, share):
-    blocks = _blocks(side, share)
+    blocks = _blocks(side, share, 768)
     assert blocks[0].start >= 0
     assert blocks[-1].stop <= side
     assert all(a.stop <= b.start for a, b in pairwise(blocks))
@@ -91,11 +91,9 @@ def test_blocks_are_about_a_share_of_a_side_and_spread_over_it(side, share):
         assert abs(blocks[0].start - (side - blocks[-1].stop)) <= 1  # as far from either end
 
 
-def test_an_excerpt_has_blocks_of_the_picture(monkeypatch):
-    monkeypatch.setattr(estimate, "_EXCERPT", 3000)
-    monkeypatch.setattr(estimate, "_BLOCK", 24)
+def test_an_excerpt_has_blocks_of_the_picture():
     picture = photo(120, 160, alpha=True)
-    part = excerpt(picture)
+    part = excerpt(picture, 3000, 24)
     assert part.rgb.shape == (48, 72, 3)
     assert part.alpha is not None
     assert part.alpha.shape == (48, 72)
@@ -103,5 +101,5 @@ def test_an_excerpt_has_blocks_of_the_picture(monkeypatch):
     for samples, whole in ((part.rgb, picture.rgb), (part.alpha, picture.alpha)):
         assert np.array_equal(samples[:24, :24], whole[first])
         assert np.array_equal(samples[24:, 48:], whole[last])
-    monkeypatch.setattr(estimate, "_EXCERPT", 120 * 160)
+    assert np.array_equal(excerpt(picture, 120 * 160, 24).rgb, picture.rgb)
     assert np.array_equal(excerpt(picture).rgb, picture.rgb)
