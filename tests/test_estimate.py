@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from thumbnails import photo, thumbnail
 
-from bdflow.fitting import estimate
 from bdflow.fitting.estimate import _blocks, _spans, excerpt, gain, measured
 from bdflow.pictures.reader import Picture
 from bdflow.quality.metrics import psnr, psnr_y
