@@ -229,7 +229,7 @@ def cluster() -> str:
         [
             markdown(headings, rows),
             "",
-            f"{settings['small']}; {settings['large']}; {settings['many']}; {settings['model']};"
+            f"Small: {settings['small']}; large: {settings['large']}; many: {settings['many']}; {settings['model']};"
             f" {where['processor']}, {where['cores']} cores, {where['date']}, commit {where['commit']}.",
             "",
             f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"
