@@ -230,7 +230,8 @@ def cluster() -> str:
             markdown(headings, rows),
             "",
             f"Small: {settings['small']}; large: {settings['large']}; many: {settings['many']};"
-            f" {settings['model']}; {where['processor']}, {where['cores']} cores, {where['date']}, commit {where['commit']}.",
+            f" {settings['model']}; {where['processor']}, {where['cores']} cores, {where['date']},"
+            f" commit {where['commit']}.",
             "",
             f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"
             f" would do {rate:,.0f} a second, {rate * 3600 / 1e6:.1f} million an hour, if nothing else"
