@@ -179,7 +179,8 @@ def _small_files(results: Path) -> Iterator[str]:
         document = json.loads(path.read_text())
         settings, table = document["settings"], _refined(document["rows"])
         qualities = len(next(iter(settings["qualities"].values())))
-        yield REFINED.format(**_views(document), steps=settings["steps"], qualities=qualities, table=table)
+        count = len({row["picture"] for row in document["rows"]})
+        yield REFINED.format(count=count, steps=settings["steps"], qualities=qualities, table=table)
 
 
 def _views(document: dict[str, Any]) -> dict[str, int]:
