@@ -1,6 +1,7 @@
 """The page of studies, docs/studies.md, from the results files that `bdflow study` wrote."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -43,7 +44,7 @@ map's own loss.
 
 A map of one bit that must show boundaries restores worse than no map, with either loss (the paper's loss:
 one run each). The weight on boundary pixels changes less than the seed does (one run without the map). The
-same bits help when no loss guides them: the network then stores what restores best. So six of the seven
+same bits help when no loss guides them: the network then stores what restores best. So seven of the eight
 models have three unguided bits (`boundary_bits = 3`, `loss.boundary = 0`). portraits-x8-paper has the
 paper's map, which is also the default of a configuration. The study *boundary* below has all variants:
 norms, thresholds, mask and weight apart.
@@ -132,15 +133,13 @@ over making only the kind that seems best. Pictures of a megapixel and more are 
 REFINED = """\
 ## Does a thumbnail that gradients refined restore better?
 
-At x4 by far more than at x2. `scripts/refined_thumbnails.py` does for AVIF what `--refine` does for the PNG.
-From Lanczos' thumbnail on, each of {steps} steps moves it down the slope of error and bytes, as if the codec
-handed on every change, and the real codec then decides whether the step is kept. The pictures are {count} of
-the views above, at {qualities} qualities each. BD-rate says how many more bytes (+) or fewer (-) it takes
-than Lanczos' thumbnail at the same factor for equal PSNR.
-
 {table}
 
-bdflow does not do so yet: a step takes as long as some four restorations, and needs torch.
+`scripts/refined_thumbnails.py` does for AVIF what `--refine` does for the PNG. From the thumbnail of the file
+that the search found, each of {steps} steps moves it down the slope of error and bytes, as if the codec
+handed on every change; the real codec and the network decide whether the step is kept. The pictures are
+{count} of the views above, at two rates each. The bytes are those that a plain search would need for as much
+PSNR. It takes torch, and {times:.0f} times as long as the search, so bdflow does not do it.
 """
 
 
@@ -177,10 +176,14 @@ def _small_files(results: Path) -> Iterator[str]:
     path = results / "refined-thumbnails.json"
     if path.is_file():
         document = json.loads(path.read_text())
-        settings, table = document["settings"], _refined(document["rows"])
-        qualities = len(next(iter(settings["qualities"].values())))
-        count = len({row["picture"] for row in document["rows"]})
-        yield REFINED.format(count=count, steps=settings["steps"], qualities=qualities, table=table)
+        rows = document["rows"]
+        seconds = [sum(row[f"seconds of {what}"] for row in rows) for what in ("refining", "the search")]
+        yield REFINED.format(
+            count=len({row["picture"] for row in rows}),
+            steps=document["settings"]["steps"],
+            table=_refined(rows),
+            times=seconds[0] / seconds[1],
+        )
 
 
 def _views(document: dict[str, Any]) -> dict[str, int]:
@@ -262,16 +265,33 @@ def _search(rows: list[dict[str, Any]]) -> str:
 
 
 def _refined(rows: list[dict[str, Any]]) -> str:
-    """BD-rates of refined thumbnails, by domain and factor."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    """What refined thumbnails gain, by domain and rate."""
+    groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["domain"], row["factor"]), []).append(row)
+        groups.setdefault((row["domain"], row["rate"]), []).append(row)
     cells = []
-    for (domain, factor), group in groups.items():
-        y, rgb = ([row[measure] for row in group] for measure in ("y", "rgb"))
-        means = (f"{fmean(rates):+.1f} %" for rates in (y, rgb))
-        cells.append((domain, f"x{factor}", *means, f"{min(y):+.1f} to {max(y):+.1f} %", str(len(group))))
-    headings = ("pictures", "factor", "BD-rate PSNR-Y", "PSNR-RGB", "PSNR-Y, picture by picture", "views")
+    for (domain, rate), group in groups.items():
+        gains, saved = [], []
+        for row in group:
+            found, refined, more = (
+                (row[n]["y"] + row[n]["rgb"]) / 2 for n in ("found", "refined", "a tenth more")
+            )
+            slope = (more - found) / math.log(row["a tenth more"]["bytes"] / row["found"]["bytes"])
+            gains.append(refined - found)
+            saved.append(100 * (1 - math.exp(-gains[-1] / slope)))
+        factors = ", ".join(f"x{factor:g}" for factor in sorted({row["factor"] for row in group}))
+        cells.append(
+            (
+                domain,
+                f"{rate:g}",
+                factors,
+                f"{fmean(gains):+.2f} dB",
+                f"{max(gains):+.2f} dB",
+                f"{fmean(saved):.1f} %",
+                str(len(group)),
+            )
+        )
+    headings = ("pictures", "bits per pixel", "factors", "mean PSNR", "most", "bytes saved", "views")
     return markdown(headings, cells)
 
 

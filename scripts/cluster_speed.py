@@ -20,6 +20,7 @@ from PIL import Image
 from bdflow.system.environment import environment
 
 PHOTO = Path(__file__).parent.parent / "src/bdflow/assets/astronaut.png"
+MODEL = "portraits-x8"
 RUNS = {
     "1 thread": ("--jobs", "1", "--threads", "1"),
     "2 threads": ("--jobs", "2", "--threads", "2"),
@@ -69,6 +70,7 @@ def run(folder: Path, pictures: str, *options: str) -> dict:
         watch = threading.Thread(target=watch_workers, args=(mark, stop, held, peaks))
         watch.start()
         command = [sys.executable, "-m", "bdflow", "downscale", folder / pictures, "-o", f"{out}/results"]
+        command += ["--model", MODEL]
         start = time.monotonic()
         subprocess.run(
             [*command, "--json", log, *options],
@@ -123,7 +125,7 @@ def main(results: str, files: str = "1000", many: str = "100000") -> None:
             print(name, measured[name], flush=True)
     document = {
         "settings": {
-            "model": "the default of scale 8",
+            "model": MODEL,
             "small": f"{files} JPEGs of {SMALL_SIDE}x{SMALL_SIDE}",
             "large": f"{LARGE} JPEGs of {LARGE_SIDE}x{LARGE_SIDE}",
             "many": f"{many} JPEGs of {MANY_SIDE}x{MANY_SIDE}",

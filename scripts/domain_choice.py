@@ -27,7 +27,7 @@ from bdflow.train.data import list_pictures, shrink
 RESULTS = Path(__file__).parent.parent / "results"
 EACH = 8  # pictures of each domain, those that `bdflow.train.trainer` holds out
 SIDES = (320, 800)
-LEAST = (64 * 64, 128 * 128, 256 * 256, 512 * 512)  # pixels that are tried, or an eighth if that is more
+LEAST = (64 * 64, 128 * 128, 256 * 256, 512 * 512)  # pixels that are tried, or a sixteenth if that is more
 
 
 def pictures(folder: Path) -> list[tuple[str, Picture]]:

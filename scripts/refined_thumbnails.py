@@ -1,25 +1,24 @@
 """Thumbnails refined by gradients, through the codec and the network: results/refined-thumbnails.json.
 
-Usage: BDFLOW_DATA=DIR python scripts/refined_thumbnails.py [--steps 12]     (an hour of a core)
+Usage: BDFLOW_DATA=DIR python scripts/refined_thumbnails.py [--steps 8]     (a quarter of an hour of a core)
 
-What `--refine` is for PNGs, for files in ordinary codecs: from Lanczos' thumbnail on, each step goes down
-the slope of what counts, which is the error that restoration-fidelity leaves (in decibels, as in its
-training) and the bytes. A codec has no slope: it is taken to hand on what moves, and the bits of a file are
-shared out to the coefficients of the 8x8 DCT by log2(1 + |coefficient| / step). (To let each coefficient
-pass in the share in which it really survived did less in a first trial.) What a step is worth is then
-measured by the codec itself, and kept only if decibels and bytes together got better; the price of a byte is
-that of the codec's own curve.
+What `--refine` is for PNGs, for files in ordinary codecs. Each step goes down the slope of the error that
+the network leaves, in decibels, and of the bytes. A codec has no slope: it is taken to hand on what moves,
+and the bits of a file are shared out to the coefficients of the 8x8 DCT by log2(1 + |coefficient| / step).
+(To let each coefficient pass in the share in which it really survived did less in a first trial.) What a
+step is worth is then measured by the codec and the network themselves.
 
-The pictures are held-out views (`small_file_studies.py`). BD-rate against Lanczos' thumbnail at the same
-factor, by real files.
+The pictures are held-out views (`small_file_studies.py`). The file that the search finds for a number of
+bytes is refined, and what it gains is turned into bytes by what the search gains with a tenth more of them.
 """
 
 import argparse
 import json
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,175 +26,229 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn, idctn
-from small_file_studies import QUALITIES, RESULTS, TUNED, pictures
+from small_file_studies import RESULTS, pictures
+from torch import nn
 
-from bdflow.fitting.candidates import Candidates
-from bdflow.fitting.estimate import measured
-from bdflow.pictures.reader import Picture
-from bdflow.reproduce.curves import Point, bd_rate
+from bdflow import fitting
+from bdflow.fitting.candidates import Candidates, Fitted
+from bdflow.fitting.rates import encode
+from bdflow.networks.facts import UP
+from bdflow.pictures.codecs import Codec
+from bdflow.pictures.picture import Picture
 from bdflow.runtime.computing import Computing
-from bdflow.runtime.enhancer import Enhancer, describe, enlarged, shrunk
-from bdflow.smallfile.thumbnail import Domain, Thumbnail
+from bdflow.runtime.enhancer import Enhancer, cell, describe, enlarged, shrunk
+from bdflow.runtime.tiles import cut, times
+from bdflow.smallfile.thumbnail import Thumbnail
 from bdflow.system.environment import environment
 from bdflow.system.files import write_bytes
-from bdflow.train.config_restoration import RestorationLossConfig
-from bdflow.train.restoration import RestorationLoss
 from bdflow.zoo import find_restoration
 from bdflow.zoo.loading import load_graph
 
 Plane = NDArray[np.float64]
+RATES = {"portraits": (0.03, 0.08), "photos": (0.15, 0.4)}  # bits a pixel
+KEPT = 512  # pixels of a tile, each way, beside what it must see around them
 BLOCK = 8
-_SIDES = BLOCK * max(QUALITIES)  # a picture's are multiples of it
-CODEC = TUNED["psnr"]
 FIRST = 0.7  # levels that a first step moves a thumbnail by, root mean square
-# RGB to YCbCr (BT.601), in which codecs work.
+FASTER, SLOWER = 1.3, 0.5  # by which a step that was kept, or was not, changes the next
+APART = 2  # steps of quality between the files that tell what a byte is worth
+# RGB to YCbCr (BT.601), in which codecs work, and to luma as PSNR-Y takes it.
 TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 
-def blocks(planes: Plane) -> Plane:
-    """The DCT of 8x8 blocks: (h, w, 3) to (h / 8, w / 8, 3, 8, 8); h and w are multiples of 8."""
-    height, width, _ = planes.shape
-    cut = planes.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
-    return dctn(cut, axes=(-2, -1), norm="ortho")
+class Refiner:
+    """Refines what was fitted into a number of bytes.
+
+    Args:
+        enhancer: What restores it.
+    """
+
+    def __init__(self, enhancer: Enhancer) -> None:
+        self._enhancer = enhancer
+        self._device = torch.device("cpu")
+        restore = load_graph(enhancer.model.folder, UP).requires_grad_(False)
+        network = restore.model
+        assert isinstance(network, nn.Module)
+        self._network = network.to(self._device)
+        self._luma = torch.tensor(LUMA, dtype=torch.float32, device=self._device).view(1, 3, 1, 1)
+
+    def refine(self, picture: Picture, fitted: Fitted, codec: Codec, budget: int, steps: int) -> Fitted:
+        """The best file that so many steps pass, in as many bytes; never a worse one.
+
+        Gray pictures, and files that no network restores, stay as they are.
+
+        Args:
+            picture: The photograph, in sRGB.
+            fitted: Its file.
+            codec: What codes it.
+            budget: Bytes that the file may have, everything counted.
+            steps: Each takes as long as four restorations, or five.
+        """
+        if fitted.small.domain == "plain" or picture.gray:
+            return fitted
+        files = _Files(picture, fitted, codec, budget, self._enhancer)
+        samples, current, size = files.plain.rgb.astype(np.float64), fitted, FIRST
+        price, quality = files.price(fitted.quality), fitted.quality
+        for _ in range(steps):
+            moved = samples + size * self._downhill(files, samples, current, price)
+            tried = files.restored(files.coded(moved, quality), quality)
+            if _worth(tried, price) > _worth(current, price):
+                samples, current, size = moved, tried, size * FASTER
+            else:
+                size *= SLOWER
+        # What was gained is gained in decibels and in bytes; these are spent, or saved, by the quality.
+        refined = files.largest(samples, quality)
+        return max((each for each in (fitted, refined) if each), key=lambda each: each.psnr)
+
+    def _downhill(self, files: "_Files", samples: Plane, fitted: Fitted, price: float) -> Plane:
+        """The direction in which to move a thumbnail, of root mean square 1."""
+        data, arrived = fitted.small.data, fitted.small.image.rgb.astype(np.float64)
+        sent, got = (_blocks((rgb - 128) @ TO_YCC.T) for rgb in (samples, arrived))
+        step = math.sqrt(12) * np.sqrt(((got - sent) ** 2).mean(axis=(0, 1, 3, 4), keepdims=True)) + 1e-9
+        bits = 8 * len(data) / np.log2(1 + np.abs(sent) / step).sum()
+        rate = bits * np.sign(sent) / ((step + np.abs(sent)) * math.log(2))
+        slope = _blocks(self._slope(files.picture, fitted) @ np.linalg.inv(TO_YCC))
+        downhill = -_joined(slope + price / 8 * rate, *samples.shape[:2]) @ np.linalg.inv(TO_YCC).T
+        return downhill / max(np.sqrt((downhill**2).mean()), 1e-12)  # type: ignore[no-any-return]
+
+    def _slope(self, picture: Picture, fitted: Fitted) -> Plane:
+        """By how many decibels the error grows with each decoded sample of a thumbnail, (h, w, 3)."""
+        small = fitted.small
+        side, colours = cell(small.factor), Image.fromarray(small.image.rgb)
+        (width, height), known = small.size, torch.from_numpy(describe(small)).to(self._device)
+        halo = -(-self._enhancer.model.halo // side)
+        rows, columns = cut(-(-height // side), -(-width // side), KEPT // side + 2 * halo, halo)
+        tall, wide = (int(each * small.factor) for each in (colours.height, colours.width))
+        slope = np.zeros((tall, wide, 3))
+        # Of 5 log10 of either mean square, those of the whole picture; the tiles' own would not add up.
+        weights = [5 / math.log(10) / 10 ** (-psnr / 10) for psnr in (fitted.psnr_y, fitted.psnr_rgb)]
+        for high, broad in product(rows, columns):
+            seen = times(high.seen, side), times(broad.seen, side)
+            tensor = self._tensor(enlarged(colours, small.factor, *seen)).requires_grad_()
+            true = self._tensor(picture.rgb[times(high.kept, side), times(broad.kept, side)])
+            part = self._network(tensor, known)[..., times(high.inner, side), times(broad.inner, side)]
+            error = part[..., : true.shape[-2], : true.shape[-1]] - true
+            luma = (error * self._luma).sum(dim=1).square().sum() / (width * height)
+            rgb = error.square().sum() / (3 * width * height)
+            (weights[0] * luma + weights[1] * rgb).backward()
+            assert tensor.grad is not None
+            into = slope[seen]  # what lies beyond the thumbnail's end moves with nothing
+            into += tensor.grad[0].permute(1, 2, 0).cpu().double().numpy()[: into.shape[0], : into.shape[1]]
+        down, across = _enlarging(colours.height, tall), _enlarging(colours.width, wide)
+        of_samples: Plane = np.einsum("Hh,HWc,Ww->hwc", down, slope / 255, across, optimize=True)
+        return of_samples
+
+    def _tensor(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """Of an array `(H, W, 3)`, the tensor `(1, 3, H, W)` in 0..1."""
+        return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self._device).float() / 255
 
 
-def joined(coefficients: Plane) -> Plane:
-    """The inverse of `blocks`."""
-    rows, columns = coefficients.shape[:2]
-    planes = idctn(coefficients, axes=(-2, -1), norm="ortho").transpose(0, 3, 1, 4, 2)
-    return planes.reshape(rows * BLOCK, columns * BLOCK, 3)
+class _Files:
+    """Files of a photograph's moved thumbnails, of the kind of one."""
+
+    def __init__(
+        self, picture: Picture, fitted: Fitted, codec: Codec, budget: int, enhancer: Enhancer
+    ) -> None:
+        self.picture, self.codec, self.budget = picture, codec, budget
+        self.kind: Thumbnail = fitted.small
+        self.candidates = Candidates(picture, enhancer, codec)
+        self.plain = shrunk(picture, self.kind.factor)
+
+    def coded(self, samples: Plane, quality: int) -> bytes:
+        levels = np.clip(np.round(samples), 0, 255).astype(np.uint8)
+        return encode(self.codec, replace(self.plain, rgb=levels).to_pil(), quality)
+
+    def restored(self, coded: bytes, quality: int) -> Fitted:
+        return self.candidates.with_payload(self.kind.factor, coded, quality, self.kind.domain)
+
+    def largest(self, samples: Plane, quality: int) -> Fitted | None:
+        """The file of the highest quality that fits, of those next to the one that did."""
+        qualities = self.codec.steps
+        found, place = None, qualities.index(quality)
+        for number in range(max(0, place - APART), min(len(qualities), place + APART + 1)):
+            coded = self.coded(samples, qualities[number])
+            thumbnail = self.candidates.thumbnail(self.kind.factor, coded, self.kind.domain)
+            if len(thumbnail.data) > self.budget:
+                break
+            found = coded, qualities[number]
+        return self.restored(*found) if found else None
+
+    def price(self, quality: int) -> float:
+        """Decibels that a byte is worth on the codec's own curve."""
+        qualities, samples = self.codec.steps, self.plain.rgb.astype(np.float64)
+        place = qualities.index(quality)
+        ends = max(0, place - APART), min(len(qualities) - 1, place + APART)
+        low, high = (self.restored(self.coded(samples, qualities[end]), qualities[end]) for end in ends)
+        return max(0.0, (high.psnr - low.psnr) / max(1, len(high.small.data) - len(low.small.data)))
 
 
-def enlarging(small: int, large: int) -> Plane:
+def _worth(fitted: Fitted, price: float) -> float:
+    return fitted.psnr - price * len(fitted.small.data)
+
+
+def _enlarging(small: int, large: int) -> Plane:
     """Lanczos' enlargement of a line as a matrix (large, small)."""
     lines = Image.fromarray(np.eye(small, dtype=np.float32))
     return np.asarray(lines.resize((large, small), Image.Resampling.LANCZOS), np.float64).T
 
 
-@dataclass
-class File:
-    """A thumbnail that was coded and restored.
-
-    Attributes:
-        small: The file.
-        decibels: 10 log10 of the error that is left, as in training.
-        slope: Of the decibels, by the decoded thumbnail's samples (h, w, 3), in YCbCr; None where not asked.
-    """
-
-    small: Thumbnail
-    decibels: float
-    slope: Plane | None
+_FREQUENCY, _PLACE = np.mgrid[:BLOCK, :BLOCK]
+DCT: Plane = np.cos(np.pi * (2 * _PLACE + 1) * _FREQUENCY / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
+DCT[0] /= math.sqrt(2)  # so that it is orthonormal
 
 
-class Search:
-    """A picture's thumbnails at a factor.
-
-    Args:
-        picture: Its sides are multiples of 8 times the factor.
-    """
-
-    def __init__(self, picture: Picture, factor: int, domain: Domain, enhancer: Enhancer) -> None:
-        self.picture, self.factor, self.domain = picture, factor, domain
-        self.files = Candidates(picture, enhancer, CODEC)
-        network = load_graph(enhancer.model.folder, "up").model
-        self.loss = RestorationLoss(network.requires_grad_(False), RestorationLossConfig())
-        self.true = torch.from_numpy(picture.rgb.transpose(2, 0, 1)[None].copy())
-        height, width = picture.rgb.shape[:2]
-        self.down = enlarging(height // factor, height), enlarging(width // factor, width)
-
-    def coded(self, thumbnail: Plane, quality: int, *, slope: bool) -> File:
-        """A thumbnail (h, w, 3), RGB in 0..255, as a file."""
-        levels = np.uint8(np.clip(np.round(thumbnail), 0, 255))
-        small = self.files.thumbnail(self.factor, CODEC.encode(Image.fromarray(levels), quality), self.domain)
-        size = slice(0, self.picture.height), slice(0, self.picture.width)
-        plain = enlarged(Image.fromarray(small.image.rgb), self.factor, *size)
-        seen = torch.from_numpy(plain.transpose(2, 0, 1)[None].copy()).float() / 255
-        seen.requires_grad_(slope)
-        with torch.set_grad_enabled(slope):
-            restored = self.loss.network(seen, torch.from_numpy(describe(small)))
-            decibels = self.loss._decibels(restored, self.true.float() / 255).mean()
-        if not slope:
-            return File(small, float(decibels), None)
-        decibels.backward()
-        large = seen.grad[0].numpy().transpose(1, 2, 0).astype(np.float64) / 255
-        of_rgb = np.einsum("Hh,HWc,Ww->hwc", self.down[0], large, self.down[1], optimize=True)
-        return File(small, float(decibels.detach()), of_rgb @ np.linalg.inv(TO_YCC))
-
-    def refined(self, quality: int, steps: int, price: float) -> Iterator[File]:
-        """Lanczos' file, and each that is better than the last.
-
-        Args:
-            price: Decibels that a bit is worth.
-        """
-        thumbnail = shrunk(self.picture, self.factor).rgb.astype(np.float64)
-        file, size = self.coded(thumbnail, quality, slope=True), FIRST
-        yield file
-        for _ in range(steps):
-            moved = thumbnail + size * self._downhill(thumbnail, file, price)
-            tried = self.coded(moved, quality, slope=True)
-            more = tried.decibels - file.decibels + price * 8 * (len(tried.small.data) - len(file.small.data))
-            if more >= 0:
-                size /= 2
-                continue
-            thumbnail, file, size = moved, tried, size * 1.3
-            yield file
-
-    def _downhill(self, thumbnail: Plane, file: File, price: float) -> Plane:
-        """The direction in which to move a thumbnail, of root mean square 1."""
-        sent = blocks((thumbnail - 128) @ TO_YCC.T)
-        arrived = blocks((file.small.image.rgb.astype(np.float64) - 128) @ TO_YCC.T)
-        step = math.sqrt(12) * np.sqrt(((arrived - sent) ** 2).mean(axis=(0, 1, 3, 4), keepdims=True)) + 1e-9
-        bits = 8 * len(file.small.data) / np.log2(1 + np.abs(sent) / step).sum()
-        rate = bits * np.sign(sent) / ((step + np.abs(sent)) * math.log(2))
-        slope = blocks(file.slope) + price * rate
-        rgb = -joined(slope) @ np.linalg.inv(TO_YCC).T
-        return rgb / np.sqrt((rgb**2).mean())
+def _blocks(planes: Plane) -> Plane:
+    """The DCT of 8x8 blocks: (h, w, 3) to (rows, columns, 3, 8, 8); edges go on with their last samples."""
+    missing = [(0, -side % BLOCK) for side in planes.shape[:2]]
+    planes = np.pad(planes, (*missing, (0, 0)), mode="edge")
+    height, width, _ = planes.shape
+    cut_up = planes.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
+    return DCT @ cut_up @ DCT.T
 
 
-def study(data: Path, steps: int) -> Iterator[dict[str, Any]]:
-    """BD-rates by picture and factor."""
-    enhancer = Enhancer(find_restoration(), Computing(threads=1))
-    for domain, name, whole in pictures(data):
-        height, width = (side // _SIDES * _SIDES for side in whole.rgb.shape[:2])
-        picture = Picture(np.ascontiguousarray(whole.rgb[:height, :width]))
-        for factor, qualities in QUALITIES.items():
-            search = Search(picture, factor, domain, enhancer)
-            plain = [search.coded(shrunk(picture, factor).rgb, quality, slope=False) for quality in qualities]
-            curves: dict[str, tuple[list[Point], list[Point]]] = {}
-            moved = []
-            for number, quality in enumerate(qualities):
-                a, b = plain[max(0, number - 1)], plain[min(len(plain) - 1, number + 1)]
-                price = (a.decibels - b.decibels) / (8 * (len(b.small.data) - len(a.small.data)))
-                first, *better = search.refined(quality, steps, max(price, 0))
-                moved.append(len(better))
-                for which, file in (("Lanczos", first), ("refined", better[-1] if better else first)):
-                    psnr = measured(picture.rgb, [enhancer.rgb(file.small)])
-                    for points, value in zip(curves.setdefault(which, ([], [])), psnr, strict=True):
-                        points.append(Point(len(file.small.data), value, which))
-            y, rgb = (bd_rate(*sides) for sides in zip(curves["Lanczos"], curves["refined"], strict=True))
-            where = {"picture": name, "domain": domain, "factor": factor}
-            yield {**where, "steps kept": moved, "y": y, "rgb": rgb}
+def _joined(coefficients: Plane, height: int, width: int) -> Plane:
+    """The inverse of `_blocks`, for planes of that size."""
+    rows, columns = coefficients.shape[:2]
+    planes = (DCT.T @ coefficients @ DCT).transpose(0, 3, 1, 4, 2)
+    return planes.reshape(rows * BLOCK, columns * BLOCK, 3)[:height, :width]
+
+
+def study(data: Path, steps: int) -> list[dict[str, Any]]:
+    """What is gained, view by view and rate by rate; printed as it goes."""
+    enhancer, rows = Enhancer(find_restoration(), Computing(threads=1)), []
+    refiner, codec = Refiner(enhancer), fitting.CODECS["AVIF"]
+    for domain, name, picture in pictures(data):
+        for rate in RATES[domain]:
+            goal = fitting.Goal(bits_per_pixel=rate)
+            start = time.process_time()
+            found = fitting.fit(picture, enhancer, goal)
+            between = time.process_time()
+            refined = refiner.refine(picture, found, codec, goal.bytes_of(picture) or 0, steps)
+            end = time.process_time()
+            more = fitting.fit(picture, enhancer, fitting.Goal(bits_per_pixel=1.1 * rate))
+            row = {"domain": domain, "picture": name, "rate": rate, "factor": found.small.factor}
+            row |= {"seconds of the search": between - start, "seconds of refining": end - between}
+            for label, file in (("found", found), ("refined", refined), ("a tenth more", more)):
+                row[label] = {"bytes": len(file.small.data), "y": file.psnr_y, "rgb": file.psnr_rgb}
+            print(row, flush=True)
+            rows.append(row)
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Thumbnails refined by gradients.")
-    parser.add_argument("--steps", type=int, default=12, help="that are tried at each quality")
+    parser.add_argument("--steps", type=int, default=8, help="that are tried of each file")
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
     document = {
         "command": "python scripts/refined_thumbnails.py",
         "weights": {"fidelity": find_restoration().weights_sha256[:16]},
-        "settings": {"steps": steps, "first": FIRST, "effort": CODEC.effort, "qualities": QUALITIES},
-        "rows": rows,
+        "settings": {"steps": steps, "first": FIRST},
         "environment": environment(),
+        "rows": study(Path(os.environ["BDFLOW_DATA"]), steps),
     }
-    for row in study(Path(os.environ["BDFLOW_DATA"]), steps):
-        print(row, flush=True)
-        rows.append(row)
-        text = json.dumps(document, indent=1) + "\n"
-        write_bytes(str(RESULTS / "refined-thumbnails.json"), text.encode(), overwrite=True)
+    text = json.dumps(document, indent=1) + "\n"
+    write_bytes(str(RESULTS / "refined-thumbnails.json"), text.encode(), overwrite=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from bdflow.runtime.computing import DEFAULT, Computing
 from bdflow.runtime.rescaler import Rescaler
 from bdflow.zoo import Model, defaults, find
 
-_SHARE = 1 / 8  # of the photograph's pixels, on which models are tried
+_SHARE = 1 / 16  # of the photograph's pixels, on which models are tried
 _LEAST, _MOST = 512 * 512, 4e6  # of them
 _CELLS = 32  # pixels of the small picture in a block of an excerpt, each way
 
@@ -43,8 +43,8 @@ class Rescalers:
     def of(self, photographs: Iterable[Picture]) -> Rescaler:
         """The model that restores them with the highest mean PSNR, which is that of luma and that of RGB.
 
-        All are tried on parts of each, an eighth of its pixels; a small one is tried as a whole. Where there
-        is one model, nothing is tried.
+        All are tried on parts of each, a sixteenth of its pixels; a small one is tried as a whole. Where
+        there is one model, nothing is tried.
         """
         if len(self._rescalers) == 1:
             return self._rescalers[0]
