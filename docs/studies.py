@@ -44,7 +44,7 @@ map's own loss.
 
 A map of one bit that must show boundaries restores worse than no map, with either loss (the paper's loss:
 one run each). The weight on boundary pixels changes less than the seed does (one run without the map). The
-same bits help when no loss guides them: the network then stores what restores best. So seven of the eight
+same bits help when no loss guides them: the network then stores what restores best. So six of the seven
 models have three unguided bits (`boundary_bits = 3`, `loss.boundary = 0`). portraits-x8-paper has the
 paper's map, which is also the default of a configuration. The study *boundary* below has all variants:
 norms, thresholds, mask and weight apart.

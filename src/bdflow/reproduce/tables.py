@@ -167,7 +167,7 @@ def table4(study: Study) -> list[Grid]:
         "bits-2": "2 bits, 2-norm, T 50",
         "bits-3": "3 bits, 2-norm, T 50",
         "more-lr": "1 bit more of green in Y instead (control)",
-        "free-bits-3": "3 bits that nothing guides (control; seven of the eight models ship so)",
+        "free-bits-3": "3 bits that nothing guides (control; six of the seven models ship so)",
     }
     return _ablation(study, "Table 4: bits, norm and threshold", names, published().table4)
 
