@@ -133,13 +133,16 @@ over making only the kind that seems best. Pictures of a megapixel and more are 
 REFINED = """\
 ## Does a thumbnail that gradients refined restore better?
 
+Hardly.
+
 {table}
 
 `scripts/refined_thumbnails.py` does for AVIF what `--refine` does for the PNG. From the thumbnail of the file
 that the search found, each of {steps} steps moves it down the slope of error and bytes, as if the codec
 handed on every change; the real codec and the network decide whether the step is kept. The pictures are
-{count} of the views above, at two rates each. The bytes are those that a plain search would need for as much
-PSNR. It takes torch, and {times:.0f} times as long as the search, so bdflow does not do it.
+{count} of the views above, at two rates each. Bytes are saved against what the search would need for as much
+PSNR, by what it gains with a tenth more of them; a refined file may fill its budget better than the one that
+was found. It takes torch, and {times:.0f} times as long as the search, so bdflow does not do it.
 """
 
 
@@ -277,8 +280,9 @@ def _refined(rows: list[dict[str, Any]]) -> str:
                 (row[n]["y"] + row[n]["rgb"]) / 2 for n in ("found", "refined", "a tenth more")
             )
             slope = (more - found) / math.log(row["a tenth more"]["bytes"] / row["found"]["bytes"])
+            needed = row["found"]["bytes"] * math.exp((refined - found) / slope)
             gains.append(refined - found)
-            saved.append(100 * (1 - math.exp(-gains[-1] / slope)))
+            saved.append(100 * (1 - row["refined"]["bytes"] / needed))
         factors = ", ".join(f"x{factor:g}" for factor in sorted({row["factor"] for row in group}))
         cells.append(
             (
