@@ -12,7 +12,7 @@ from bdflow.runtime.rescaler import Rescaler
 from bdflow.zoo import Model, defaults, find
 
 _SHARE = 1 / 16  # of the photograph's pixels, on which models are tried
-_LEAST, _MOST = 512 * 512, 4e6  # of them
+_LEAST, _MOST = 256 * 256, 1e6  # of them
 _CELLS = 32  # pixels of the small picture in a block of an excerpt, each way
 
 
