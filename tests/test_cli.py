@@ -27,7 +27,7 @@ def pixels(source) -> np.ndarray:
 def test_there_and_back_beside_the_photograph(shell, built_in, photo):
     status, out, err = shell("downscale", photo, "-x", "2")
     size = Path("photo.x2.png").stat().st_size
-    assert (status, out, err) == (0, b"", f"photo.x2.png: 21x19 to 11x10, {size:,} bytes\n")
+    assert (status, out, err) == (0, b"", f"photo.x2.png: 21x19 to 11x10, {size:,} bytes, by tiny-x2\n")
     expected = bdflow.downscale(photo, scale=2)
     assert Path("photo.x2.png").read_bytes() == expected.to_bytes()
     assert shell("upscale", "photo.x2.png") == (0, b"", "photo.restored.png: 21x19\n")

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -78,8 +79,7 @@ def test_the_file_of_a_large_picture_is_chosen_by_an_excerpt(enhancer, monkeypat
     picture = reader.read(PHOTOGRAPH)
     usual = fit(picture, enhancer, Goal(max_bytes=budget, format="WebP"))
     monkeypatch.setattr(fitting, "_LARGE", 200_000)
-    monkeypatch.setattr(estimate, "_EXCERPT", 90_000)
-    monkeypatch.setattr(estimate, "_BLOCK", 96)
+    monkeypatch.setattr(fitting, "excerpt", partial(estimate.excerpt, pixels=90_000, block=96))
     coded, encode = [], rates.encode
 
     def counted(codec, image, quality):

@@ -337,14 +337,16 @@ def test_the_command(shell, restoring):
     assert code == 0
     assert err == (
         "note: the place where it was taken (GPS) is kept\n"
-        f"photo.x2.png: 24x40 to 12x20, {size:,} bytes ({share:,} of them metadata)\n"
+        f"photo.x2.png: 24x40 to 12x20, {size:,} bytes ({share:,} of them metadata), by tiny-x2\n"
     )
     assert b"metadata  EXIF, XMP, IPTC, a place (GPS)" in shell("info", "photo.x2.png")[1]
     assert shell("upscale", "photo.x2.png", "-o", "back.jpg")[0] == 0
     says_all(Path("back.jpg").read_bytes())
     assert shell("upscale", "photo.x2.png", "-o", "bare.jpg", "--metadata", "strip")[0] == 0
     assert b"Maker" not in Path("bare.jpg").read_bytes()
-    assert shell("downscale", "photo.jpg", "-m", "tiny-x2", "-o", "bare.png")[2].endswith(" bytes\n")
+    assert shell("downscale", "photo.jpg", "-m", "tiny-x2", "-o", "bare.png")[2].endswith(
+        " bytes, by tiny-x2\n"
+    )
     assert b"Maker" not in Path("bare.png").read_bytes()
     code, _, err = shell("downscale", "photo.jpg", "--bytes", "2500", "--metadata", "keep")
     assert code == 0

@@ -68,7 +68,7 @@ def test_the_command_leaves_the_home_folder_alone(kind, home, photo):
     if kind == "a file":
         home.touch()
     _, err = run(COMMAND, "downscale", photo, home=home)
-    assert re.fullmatch(r"\S+/photo\.x8\.png: 64x64 to 8x8, [\d,]+ bytes\n", err)
+    assert re.fullmatch(r"\S+/photo\.x8\.png: 64x64 to 8x8, [\d,]+ bytes, by portraits-x8\n", err)
     _, err = run(COMMAND, "upscale", photo.with_name("photo.x8.png"), home=home)
     assert re.fullmatch(r"\S+: 64x64\n", err)
     assert written(home) == []

@@ -141,7 +141,7 @@ def test_one_picture_there_and_back(shell, store, built_in):
     assert shell("downscale", f"{store}/photo.png", "-x", "2") == (
         0,
         b"",
-        f"{store}/photo.x2.png: 14x9 to 7x5, {len(get(f'{store}/photo.x2.png'))} bytes\n",
+        f"{store}/photo.x2.png: 14x9 to 7x5, {len(get(f'{store}/photo.x2.png'))} bytes, by tiny-x2\n",
     )
     small = bdflow.downscale(photo(), scale=2, threads=1)
     assert get(f"{store}/photo.x2.png") == small.to_bytes()

@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # numpy and ONNX Runtime load when first used, so that `bdflo
 
     from bdflow.fitting import EffortName
     from bdflow.pictures.metadata import Choice
-    from bdflow.pictures.reader import Source
+    from bdflow.pictures.reader import Picture, Source
     from bdflow.runtime.rescaler import Rescaler
     from bdflow.smallfile.downscaled import Downscaled
     from bdflow.smallfile.thumbnail import Domain, Thumbnail
@@ -81,7 +81,7 @@ def load(
 
 
 def downscale(
-    image: Source,
+    image: Picture | Source,
     *,
     refine: int = 0,
     max_pixels: int = MAX_PIXELS,
@@ -106,7 +106,9 @@ def downscale(
 
     computing = Computing(tile, threads, device, backend)
     models = rescalers(model, scale, domain, trust=trust, computing=computing)
-    picture = reader.read(image, max_pixels=max_pixels, turn=turn, metadata=metadata)
+    picture = image
+    if not isinstance(picture, reader.Picture):
+        picture = reader.read(picture, max_pixels=max_pixels, turn=turn, metadata=metadata)
     return models.of([picture]).downscale(picture, refine=refine)
 
 
