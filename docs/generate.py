@@ -221,7 +221,8 @@ def cluster() -> str:
         for name, each in runs.items()
     ]
     headings = (
-        "batch", "pictures", "a second", "run", "command", "a worker half way", "at the end", "load"
+        "batch", "pictures", "per second", "run", "command",
+        "memory per worker, half way", "at the end", "load",
     )  # fmt: skip
     two = runs["small, Ray, 2 workers"]["pictures_per_second"]
     rate = two * 100
@@ -233,8 +234,8 @@ def cluster() -> str:
             f" {settings['model']}; {where['processor']}, {where['cores']} cores, {where['date']},"
             f" commit {where['commit']}.",
             "",
-            f"Two workers on this machine did {two:.1f} small pictures a second. A hundred such machines"
-            f" would do {rate:,.0f} a second, {rate * 3600 / 1e6:.1f} million an hour, if nothing else"
+            f"Two workers on this machine did {two:.1f} small pictures per second. A hundred such machines"
+            f" would do {rate:,.0f} per second, {rate * 3600 / 1e6:.1f} million per hour, if nothing else"
             " held them up. That is reckoned, not measured.",
         ]
     )

@@ -138,11 +138,11 @@ Hardly.
 {table}
 
 `scripts/refined_thumbnails.py` does for AVIF what `--refine` does for the PNG. From the thumbnail of the file
-that the search found, each of {steps} steps moves it down the slope of error and bytes, as if the codec
+that the search chose, each of {steps} steps moves it down the slope of error and bytes, as if the codec
 handed on every change; the real codec and the network decide whether the step is kept. The pictures are
 {count} of the views above, at two rates each. Bytes are saved against what the search would need for as much
 PSNR, by what it gains with a tenth more of them; a refined file may fill its budget better than the one that
-was found. It takes torch, and {times:.0f} times as long as the search, so bdflow does not do it.
+the search chose. It takes torch, and {times:.0f} times as long as the search, so bdflow does not do it.
 """
 
 

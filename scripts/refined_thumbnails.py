@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.fft import dctn, idctn
 from small_file_studies import RESULTS, pictures
 from torch import nn
 
@@ -192,24 +193,19 @@ def _enlarging(small: int, large: int) -> Plane:
     return np.asarray(lines.resize((large, small), Image.Resampling.LANCZOS), np.float64).T
 
 
-_FREQUENCY, _PLACE = np.mgrid[:BLOCK, :BLOCK]
-DCT: Plane = np.cos(np.pi * (2 * _PLACE + 1) * _FREQUENCY / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
-DCT[0] /= math.sqrt(2)  # so that it is orthonormal
-
-
 def _blocks(planes: Plane) -> Plane:
     """The DCT of 8x8 blocks: (h, w, 3) to (rows, columns, 3, 8, 8); edges go on with their last samples."""
     missing = [(0, -side % BLOCK) for side in planes.shape[:2]]
     planes = np.pad(planes, (*missing, (0, 0)), mode="edge")
     height, width, _ = planes.shape
     cut_up = planes.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).transpose(0, 2, 4, 1, 3)
-    return DCT @ cut_up @ DCT.T
+    return dctn(cut_up, axes=(-2, -1), norm="ortho")
 
 
 def _joined(coefficients: Plane, height: int, width: int) -> Plane:
     """The inverse of `_blocks`, for planes of that size."""
     rows, columns = coefficients.shape[:2]
-    planes = (DCT.T @ coefficients @ DCT).transpose(0, 3, 1, 4, 2)
+    planes = idctn(coefficients, axes=(-2, -1), norm="ortho").transpose(0, 3, 1, 4, 2)
     return planes.reshape(rows * BLOCK, columns * BLOCK, 3)[:height, :width]
 
 

@@ -66,7 +66,7 @@ def load(
 ) -> Rescaler:
     """A model by name or folder, or the default one of a scale and a domain.
 
-    Where a scale has several and no domain is named, it is that of photos; `downscale` tries them all.
+    Where a scale has several and no domain is named, this is the one for photos; `downscale` tries them all.
     A folder that did not come with bdflow is loaded only with `trust=True`; see `bdflow.zoo.find`.
     `tile`, `threads`, `device` and `backend`: see `bdflow.runtime.computing.Computing`.
 
@@ -98,8 +98,9 @@ def downscale(
 ) -> Downscaled:
     """Shrink one picture into a PNG; see `bdflow.runtime.rescaler.Rescaler.downscale`.
 
-    Of the models of a scale, that of the `domain` does it, or without one that which restores the picture
-    best. For several pictures, `load` once. For an ordinary codec and a number of bytes, see `fit`.
+    Without a model, the default model of the scale and the `domain` shrinks it; without a domain, the one
+    that restores the picture best. For several pictures, `load` once. For an ordinary codec and a number of
+    bytes, see `fit`.
     """
     from bdflow.fitting.rescalers import rescalers
     from bdflow.pictures import reader

@@ -158,7 +158,7 @@ def _outcomes(
         while rows := driver.next():
             yield from rows
         return
-    # Where Ray itself dies with it: any other machine may go.
+    # Ray itself depends on its head. Any other machine may be lost.
     on_head: Any = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(_Driver)
     remote = on_head.remote(tasks, make, folder, jobs, threads)
     while rows := ray.get(remote.next.remote()):
@@ -166,7 +166,7 @@ def _outcomes(
 
 
 class _Driver:
-    """Has tasks done: on the cluster where this process is a client, in which Ray Data does not run."""
+    """Runs the tasks: on the cluster where this process is a client, in which Ray Data does not run."""
 
     def __init__(
         self, tasks: list[pyarrow.Table], make: Maker, folder: str, jobs: int | None, threads: int

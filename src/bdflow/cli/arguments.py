@@ -103,7 +103,7 @@ Bits = Annotated[float | None, Parameter(validator=within(1e-6, 1000))]
 class Coding:
     """Options for an ordinary AVIF, WebP or JPEG in place of a PNG; the ending of the output names it.
 
-    --domain is for both.
+    --domain also applies to a PNG.
 
     Attributes:
         bytes: The largest size of the file in bytes, such as 3000 or 3k; every byte counts. bdflow chooses
@@ -111,7 +111,7 @@ class Coding:
         bpp: The same in bits per pixel of the photograph.
         quality: The codec's quality, 0 to 100, at full size.
         domain: What the photograph shows. auto tries all domains and keeps the best; plain uses no network,
-            and is not for a PNG.
+            and does not apply to a PNG.
         format: The format, if the name of the output does not give it. best tries all formats and keeps the
             one that restores best. Default: avif.
         effort: low is quick, for many pictures; high tries all that may win.

@@ -28,20 +28,19 @@ class Rescalers:
     """
 
     def __init__(self, models: Sequence[Model], computing: Computing = DEFAULT) -> None:
-        self._models, self._computing = tuple(models), computing
         self._rescalers = tuple(Rescaler(model, computing) for model in models)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process loads the models anew."""
-        return Rescalers, (self._models, self._computing)
+        return Rescalers, ([each.model for each in self._rescalers], self._rescalers[0].computing)
 
     @property
     def scale(self) -> int:
         """How many times smaller each way."""
-        return self._models[0].scale
+        return self._rescalers[0].model.scale
 
     def of(self, photographs: Iterable[Picture]) -> Rescaler:
-        """The model that restores them with the highest mean PSNR, which is that of luma and that of RGB.
+        """The model that restores them with the highest PSNR, the mean of that on luma and that on RGB.
 
         All are tried on parts of each, a sixteenth of its pixels; a small one is tried as a whole. Where
         there is one model, nothing is tried.
